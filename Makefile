@@ -1,0 +1,49 @@
+# `make` alone lists the targets. Each sets up what it needs by itself.
+#   VENV=DIR (default .venv)   PYTHON=COMMAND   SIREN_TORCH_INDEX=URL or folder: see scripts/setup.sh
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+export VENV ?= .venv
+export PYTHON SIREN_TORCH_INDEX
+BIN := $(VENV)/bin
+ARGS ?=
+
+.PHONY: help setup demo test e2e lint types proto docs lock clean
+
+help: ## List the targets
+	@echo "Siren gRPC: streaming speech-to-text. Start with 'make demo', then 'make test'."
+	@echo
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo
+	@echo "Settings: VENV=DIR  PYTHON=python3.12  ARGS='-k stability' (for test and e2e)"
+	@echo "          SIREN_TORCH_INDEX=URL or folder to take torch from"
+
+setup: ## Make the virtual environment (done by every target that needs it)
+	@scripts/setup.sh
+
+demo: setup ## Start a server, stream a recording to it and watch it become text
+	@scripts/demo.sh
+
+test: setup ## Run every test that needs no GPU
+	@$(BIN)/python -m pytest -m "not gpu" $(ARGS)
+
+e2e: setup ## Run only the tests with a real server and a real model
+	@$(BIN)/python -m pytest -m "e2e and not gpu" $(ARGS)
+
+lint: setup ## Check style, import rules, the proto and that generated files are fresh
+	@scripts/lint.sh
+
+types: setup ## Check types with mypy --strict
+	@scripts/types.sh
+
+proto: setup ## Regenerate the Python stubs from proto/
+	@scripts/proto.sh
+
+docs: setup ## Regenerate the figures and tables in docs/
+	@scripts/docs.sh
+
+lock: setup ## Resolve constraints.txt anew: the versions tested together
+	@scripts/lock.sh
+
+clean: ## Remove the virtual environment and every cache
+	@rm -rf -- "$(VENV)" .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist
+	@find . -name __pycache__ -type d -not -path './.venv*' -prune -exec rm -rf {} +
