@@ -33,7 +33,7 @@ lint: setup ## Check style, import rules, the proto and that generated files are
 	@scripts/lint.sh
 
 types: setup ## Check types with mypy --strict
-	@scripts/types.sh
+	@$(BIN)/mypy
 
 proto: setup ## Regenerate the Python stubs from proto/
 	@scripts/proto.sh

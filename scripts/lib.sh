@@ -1,5 +1,5 @@
 # Shared by the scripts beside it: colours, steps with a log, messages. Source it; set LOG_FILE for run_step.
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2034 # colours are for those that source this
 
 if [[ -t 1 && -z "${NO_COLOR:-}" ]]; then
     bold=$'\e[1m' green=$'\e[32m' yellow=$'\e[33m' red=$'\e[31m' reset=$'\e[0m'

@@ -10,7 +10,10 @@ VENV=${VENV:-.venv}
 requirements=$(mktemp --suffix=.in)
 trap 'rm -f "$requirements"' EXIT
 "$VENV/bin/python" - >"$requirements" <<'PYTHON'
-import tomllib
+try:
+    import tomllib
+except ModuleNotFoundError:  # Python 3.10; pytest brings tomli there
+    import tomli as tomllib
 
 # Held back: torch 2.13.0 is the newest release with builds for Python 3.10 to 3.13 and a CPU
 # build in common use; users are not held to it (pyproject.toml has no upper bound).
@@ -22,6 +25,6 @@ for path in ("pyproject.toml", "clients/python/pyproject.toml"):
     print(*(line for lines in lists for line in lines if not line.startswith("siren-grpc")), sep="\n")
 PYTHON
 cat scripts/proto-requirements.txt >>"$requirements"
-"$VENV/bin/uv" pip compile --quiet --universal --python-version 3.10 --no-annotate \
+"$VENV/bin/uv" pip compile --quiet --universal --python-version 3.10 --strip-extras --no-annotate \
     --custom-compile-command "make lock" --output-file constraints.txt "$@" "$requirements"
 echo "constraints.txt: $(grep -c == constraints.txt) pins"

@@ -77,15 +77,15 @@ install_torch() {
         # --no-deps: only torch comes from there, its dependencies from the usual place below.
         run_step "torch $version from SIREN_TORCH_INDEX" pip_install --no-deps "${source[@]}" "torch==$version"
     elif nvidia-smi -L 2>/dev/null | grep -q GPU; then
-        run_step "torch $version with CUDA for $(nvidia-smi -L | grep -c GPU) GPU (some GB, 5 to 10 minutes)" \
+        run_step "torch $version with CUDA for $(nvidia-smi -L | grep -c GPU) GPU (2 to 3 GB, 5 to 10 minutes)" \
             pip_install "torch==$version"
     elif pip_install --no-deps "torch==$version+cpu" >>"$LOG_FILE" 2>&1; then
         say "  torch $version, CPU build found ... ${green}done${reset}"
     else
         note "No CPU build of torch $version for Python $(version_of "$PY") is at hand, so the normal one follows:" \
-            "it brings CUDA, about 3 GB to fetch. A CPU build (200 MB) comes with" \
+            "it brings CUDA, 2 to 3 GB to fetch. A CPU build (200 MB) comes with" \
             "SIREN_TORCH_INDEX=https://download.pytorch.org/whl/cpu make setup"
-        run_step "torch $version (about 3 GB, 5 to 10 minutes)" pip_install "torch==$version"
+        run_step "torch $version (2 to 3 GB, 5 to 10 minutes)" pip_install "torch==$version"
     fi
 }
 
