@@ -23,7 +23,8 @@ RUN --mount=type=cache,target=/root/.cache/pip \
     && /opt/siren/bin/python -m compileall -q /opt/siren/lib
 
 FROM python:${PYTHON_VERSION}-slim
-RUN useradd --system --uid 10001 --create-home --home-dir /var/lib/siren siren
+RUN useradd --system --uid 10001 --create-home --home-dir /var/lib/siren siren \
+    && install -d -o siren -g siren /var/lib/siren/models
 COPY --from=build /opt/siren /opt/siren
 # Checkpoints that `siren pull` or a first start fetches are kept under HF_HOME: mount a volume there.
 ENV PATH=/opt/siren/bin:$PATH \

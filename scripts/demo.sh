@@ -26,7 +26,10 @@ is_running() { [[ -n $server ]] && kill -0 "$server" 2>/dev/null; }
 clean_up() {
     if is_running; then
         kill -TERM "$server"
-        for _ in {1..50}; do is_running && sleep 0.1 || break; done
+        for _ in {1..50}; do
+            is_running || break
+            sleep 0.1
+        done
         ! is_running || kill -KILL "$server"
     fi
     rm -f "$log"

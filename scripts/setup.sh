@@ -6,7 +6,8 @@
 #   SIREN_TORCH_INDEX=...   where to take torch from: an index URL or a folder of wheels, e.g.
 #                           https://download.pytorch.org/whl/cpu
 #
-# Runs again only when one of the files below has changed (or the Python, or SIREN_TORCH_INDEX).
+# Runs again only when one of the files below has changed. A torch that is there already is kept:
+# `make clean` first to take it from elsewhere.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 # shellcheck source=scripts/lib.sh
@@ -15,11 +16,11 @@ source scripts/lib.sh
 VENV=${VENV:-.venv}
 PY=$VENV/bin/python
 STAMP=$VENV/.siren-setup
-LOG_FILE=$VENV/setup.log
+LOG_FILE=$VENV.log
 INPUTS=(pyproject.toml clients/python/pyproject.toml constraints.txt scripts/proto-requirements.txt scripts/setup.sh)
 
 fingerprint() {
-    { cat "${INPUTS[@]}" && printf '%s\n' "$PWD" "${PYTHON:-}" "${SIREN_TORCH_INDEX:-}"; } | sha256sum | cut -d' ' -f1
+    { cat "${INPUTS[@]}" && pwd; } | sha256sum | cut -d' ' -f1
 }
 
 is_suitable_version() {
@@ -58,8 +59,11 @@ find_python() {
     fi
 }
 
-# Any failure here is only a reason to make a new one.
-is_usable_venv() { [[ -x $PY ]] && is_suitable_version "$PY" && "$PY" -m pip --version >/dev/null 2>&1; }
+# A venv that is broken or of another Python than PYTHON is made anew.
+is_usable_venv() {
+    [[ -x $PY ]] && is_suitable_version "$PY" && "$PY" -m pip --version >/dev/null 2>&1 &&
+        [[ -z "${PYTHON:-}" || $(version_of "$PYTHON") == "$(version_of "$PY")" ]]
+}
 
 pip_install() { "$PY" -m pip --disable-pip-version-check --no-input install -c constraints.txt "$@"; }
 
@@ -90,22 +94,19 @@ install_torch() {
 }
 
 main() {
-    local want
+    local want python
     want=$(fingerprint)
     if [[ -f $STAMP && $(<"$STAMP") == "$want" ]] && is_usable_venv; then
         return
     fi
+    if ! is_usable_venv; then
+        [[ ! -e $VENV || -f $VENV/pyvenv.cfg ]] || die "$VENV exists and is no virtual environment; name another with VENV=DIR"
+        python=$(find_python)
+    fi
     say "${bold}Setting up Siren in $VENV${reset} (the first time takes 2 to 5 minutes with a CPU build of torch)"
     rm -f "$STAMP"
-    if [[ -n "${PYTHON:-}" && -x $PY && $(version_of "$PYTHON") != "$(version_of "$PY")" ]] || ! is_usable_venv; then
-        local python
-        python=$(find_python)
-        mkdir -p "$(dirname "$VENV")"
-        LOG_FILE=$(mktemp)
-        run_step "virtual environment, Python $(version_of "$python")" "$python" -m venv --clear "$VENV"
-        mv "$LOG_FILE" "$VENV/setup.log" && LOG_FILE=$VENV/setup.log
-    fi
     : >"$LOG_FILE"
+    [[ -z ${python:-} ]] || run_step "virtual environment, Python $(version_of "$python")" "$python" -m venv --clear "$VENV"
     install_torch
     run_step "Siren, NeMo and the development tools (1 to 3 minutes)" \
         pip_install -r scripts/proto-requirements.txt -e 'clients/python[cli]' -e '.[dev]'
