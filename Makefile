@@ -5,6 +5,8 @@ SHELL := /bin/bash
 export VENV ?= .venv
 export PYTHON SIREN_TORCH_INDEX
 BIN := $(VENV)/bin
+# The stub generators live in an environment of their own, made with this Python: scripts/proto.sh.
+export PROTO_PYTHON ?= $(abspath $(BIN))/python
 ARGS ?=
 
 .PHONY: help setup demo test e2e lint types proto docs lock clean

@@ -24,7 +24,6 @@ for path in ("pyproject.toml", "clients/python/pyproject.toml"):
     lists = [project["dependencies"], *project.get("optional-dependencies", {}).values()]
     print(*(line for lines in lists for line in lines if not line.startswith("siren-grpc")), sep="\n")
 PYTHON
-cat scripts/proto-requirements.txt >>"$requirements"
 "$VENV/bin/uv" pip compile --quiet --universal --python-version 3.10 --strip-extras --no-annotate \
     --custom-compile-command "make lock" --output-file constraints.txt "$@" "$requirements"
 echo "constraints.txt: $(grep -c == constraints.txt) pins"

@@ -17,7 +17,7 @@ VENV=${VENV:-.venv}
 PY=$VENV/bin/python
 STAMP=$VENV/.siren-setup
 LOG_FILE=$VENV.log
-INPUTS=(pyproject.toml clients/python/pyproject.toml constraints.txt scripts/proto-requirements.txt scripts/setup.sh)
+INPUTS=(pyproject.toml clients/python/pyproject.toml constraints.txt scripts/setup.sh)
 
 fingerprint() {
     { cat "${INPUTS[@]}" && pwd; } | sha256sum | cut -d' ' -f1
@@ -109,7 +109,7 @@ main() {
     [[ -z ${python:-} ]] || run_step "virtual environment, Python $(version_of "$python")" "$python" -m venv --clear "$VENV"
     install_torch
     run_step "Siren, NeMo and the development tools (1 to 3 minutes)" \
-        pip_install -r scripts/proto-requirements.txt -e 'clients/python[cli]' -e '.[dev]'
+        pip_install -e 'clients/python[cli]' -e '.[dev]'
     run_step "a check that they fit together" "$PY" -m pip check
     echo "$want" >"$STAMP"
     say "${bold}Ready.${reset} $VENV/bin/siren --help; 'make help' lists what else there is."
