@@ -1,0 +1,1 @@
+"""From the client's bytes to the model's chunks of samples."""

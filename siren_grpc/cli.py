@@ -1,0 +1,188 @@
+"""The server's commands of `siren`: `serve` and `pull`.
+
+Added to the client's command line by the entry point `siren.commands`. Torch and NeMo are
+imported by the commands that need them, so that `siren --help` stays quick.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from pydantic import ValidationError
+from pydantic_core import PydanticUndefined
+from rich.console import Console
+
+from siren_grpc.config import Settings, load_settings
+from siren_grpc.domain.ports import ModelBackend
+from siren_grpc.domain.types import DecoderKind
+from siren_grpc.observe.logging import configure_logging
+
+_log = logging.getLogger(__name__)
+_console = Console(stderr=True)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the server's commands to the `siren` command line."""
+    app.command("serve", help=_SERVE_HELP)(_with_setting_flags(_serve))
+    app.command("pull", help=_PULL_HELP)(_pull)
+
+
+_SERVE_HELP = """Serve speech recognition over gRPC.
+
+Every setting is a flag here, an environment variable (SIREN_PORT=50052) or a line of a TOML file
+(port = 50052), in this order.
+
+Examples:
+
+  siren serve
+
+  siren serve --model nvidia/nemotron-speech-streaming-en-0.6b --host 0.0.0.0
+
+  SIREN_MAX_SESSIONS=200 siren serve --config siren.toml
+"""
+
+_PULL_HELP = """Fetch a model's checkpoint ahead of time, for images and quick cold starts.
+
+A hub name is downloaded into NeMo's cache (NEMO_CACHE_DIR); a .nemo path is only checked.
+
+Example: siren pull nvidia/nemotron-speech-streaming-en-0.6b
+"""
+
+
+def _with_setting_flags(command: Callable[[dict[str, Any], Path | None], None]) -> Callable[..., None]:
+    """Give a command one flag for each setting, so that they are declared once: in `Settings`."""
+
+    def run(**flags: Any) -> None:
+        file = flags.pop("config")
+        command({name: value for name, value in flags.items() if value is not None}, file)
+
+    parameters = [
+        inspect.Parameter(
+            "config",
+            inspect.Parameter.KEYWORD_ONLY,
+            default=None,
+            annotation=Annotated[
+                Path | None,
+                typer.Option(help="TOML file with settings.", envvar="SIREN_CONFIG"),
+            ],
+        )
+    ]
+    for name, field in Settings.model_fields.items():
+        default = "" if field.default in (None, PydanticUndefined) else f" [{field.default}]"
+        kind = next(
+            t
+            for t in (int, float, str)
+            if t in (field.annotation, *getattr(field.annotation, "__args__", ()))
+            or t is str
+        )
+        option = typer.Option(
+            f"--{name.replace('_', '-')}",
+            help=f"{field.description}{default}",
+            show_default=False,
+        )
+        parameters.append(
+            inspect.Parameter(
+                name,
+                inspect.Parameter.KEYWORD_ONLY,
+                default=None,
+                annotation=Annotated[kind | None, option],
+            )
+        )
+    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    run.__annotations__ = {p.name: p.annotation for p in parameters}
+    return run
+
+
+def _serve(given: dict[str, Any], file: Path | None) -> None:
+    try:
+        settings = load_settings(given, file)
+    except ValidationError as error:
+        for fault in error.errors():
+            name = ".".join(str(part) for part in fault["loc"])
+            _console.print(f"[red]setting {name}:[/red] {fault['msg']} (got {fault['input']!r})")
+        raise typer.Exit(2) from None
+    except FileNotFoundError as error:
+        _console.print(f"[red]{error}[/red]")
+        raise typer.Exit(2) from None
+    configure_logging(settings.log_level)
+    for name, value in settings.model_dump().items():
+        _log.info("setting %s = %r", name, value)
+    # Imported late: grpc is quick, but `siren --help` needs none of it.
+    from siren_grpc.server.app import StepperDied
+
+    try:
+        asyncio.run(_run(settings))
+    except (OSError, StepperDied) as error:
+        _console.print(f"[red]{error}[/red]")
+        raise typer.Exit(1) from None
+
+
+async def _run(settings: Settings) -> None:
+    from siren_grpc.engine.session import EngineLimits
+    from siren_grpc.server.app import App, AppConfig
+    from siren_grpc.server.service import ServiceLimits
+
+    config = AppConfig(
+        host=settings.host,
+        port=settings.port,
+        max_message_bytes=settings.max_message_mb << 20,
+        shutdown_grace_s=settings.shutdown_grace_s,
+        service=ServiceLimits(
+            preview_ms=settings.preview_ms,
+            tail_padding_ms=settings.tail_padding_ms,
+            idle_timeout_s=settings.idle_timeout_s,
+            max_session_s=settings.max_session_s,
+        ),
+        engine=EngineLimits(
+            max_backlog_s=settings.max_backlog_s,
+            max_unsent_results=settings.max_unsent_results,
+        ),
+    )
+    app = App(config, lambda: load_backend(settings))
+    await app.run(
+        on_bound=lambda port: _log.info(
+            "listening on %s:%d, loading %s", settings.host, port, settings.model
+        )
+    )
+
+
+def load_backend(settings: Settings) -> ModelBackend:
+    """Load and warm up the model the settings name."""
+    _log.info("importing NeMo; this takes some seconds")
+    import torch
+
+    from siren_grpc.models.loader import load
+    from siren_grpc.models.warmup import warm_up
+
+    device = settings.device
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    torch.set_num_threads(settings.threads or os.cpu_count() or 1)
+    backend = load(
+        settings.model,
+        device=device,
+        n_slots=settings.max_sessions,
+        max_batch=min(settings.max_batch, settings.max_sessions),
+        chunk_frames=settings.chunk_frames,
+        decoder=DecoderKind(settings.decoder) if settings.decoder else None,
+    )
+    _log.info("loaded %s on %s; warming up", backend.info.id, device)
+    warm_up(backend)
+    return backend
+
+
+def _pull(
+    model: Annotated[str, typer.Argument(help="Hub name, .nemo path, or siren-mini-en.")],
+) -> None:
+    configure_logging("warning")
+    from siren_grpc.models.pull import pull
+
+    path = pull(model)
+    _console.print(f"[green]ready:[/green] {model} ({path})")

@@ -1,0 +1,133 @@
+"""Every setting of the server, in one typed object.
+
+A value comes from the command line, else from the environment (`SIREN_` and the name in capitals),
+else from a TOML file, else from the default here.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+
+class Settings(BaseSettings):
+    """Settings of `siren serve`."""
+
+    model_config = SettingsConfigDict(env_prefix="SIREN_", extra="forbid", frozen=True)
+
+    host: str = Field("127.0.0.1", description="Address to listen on; 0.0.0.0 for all.")
+    port: int = Field(
+        50051, ge=0, le=65535, description="Port to listen on; 0 lets the system choose one."
+    )
+    model: str = Field(
+        "siren-mini-en",
+        description="Model to serve: a hub name such as nvidia/nemotron-speech-streaming-en-0.6b, "
+        "a path to a .nemo file, or siren-mini-en, which ships with the package.",
+    )
+    device: str = Field(
+        "auto", description="Where to run it: auto (a GPU if there is one), cpu, cuda, cuda:1, ..."
+    )
+    chunk_frames: int | None = Field(
+        None,
+        ge=1,
+        description="Look-ahead of streams that name none, in encoder frames of 80 ms. "
+        "Default: 7 if the model has it, else the model's own.",
+    )
+    decoder: Literal["rnnt", "ctc"] | None = Field(
+        None, description="Decoder of streams that name none. Default: the model's own."
+    )
+    max_sessions: int = Field(
+        64,
+        ge=1,
+        description="Streams served at once; one more is refused with OVERLOADED. Each holds a "
+        "slot of the model's caches, allocated at start.",
+    )
+    max_batch: int = Field(
+        16,
+        ge=1,
+        description="Streams advanced in one step. More is more throughput, and longer steps.",
+    )
+    threads: int = Field(
+        0, ge=0, description="CPU threads of a step; 0 for one per core. No effect on a GPU."
+    )
+    preview_ms: int = Field(
+        160,
+        ge=0,
+        description="How often a chunk that is not complete yet is looked at, for partials quicker "
+        "than the look-ahead; 0 for never. Costs a step each, run only when no chunk waits; "
+        "finals are the same.",
+    )
+    tail_padding_ms: int = Field(
+        480,
+        ge=0,
+        description="Silence a model hears behind the end of an utterance, so that a word which "
+        "ends with the audio is not lost. No waiting: it costs compute only.",
+    )
+    max_backlog_s: float = Field(
+        4.0,
+        gt=0,
+        description="Audio of a stream waiting to be recognised, from which on the server reads no "
+        "more of it (HTTP/2 flow control slows the client down).",
+    )
+    max_unsent_results: int = Field(
+        256,
+        ge=1,
+        description="Finals and events a client has not read, from which on the server takes no "
+        "more audio from it.",
+    )
+    idle_timeout_s: float = Field(
+        60.0, gt=0, description="A stream that sends nothing for so long ends with IDLE_TIMEOUT."
+    )
+    max_session_s: float | None = Field(
+        None, gt=0, description="Audio one stream may hold, in seconds. Default: no limit."
+    )
+    max_message_mb: int = Field(
+        32, ge=1, le=1024, description="Largest message taken, in MiB; bounds Recognize."
+    )
+    shutdown_grace_s: float = Field(
+        20.0,
+        ge=0,
+        description="After SIGTERM or Ctrl-C, how long running streams may go on before they get "
+        "their final and SHUTTING_DOWN.",
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="What the server's log shows."
+    )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Order the sources: what is given here, the environment, the file."""
+        file = TomlConfigSettingsSource(settings_cls)
+        return init_settings, env_settings, file
+
+
+def load_settings(given: dict[str, Any], file: Path | None) -> Settings:
+    """Read the settings.
+
+    given: values of the command line, by setting. file: a TOML file with settings at its top
+    level, or None. Raises pydantic.ValidationError naming each bad value, FileNotFoundError.
+    """
+    if file is None:
+        return Settings(**given)
+    if not file.is_file():
+        raise FileNotFoundError(f"no settings file at {file}")
+
+    class FileSettings(Settings):
+        model_config = SettingsConfigDict(toml_file=file)
+
+    return FileSettings(**given)

@@ -1,0 +1,126 @@
+"""Every way a stream can fail, one class for each reason of the contract (promise 6)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+
+class Reason(str, Enum):
+    """`google.rpc.ErrorInfo.reason` of an error, domain `siren`."""
+
+    INVALID_MESSAGE = "INVALID_MESSAGE"
+    INVALID_CONFIG = "INVALID_CONFIG"
+    INVALID_AUDIO = "INVALID_AUDIO"
+    MODEL_NOT_FOUND = "MODEL_NOT_FOUND"
+    OVERLOADED = "OVERLOADED"
+    AUDIO_TOO_FAST = "AUDIO_TOO_FAST"
+    IDLE_TIMEOUT = "IDLE_TIMEOUT"
+    SESSION_TOO_LONG = "SESSION_TOO_LONG"
+    SHUTTING_DOWN = "SHUTTING_DOWN"
+    MODEL_ERROR = "MODEL_ERROR"
+    INTERNAL_ERROR = "INTERNAL_ERROR"
+
+
+@dataclass(frozen=True)
+class FieldViolation:
+    """One invalid field: its path in the request, and what would be right."""
+
+    field: str
+    description: str
+
+
+class SirenError(Exception):
+    """An error a client is told about. Its message is written for the client."""
+
+    reason: Reason
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        violations: tuple[FieldViolation, ...] = (),
+        retry_after_s: float | None = None,
+    ) -> None:
+        """Describe the error.
+
+        message: says what was wrong and what would be right; no stack, no secret.
+        violations: the invalid fields, when the fault lies in single fields.
+        retry_after_s: seconds after which the same request may succeed; None if it never will.
+        """
+        super().__init__(message)
+        self.message = message
+        self.violations = violations
+        self.retry_after_s = retry_after_s
+
+
+class InvalidMessage(SirenError):
+    """The messages of a stream came in an order the protocol does not allow."""
+
+    reason = Reason.INVALID_MESSAGE
+
+
+class InvalidConfig(SirenError):
+    """A config asks for something this server or model does not support."""
+
+    reason = Reason.INVALID_CONFIG
+
+    @classmethod
+    def of_field(cls, field: str, description: str) -> InvalidConfig:
+        """Build the error of a single config field; the description becomes the message too."""
+        violation = FieldViolation(f"config.{field}", description)
+        return cls(f"config.{field}: {description}", violations=(violation,))
+
+
+class InvalidAudio(SirenError):
+    """The bytes sent do not decode in the declared encoding."""
+
+    reason = Reason.INVALID_AUDIO
+
+
+class ModelNotFound(SirenError):
+    """No such model on this server."""
+
+    reason = Reason.MODEL_NOT_FOUND
+
+
+class Overloaded(SirenError):
+    """Every session slot is taken."""
+
+    reason = Reason.OVERLOADED
+
+
+class AudioTooFast(SirenError):
+    """More audio in one request than the server takes."""
+
+    reason = Reason.AUDIO_TOO_FAST
+
+
+class IdleTimeout(SirenError):
+    """The client sent nothing for the configured time."""
+
+    reason = Reason.IDLE_TIMEOUT
+
+
+class SessionTooLong(SirenError):
+    """The stream reached the configured maximum of audio."""
+
+    reason = Reason.SESSION_TOO_LONG
+
+
+class ShuttingDown(SirenError):
+    """The server is stopping."""
+
+    reason = Reason.SHUTTING_DOWN
+
+
+class ModelError(SirenError):
+    """Recognition failed for one stream; the cause is in the server's log."""
+
+    reason = Reason.MODEL_ERROR
+
+
+class InternalError(SirenError):
+    """Anything unexpected; the cause is in the server's log."""
+
+    reason = Reason.INTERNAL_ERROR

@@ -1,0 +1,80 @@
+"""The arithmetic between samples, feature frames, encoder frames and milliseconds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureGeometry:
+    """How a model cuts audio into feature frames (one a hop) and encoder frames.
+
+    Feature frame t is a window of `window_samples` centred on sample `t * hop_samples`, the
+    audio being preceded and followed by zeros: `torch.stft(center=True)`, as NeMo computes it.
+    """
+
+    sample_rate_hertz: int
+    hop_samples: int
+    window_samples: int
+    subsampling: int
+    """Feature frames per encoder frame."""
+
+    @property
+    def half_window_samples(self) -> int:
+        """Samples a feature frame needs on either side of its centre."""
+        return self.window_samples // 2
+
+    @property
+    def encoder_frame_samples(self) -> int:
+        """Samples one encoder frame advances."""
+        return self.hop_samples * self.subsampling
+
+    @property
+    def encoder_frame_ms(self) -> int:
+        """Milliseconds one encoder frame advances; 80 for every model of the project."""
+        return 1000 * self.encoder_frame_samples // self.sample_rate_hertz
+
+    def samples_of_ms(self, milliseconds: int) -> int:
+        """Samples in so many milliseconds, rounded down."""
+        return milliseconds * self.sample_rate_hertz // 1000
+
+    def complete_feature_frames(self, n_samples: int) -> int:
+        """Feature frames whose whole window lies within the first n_samples of a live stream."""
+        if n_samples < self.half_window_samples:
+            return 0
+        return (n_samples - self.half_window_samples) // self.hop_samples + 1
+
+    def total_feature_frames(self, n_samples: int) -> int:
+        """Feature frames of a recording that ends after n_samples (NeMo: `get_seq_len`)."""
+        return n_samples // self.hop_samples
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkGeometry:
+    """How a look-ahead cuts a stream into chunks of `chunk_frames` encoder frames.
+
+    The first chunk is shorter than the rest: the causal subsampling computes encoder frame i from
+    feature frames up to `subsampling * i`, so the first encoder frame needs one feature frame only
+    (NeMo: `streaming_cfg.chunk_size` is a pair).
+    """
+
+    features: FeatureGeometry
+    chunk_frames: int
+    """Encoder frames one step advances: look-ahead + 1."""
+
+    @property
+    def latency_ms(self) -> int:
+        """The longest a sound waits for its chunk to be complete."""
+        return self.chunk_frames * self.features.encoder_frame_ms
+
+    def feature_frames(self, *, is_first: bool) -> int:
+        """Feature frames a whole chunk adds."""
+        whole = self.chunk_frames * self.features.subsampling
+        return whole - self.features.subsampling + 1 if is_first else whole
+
+    def chunk_samples(self, *, is_first: bool) -> int:
+        """Samples a whole chunk adds; the first also fills the window of its last frame."""
+        frames = self.feature_frames(is_first=is_first)
+        if is_first:
+            return (frames - 1) * self.features.hop_samples + self.features.half_window_samples
+        return frames * self.features.hop_samples

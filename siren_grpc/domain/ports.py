@@ -1,0 +1,43 @@
+"""What the engine needs of a model, in numpy and ints only."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from siren_grpc.domain.types import Lane, ModelInfo, StepResult, StepRow
+
+
+class ModelBackend(Protocol):
+    """A loaded model with one slot of recognition state per session.
+
+    Only one thread may call it. A `step` that raises has changed no slot, so its rows may be
+    tried again one by one.
+    """
+
+    @property
+    def info(self) -> ModelInfo:
+        """What the model is and offers."""
+        ...
+
+    @property
+    def n_slots(self) -> int:
+        """How many sessions it holds at once; slots are 0 to n_slots - 1."""
+        ...
+
+    @property
+    def max_batch(self) -> int:
+        """The most rows one step takes."""
+        ...
+
+    def reset_slot(self, slot: int) -> None:
+        """Make the slot's state that of a stream that has heard nothing."""
+        ...
+
+    def step(self, lane: Lane, rows: Sequence[StepRow]) -> list[StepResult]:
+        """Recognise every row's audio and keep the state of those whose work is a `Chunk`.
+
+        rows: 1 to max_batch, distinct slots, all of the lane. Returns one result per row, in
+        order. Raises whatever the model raises, leaving every slot as it was.
+        """
+        ...

@@ -1,0 +1,178 @@
+"""What travels through the server: work on its way in, results on their way out.
+
+Work is in-band: a control stands in the same queue as the audio around it, so it takes effect
+exactly where the client put it (after moshi-server's markers).
+Times are sample counts at the model's rate until the server converts them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from siren_grpc.domain.errors import SirenError
+from siren_grpc.domain.geometry import ChunkGeometry, FeatureGeometry
+
+Samples: TypeAlias = NDArray[np.float32]
+"""Mono audio, [n_samples], in [-1, 1], at the model's sample rate."""
+
+
+class DecoderKind(str, Enum):
+    """The part of a model that turns encoder frames into tokens."""
+
+    RNNT = "rnnt"
+    CTC = "ctc"
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """What sessions must have in common to be advanced in one batch."""
+
+    chunk_frames: int
+    decoder: DecoderKind
+
+
+@dataclass(frozen=True, slots=True)
+class ModelInfo:
+    """What a loaded model is and what it offers."""
+
+    id: str
+    family: str
+    language_codes: tuple[str, ...]
+    features: FeatureGeometry
+    look_aheads: tuple[int, ...]
+    """`chunk_frames` the model was trained for, ascending."""
+    default_chunk_frames: int
+    decoders: tuple[DecoderKind, ...]
+    """The default first."""
+    token_texts: tuple[str | int, ...]
+    """Text of each token, a leading space marking the start of a word; an int is a raw byte."""
+    punctuation: frozenset[str]
+    """Marks that take no space before them."""
+
+    def geometry(self, chunk_frames: int) -> ChunkGeometry:
+        """Return the chunk arithmetic of one of the model's look-aheads."""
+        return ChunkGeometry(self.features, chunk_frames)
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """The next stretch of audio; chunks tile the stream.
+
+    A whole chunk adds `ChunkGeometry.feature_frames` frames; the last of an utterance may add
+    fewer, and then the windows that reach behind its end see zeros.
+    """
+
+    samples: Samples
+    feature_frames: int
+    is_first: bool
+    """First chunk since the recognition state was fresh."""
+    end_samples: int
+    """Where in the stream's audio the chunk ends (padding not counted)."""
+    seq: int
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """A look at the chunk that is not complete yet: recognised, but nothing is kept of it."""
+
+    samples: Samples
+    feature_frames: int
+    is_first: bool
+    end_samples: int
+    seq: int
+
+
+@dataclass(frozen=True, slots=True)
+class EndUtterance:
+    """The utterance ends here: send its final and start afresh."""
+
+    end_samples: int
+    seq: int
+
+
+@dataclass(frozen=True, slots=True)
+class DiscardUtterance:
+    """Throw the utterance and all recognition state away, without a final."""
+
+    end_samples: int
+
+
+@dataclass(frozen=True, slots=True)
+class EndStream:
+    """Nothing follows. `error` is what the stream ends with, None for OK."""
+
+    error: SirenError | None = None
+
+
+AudioWork: TypeAlias = Chunk | Preview
+Work: TypeAlias = Chunk | Preview | EndUtterance | DiscardUtterance | EndStream
+
+
+@dataclass(frozen=True, slots=True)
+class StepRow:
+    """One session's part of a step."""
+
+    slot: int
+    work: AudioWork
+
+
+@dataclass(frozen=True, slots=True)
+class StepResult:
+    """What a step found for one row.
+
+    tokens: new token ids, in order. token_frames: for each the encoder frame it was emitted at,
+    counted from where the slot was last reset.
+    """
+
+    tokens: tuple[int, ...]
+    token_frames: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Partial:
+    """The hypothesis of the current utterance moved."""
+
+    text: str
+    stable_len: int
+    seq: int
+    processed_samples: int
+
+
+@dataclass(frozen=True, slots=True)
+class Final:
+    """The whole utterance, settled."""
+
+    text: str
+    seq: int
+    start_samples: int
+    end_samples: int
+
+
+class SpeechEventKind(str, Enum):
+    """What happened in the stream."""
+
+    SPEECH_STARTED = "speech_started"
+    SPEECH_ENDED = "speech_ended"
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechEvent:
+    """Something that happened at a point of the stream."""
+
+    kind: SpeechEventKind
+    at_samples: int
+
+
+@dataclass(frozen=True, slots=True)
+class StreamEnded:
+    """The last thing a session delivers; `error` is None when all went well."""
+
+    error: SirenError | None = None
+
+
+Result: TypeAlias = Partial | Final | SpeechEvent | StreamEnded

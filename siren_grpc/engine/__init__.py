@@ -1,0 +1,1 @@
+"""The threads: one stepper per model between asyncio sessions and the pure scheduler."""

@@ -1,0 +1,99 @@
+"""One stream's end of the engine, for an asyncio caller."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from siren_grpc.domain.types import Chunk, ModelInfo, Result, Work
+from siren_grpc.engine.stepper import Delivery, Stepper
+from siren_grpc.scheduling.scheduler import SessionId
+from siren_grpc.session.outbox import Outbox
+
+
+@dataclass(frozen=True, slots=True)
+class EngineLimits:
+    """How much may wait for one session.
+
+    max_backlog_s: seconds of audio submitted but not recognised, from which on `submit` waits.
+    max_unsent_results: finals and events the client has not read, likewise.
+    """
+
+    max_backlog_s: float
+    max_unsent_results: int
+
+
+class EngineSession:
+    """Submits work, hands out results, and makes the submitter wait when either piles up.
+
+    One task submits and one task takes; both in the engine's event loop.
+    """
+
+    def __init__(
+        self,
+        session_id: SessionId,
+        stepper: Stepper,
+        limits: EngineLimits,
+        info: ModelInfo,
+        on_close: Callable[[SessionId], None],
+    ) -> None:
+        """Made by `Engine.open`."""
+        self._id = session_id
+        self._stepper = stepper
+        self._max_backlog_samples = int(limits.max_backlog_s * info.features.sample_rate_hertz)
+        self._backlog_samples = 0
+        self._outbox = Outbox(max_results=limits.max_unsent_results)
+        self._has_result = asyncio.Event()
+        self._has_room = asyncio.Event()
+        self._has_room.set()
+        self._on_close = on_close
+        self._is_closed = False
+
+    @property
+    def id(self) -> SessionId:
+        """Number of the session in the engine's log."""
+        return self._id
+
+    async def submit(self, work: Sequence[Work]) -> None:
+        """Queue work in order, waiting whenever too much is under way or unread.
+
+        While this waits the caller reads nothing more from its client, so that HTTP/2 flow
+        control slows the client down.
+        """
+        for item in work:
+            await self._has_room.wait()
+            if isinstance(item, Chunk):
+                self._backlog_samples += len(item.samples)
+                self._update_room()
+            self._stepper.push(self._id, (item,))
+
+    async def take(self) -> Result:
+        """Return the oldest result, waiting for one."""
+        while (result := self._outbox.take()) is None:
+            self._has_result.clear()
+            await self._has_result.wait()
+        self._update_room()
+        return result
+
+    def close(self) -> None:
+        """Drop what is under way and free the slot; closing twice is harmless."""
+        if not self._is_closed:
+            self._is_closed = True
+            self._on_close(self._id)
+            self._stepper.close(self._id)
+
+    def receive(self, delivery: Delivery) -> None:
+        """Take in what the stepper found; called by the engine."""
+        for result in delivery.results:
+            self._outbox.put(result)
+        self._backlog_samples -= delivery.done_samples
+        self._update_room()
+        if delivery.results:
+            self._has_result.set()
+
+    def _update_room(self) -> None:
+        if self._backlog_samples < self._max_backlog_samples and not self._outbox.is_full:
+            self._has_room.set()
+        else:
+            self._has_room.clear()

@@ -1,0 +1,112 @@
+"""Mel features of live streams, batched and incremental.
+
+Frame for frame what NeMo's `FilterbankFeatures` computes on the whole recording at once: the
+windows that straddle two chunks are completed from the samples kept of the last one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from nemo.collections.asr.parts.preprocessing.features import FilterbankFeatures
+
+from siren_grpc.domain.geometry import FeatureGeometry
+from siren_grpc.domain.types import AudioWork
+
+
+class StreamingFeatures:
+    """Computes the new feature frames of a batch of streams.
+
+    One row of `tail` per slot holds the last samples of its stream: enough for the windows that
+    begin before the next chunk, and one more for the pre-emphasis filter.
+    """
+
+    def __init__(
+        self, featurizer: FilterbankFeatures, geometry: FeatureGeometry, *, n_slots: int
+    ) -> None:
+        """Stream with a model's own window, filter bank and log guard.
+
+        Raises ValueError for a featurizer whose frames depend on the whole recording.
+        """
+        if featurizer.exact_pad:
+            raise ValueError("features with exact_pad cannot be streamed frame for frame")
+        if featurizer.normalize not in (None, "", "NA", "None"):
+            raise ValueError(
+                f"features normalised by {featurizer.normalize!r} need the whole recording; "
+                "cache-aware streaming models are trained with normalize: NA"
+            )
+        if featurizer.frame_splicing != 1:
+            raise ValueError("features with frame splicing cannot be streamed")
+        self._featurizer = featurizer
+        self._hop = geometry.hop_samples
+        self._half_window = geometry.half_window_samples
+        # Frame a + 1 begins hop - half_window behind the end of frame a's window.
+        self._tail_samples = 2 * self._half_window - self._hop + 1
+        device = featurizer.fb.device
+        self.tail = torch.zeros(n_slots, self._tail_samples, device=device)
+
+    def compute(
+        self, slots: torch.Tensor, works: Sequence[AudioWork], *, feature_frames: int
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Compute the frames each row's samples complete.
+
+        slots: [n_rows] int64. works: one per row, all first chunks or all later ones.
+        feature_frames: frames of a whole chunk, to which shorter rows are padded.
+        Returns (features [n_rows, n_mels, feature_frames], zero behind each row's own frames;
+        frames [n_rows] int64; the tails to keep [n_rows, n_tail]).
+        """
+        is_first = works[0].is_first
+        # Before a stream's first frame half a window of zeros and the pre-emphasis sample.
+        lead = self._half_window + 1 if is_first else self._tail_samples
+        span = (feature_frames - 1) * self._hop + 2 * self._half_window
+        wave = torch.zeros(len(works), span + 1)
+        ends = []
+        for row, work in enumerate(works):
+            kept = work.samples[: span + 1 - lead]
+            wave[row, lead : lead + len(kept)] = torch.from_numpy(kept)
+            ends.append(lead + len(kept))
+        wave = wave.to(self.tail.device)
+        tails = self.tail[slots]
+        wave[:, :lead] = tails[:, -lead:]
+        end = torch.tensor(ends, device=wave.device)
+        frames = torch.tensor([work.feature_frames for work in works], device=wave.device)
+        features = self._log_mel(self._emphasised(wave, end))
+        behind = torch.arange(feature_frames, device=wave.device)[None] >= frames[:, None]
+        features = features.masked_fill(behind[:, None], float(self._featurizer.pad_value))
+        # Only whole chunks leave a tail that is read again, and they fill the wave to its end.
+        return features, frames, wave[:, -self._tail_samples :]
+
+    def _emphasised(self, wave: torch.Tensor, end: torch.Tensor) -> torch.Tensor:
+        """Apply the pre-emphasis filter; samples from each row's end on are zero, as in NeMo."""
+        if self._featurizer.preemph is None:
+            emphasised = wave[:, 1:]
+        else:
+            emphasised = wave[:, 1:] - self._featurizer.preemph * wave[:, :-1]
+        position = torch.arange(1, wave.shape[1], device=wave.device)
+        return emphasised.masked_fill(position[None] >= end[:, None], 0.0)
+
+    def _log_mel(self, wave: torch.Tensor) -> torch.Tensor:
+        """Return log-mel frames [n_rows, n_mels, n_frames] of windows that tile the wave by hops."""
+        featurizer = self._featurizer
+        margin = featurizer.n_fft // 2 - self._half_window
+        spectrum = torch.stft(
+            torch.nn.functional.pad(wave, (margin, margin)),
+            n_fft=featurizer.n_fft,
+            hop_length=featurizer.hop_length,
+            win_length=featurizer.win_length,
+            window=featurizer.window,
+            center=False,
+            return_complex=True,
+        )
+        # NeMo's own order of operations, root and power included: equal to the last bit.
+        magnitude = torch.sqrt(torch.view_as_real(spectrum).pow(2).sum(-1))
+        if featurizer.mag_power != 1.0:
+            magnitude = magnitude.pow(featurizer.mag_power)
+        mel = torch.matmul(featurizer.fb, magnitude)
+        if not featurizer.log:
+            return mel
+        guard = featurizer.log_zero_guard_value_fn(mel)
+        if featurizer.log_zero_guard_type == "add":
+            return torch.log(mel + guard)
+        return torch.log(torch.clamp(mel, min=guard))

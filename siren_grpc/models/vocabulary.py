@@ -1,0 +1,56 @@
+"""The text behind each token id of a NeMo model."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from nemo.collections.common.tokenizers import AggregateTokenizer, SentencePieceTokenizer
+
+_WORD_START = "\u2581"
+_BYTE_TOKEN = re.compile(r"^<0x([0-9A-Fa-f]{2})>$")
+
+
+def token_texts(model: Any) -> tuple[str | int, ...]:
+    """Return the text of each token id, the blank not included.
+
+    A leading space marks the start of a word; an int is the raw byte of a byte-fallback token;
+    control symbols are empty. model: a NeMo ASR model with sub-word or character labels.
+    Raises ValueError for a tokenizer whose text cannot be built token by token.
+    """
+    tokenizer = getattr(model, "tokenizer", None)
+    if tokenizer is None:
+        labels = getattr(model.cfg, "labels", None) or model.joint.vocabulary
+        return tuple(str(label) for label in labels)
+    if isinstance(tokenizer, AggregateTokenizer):
+        texts: list[str | int] = []
+        for language in tokenizer.tokenizers_dict.values():
+            texts.extend(_tokenizer_texts(language))
+        return tuple(texts)
+    return tuple(_tokenizer_texts(tokenizer))
+
+
+def _tokenizer_texts(tokenizer: Any) -> list[str | int]:
+    if isinstance(tokenizer, SentencePieceTokenizer):
+        return [_piece_text(tokenizer.tokenizer, i) for i in range(tokenizer.vocab_size)]
+    vocabulary = getattr(tokenizer, "vocab", None)
+    if vocabulary is None:
+        raise ValueError(f"tokenizer {type(tokenizer).__name__} has no vocabulary to read")
+    # WordPiece: "##" continues a word, everything else starts one.
+    return [str(token)[2:] if str(token).startswith("##") else f" {token}" for token in vocabulary]
+
+
+def _piece_text(processor: Any, token_id: int) -> str | int:
+    if token_id >= processor.get_piece_size():
+        return ""  # a special token NeMo added behind the sentencepiece model
+    piece = str(processor.id_to_piece(token_id))
+    if processor.is_byte(token_id):
+        match = _BYTE_TOKEN.match(piece)
+        if match is None:
+            raise ValueError(f"byte token {token_id} is spelled {piece!r}, not <0xNN>")
+        return int(match.group(1), 16)
+    if processor.is_unknown(token_id):
+        return " \u2047 "  # as sentencepiece decodes it
+    if processor.is_control(token_id):
+        return ""
+    return piece.replace(_WORD_START, " ")

@@ -1,0 +1,32 @@
+"""Running every shape of step once, before a server says that it serves."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from siren_grpc.domain.types import Lane, Preview, StepRow
+from siren_grpc.models.nemo_backend import NemoBackend
+
+
+def warm_up(backend: NemoBackend) -> None:
+    """Step silence in every look-ahead and decoder; no slot changes.
+
+    The first step of a shape is slow: memory is allocated, kernels are chosen, and on a GPU graphs
+    are captured, hence every batch size there; a CPU needs only the smallest and the largest.
+    """
+    every = backend.batch_sizes
+    sizes = every if backend.is_on_gpu else sorted({every[0], every[-1]})
+    for chunk_frames in backend.info.look_aheads:
+        geometry = backend.info.geometry(chunk_frames)
+        for decoder in backend.info.decoders:
+            for size in sizes:
+                for is_first in (True, False):
+                    silence = Preview(
+                        samples=np.zeros(geometry.chunk_samples(is_first=is_first), np.float32),
+                        feature_frames=geometry.feature_frames(is_first=is_first),
+                        is_first=is_first,
+                        end_samples=0,
+                        seq=0,
+                    )
+                    rows = [StepRow(slot, silence) for slot in range(size)]
+                    backend.step(Lane(chunk_frames, decoder), rows)

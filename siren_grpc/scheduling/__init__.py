@@ -1,0 +1,1 @@
+"""Who is advanced next, and who may start."""

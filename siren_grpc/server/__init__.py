@@ -1,0 +1,1 @@
+"""The gRPC service: the only place of the server that knows gRPC."""

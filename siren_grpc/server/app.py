@@ -1,0 +1,139 @@
+"""The server's life: bind, load, serve, drain, stop."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from siren.v1 import speech_pb2, speech_pb2_grpc
+
+from siren_grpc.domain.ports import ModelBackend
+from siren_grpc.engine.engine import Engine
+from siren_grpc.engine.session import EngineLimits
+from siren_grpc.server.reflection import add_reflection
+from siren_grpc.server.service import ServiceLimits, SpeechService
+
+_log = logging.getLogger(__name__)
+_SERVICE = speech_pb2.DESCRIPTOR.services_by_name["SpeechService"].full_name
+_HEALTH_NAMES = ("", _SERVICE)
+_FINISH_S = 5.0
+"""Time interrupted streams get to receive their final."""
+
+
+@dataclass(frozen=True, slots=True)
+class AppConfig:
+    """Where to listen, and the limits of everything behind it."""
+
+    host: str
+    port: int
+    max_message_bytes: int
+    shutdown_grace_s: float
+    service: ServiceLimits
+    engine: EngineLimits
+
+
+class StepperDied(RuntimeError):
+    """The recogniser stopped by itself: the process cannot serve and should be replaced."""
+
+
+class App:
+    """One process: a gRPC server in front of one model."""
+
+    def __init__(self, config: AppConfig, load_backend: Callable[[], ModelBackend]) -> None:
+        """Prepare. load_backend: loads and warms up the model; called in a thread of its own."""
+        self._config = config
+        self._load_backend = load_backend
+        self._stop = asyncio.Event()
+        self._health = health.aio.HealthServicer()
+
+    def request_stop(self) -> None:
+        """Make `run` drain and return; asking again changes nothing."""
+        self._stop.set()
+
+    async def run(self, *, on_bound: Callable[[int], None] = lambda port: None) -> None:
+        """Serve until `request_stop`, SIGINT or SIGTERM.
+
+        on_bound: told the port once it is bound, before the model is loaded: probes are answered
+        NOT_SERVING from then on. Raises OSError when the address cannot be bound, StepperDied,
+        and what load_backend raises.
+        """
+        server = grpc.aio.server(
+            options=[
+                ("grpc.max_receive_message_length", self._config.max_message_bytes),
+                ("grpc.max_send_message_length", self._config.max_message_bytes),
+                ("grpc.so_reuseport", 0),  # a second server on the port is an error, not a twin
+            ]
+        )
+        service = SpeechService(self._config.service)
+        speech_pb2_grpc.add_SpeechServiceServicer_to_server(service, server)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
+        add_reflection(server, (_SERVICE, health.SERVICE_NAME))
+        await self._set_health(health_pb2.HealthCheckResponse.NOT_SERVING)
+        port = self._bind(server)
+        await server.start()
+        self._handle_signals()
+        on_bound(port)
+        engine: Engine | None = None
+        try:
+            engine = await self._start_engine()
+            if engine is not None:
+                service.serve(engine)
+                await self._set_health(health_pb2.HealthCheckResponse.SERVING)
+                _log.info("serving %s on %s:%d", engine.info.id, self._config.host, port)
+                await self._wait_for_end(engine)
+        finally:
+            _log.info("stopping; running streams may take %g s", self._config.shutdown_grace_s)
+            await self._set_health(health_pb2.HealthCheckResponse.NOT_SERVING)
+            await service.drain(grace_s=self._config.shutdown_grace_s)
+            await server.stop(_FINISH_S)
+            if engine is not None:
+                engine.stop(timeout_s=_FINISH_S)
+            _log.info("stopped")
+
+    def _bind(self, server: grpc.aio.Server) -> int:
+        host = self._config.host
+        address = f"[{host}]:{self._config.port}" if ":" in host else f"{host}:{self._config.port}"
+        try:
+            port = server.add_insecure_port(address)
+        except RuntimeError as error:
+            raise OSError(f"cannot listen on {address}: {error}") from error
+        if port == 0:
+            raise OSError(f"cannot listen on {address}")
+        return int(port)
+
+    def _handle_signals(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self.request_stop)
+
+    async def _start_engine(self) -> Engine | None:
+        """Load the model; None when the server was asked to stop meanwhile."""
+        loading = asyncio.create_task(asyncio.to_thread(self._load_backend))
+        stopping = asyncio.create_task(self._stop.wait())
+        await asyncio.wait({loading, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        if not loading.done():
+            return None  # the thread cannot be stopped; it ends with the process
+        engine = Engine(loading.result(), self._config.engine)
+        engine.start()
+        return engine
+
+    async def _wait_for_end(self, engine: Engine) -> None:
+        waiting = {
+            asyncio.create_task(self._stop.wait()),
+            asyncio.create_task(engine.wait_dead()),
+        }
+        _, pending = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        for task in pending:
+            task.cancel()
+        if not engine.is_alive:
+            raise StepperDied("the recogniser died; see the log above")
+
+    async def _set_health(self, status: health_pb2.HealthCheckResponse.ServingStatus) -> None:
+        for name in _HEALTH_NAMES:
+            await self._health.set(name, status)

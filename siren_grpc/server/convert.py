@@ -1,0 +1,167 @@
+"""Protocol messages to the domain's types and back."""
+
+from __future__ import annotations
+
+from google.protobuf.duration_pb2 import Duration
+from siren.v1 import speech_pb2 as pb
+
+from siren_grpc.audio.decode import Encoding
+from siren_grpc.domain.errors import InvalidConfig
+from siren_grpc.domain.types import (
+    DecoderKind,
+    Final,
+    Lane,
+    ModelInfo,
+    Partial,
+    SpeechEvent,
+    SpeechEventKind,
+)
+from siren_grpc.server.request import ValidConfig
+
+_ENCODINGS = {
+    pb.AUDIO_ENCODING_UNSPECIFIED: Encoding.LINEAR16,
+    pb.AUDIO_ENCODING_LINEAR16: Encoding.LINEAR16,
+    pb.AUDIO_ENCODING_FLOAT32: Encoding.FLOAT32,
+    pb.AUDIO_ENCODING_MULAW: Encoding.MULAW,
+    pb.AUDIO_ENCODING_ALAW: Encoding.ALAW,
+}
+_PB_ENCODINGS = {encoding: number for number, encoding in _ENCODINGS.items() if number}
+_DECODERS = {pb.DECODER_RNNT: DecoderKind.RNNT, pb.DECODER_CTC: DecoderKind.CTC}
+_PB_DECODERS = {kind: number for number, kind in _DECODERS.items()}
+_EVENTS = {
+    SpeechEventKind.SPEECH_STARTED: pb.SpeechEvent.TYPE_SPEECH_STARTED,
+    SpeechEventKind.SPEECH_ENDED: pb.SpeechEvent.TYPE_SPEECH_ENDED,
+}
+_DEFAULT_HERTZ = 16000
+_MIN_HERTZ, _MAX_HERTZ = 8000, 48000
+
+
+def to_config(config: pb.StreamingConfig, info: ModelInfo) -> ValidConfig:
+    """Check a config against the model it named, and fill in the defaults.
+
+    Raises InvalidConfig naming the field, what it was, and what would be right.
+    """
+    encoding = _ENCODINGS.get(config.encoding)
+    if encoding is None:
+        known = ", ".join(pb.AudioEncoding.Name(n) for n in sorted(_PB_ENCODINGS.values()))
+        raise InvalidConfig.of_field("encoding", f"unknown value {config.encoding}; use {known}")
+    hertz = config.sample_rate_hertz or _DEFAULT_HERTZ
+    if not _MIN_HERTZ <= hertz <= _MAX_HERTZ:
+        raise InvalidConfig.of_field(
+            "sample_rate_hertz",
+            f"{hertz} is out of range; use {_MIN_HERTZ} to {_MAX_HERTZ}, or 0 for {_DEFAULT_HERTZ}",
+        )
+    chunk_frames = config.chunk_frames or info.default_chunk_frames
+    if chunk_frames not in info.look_aheads:
+        known = ", ".join(str(frames) for frames in info.look_aheads)
+        raise InvalidConfig.of_field(
+            "chunk_frames",
+            f"model {info.id} was not trained for {chunk_frames}; use {known}, or 0 for "
+            f"{info.default_chunk_frames}",
+        )
+    return ValidConfig(
+        encoding=encoding,
+        sample_rate_hertz=hertz,
+        language_code=_language(config.language_code, info),
+        lane=Lane(chunk_frames, _decoder(config.decoder, info)),
+    )
+
+
+def _decoder(number: int, info: ModelInfo) -> DecoderKind:
+    if number == pb.DECODER_UNSPECIFIED:
+        return info.decoders[0]
+    kind = _DECODERS.get(number)
+    if kind is None or kind not in info.decoders:
+        known = ", ".join(pb.Decoder.Name(_PB_DECODERS[kind]) for kind in info.decoders)
+        asked = pb.Decoder.Name(number) if kind is not None else str(number)
+        raise InvalidConfig.of_field(
+            "decoder", f"model {info.id} has no {asked}; use {known}, or leave it unset"
+        )
+    return kind
+
+
+def _language(code: str, info: ModelInfo) -> str:
+    """Match a language by BCP-47 lookup (RFC 4647, 3.4): drop subtags until one is known."""
+    if not code:
+        return info.language_codes[0]
+    by_lower = {known.lower(): known for known in info.language_codes}
+    subtags = code.lower().split("-")
+    while subtags:
+        known = by_lower.get("-".join(subtags))
+        if known is not None:
+            return known
+        subtags.pop()
+    raise InvalidConfig.of_field(
+        "language_code",
+        f"model {info.id} does not recognise {code!r}; use {', '.join(info.language_codes)}, "
+        "or leave it unset",
+    )
+
+
+def to_started(session_id: str, info: ModelInfo, config: ValidConfig) -> pb.StreamStarted:
+    """Say what was chosen for a stream."""
+    return pb.StreamStarted(
+        session_id=session_id,
+        model=info.id,
+        language_code=config.language_code,
+        encoding=_PB_ENCODINGS[config.encoding],
+        sample_rate_hertz=config.sample_rate_hertz,
+        chunk_frames=config.lane.chunk_frames,
+        latency_ms=info.geometry(config.lane.chunk_frames).latency_ms,
+        decoder=_PB_DECODERS[config.lane.decoder],
+    )
+
+
+def to_response(
+    result: Partial | Final | SpeechEvent, hertz: int
+) -> pb.StreamingRecognizeResponse:
+    """Return a result as the message that carries it. hertz: of its sample counts."""
+    if isinstance(result, Partial):
+        partial = pb.PartialResult(
+            text=result.text,
+            stable_len=result.stable_len,
+            seq=result.seq,
+            audio_processed=to_duration(result.processed_samples, hertz),
+        )
+        return pb.StreamingRecognizeResponse(partial=partial)
+    if isinstance(result, Final):
+        return pb.StreamingRecognizeResponse(final=to_final(result, hertz))
+    event = pb.SpeechEvent(type=_EVENTS[result.kind], time=to_duration(result.at_samples, hertz))
+    return pb.StreamingRecognizeResponse(event=event)
+
+
+def to_final(result: Final, hertz: int) -> pb.FinalResult:
+    """Return a final as its message."""
+    return pb.FinalResult(
+        text=result.text,
+        seq=result.seq,
+        start_time=to_duration(result.start_samples, hertz),
+        end_time=to_duration(result.end_samples, hertz),
+    )
+
+
+def to_duration(n_samples: int, hertz: int) -> Duration:
+    """Return so many samples as a duration, to the nanosecond, rounded down."""
+    seconds, rest = divmod(n_samples, hertz)
+    return Duration(seconds=seconds, nanos=rest * 1_000_000_000 // hertz)
+
+
+def to_model(info: ModelInfo, *, is_default: bool) -> pb.Model:
+    """Describe a model to a client."""
+    look_aheads = [
+        pb.LookAhead(
+            chunk_frames=frames,
+            latency_ms=info.geometry(frames).latency_ms,
+            is_default=frames == info.default_chunk_frames,
+        )
+        for frames in info.look_aheads
+    ]
+    return pb.Model(
+        id=info.id,
+        family=info.family,
+        language_codes=info.language_codes,
+        sample_rate_hertz=info.features.sample_rate_hertz,
+        look_aheads=look_aheads,
+        decoders=[_PB_DECODERS[kind] for kind in info.decoders],
+        is_default=is_default,
+    )

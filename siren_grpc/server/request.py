@@ -1,0 +1,18 @@
+"""What a stream asked for, after it was checked: validation happens once, at the door."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from siren_grpc.audio.decode import Encoding
+from siren_grpc.domain.types import Lane
+
+
+@dataclass(frozen=True, slots=True)
+class ValidConfig:
+    """A config the server can serve, with every default filled in."""
+
+    encoding: Encoding
+    sample_rate_hertz: int
+    language_code: str
+    lane: Lane

@@ -1,0 +1,256 @@
+"""`siren.v1.SpeechService`."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import uuid
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import NoReturn
+
+import grpc
+from siren.v1 import speech_pb2 as pb
+from siren.v1 import speech_pb2_grpc
+
+from siren_grpc.domain.errors import (
+    InternalError,
+    InvalidMessage,
+    ModelNotFound,
+    Overloaded,
+    ShuttingDown,
+    SirenError,
+)
+from siren_grpc.domain.types import Final, ModelInfo, StreamEnded
+from siren_grpc.engine.engine import Engine
+from siren_grpc.engine.session import EngineSession
+from siren_grpc.server import convert
+from siren_grpc.server.request import ValidConfig
+from siren_grpc.server.status import to_status
+from siren_grpc.server.stream import Stream, StreamCall
+from siren_grpc.session.ingress import Ingress, IngressConfig
+
+_log = logging.getLogger(__name__)
+_LOADING_RETRY_S = 5.0
+_SHUTDOWN_RETRY_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceLimits:
+    """What one stream may do, and how it is read; see the settings of the same names."""
+
+    preview_ms: int
+    tail_padding_ms: int
+    idle_timeout_s: float
+    max_session_s: float | None
+
+
+class SpeechService(speech_pb2_grpc.SpeechServiceServicer):
+    """Answers the three methods with the engines it was given, the default first."""
+
+    def __init__(self, limits: ServiceLimits) -> None:
+        """Start without models: every call is asked to come back later until `serve`."""
+        self._limits = limits
+        self._engines: dict[str, Engine] = {}
+        self._streams: set[Stream] = set()
+        self._all_done = asyncio.Event()
+        self._all_done.set()
+        self._is_draining = False
+
+    def serve(self, engine: Engine) -> None:
+        """Take a model into service; the first is the default."""
+        self._engines[engine.info.id] = engine
+
+    async def drain(self, *, grace_s: float) -> None:
+        """Refuse new streams, let the running ones end, and end those that do not in time.
+
+        grace_s: how long they may take; then each gets its final and SHUTTING_DOWN.
+        """
+        self._is_draining = True
+        try:
+            await asyncio.wait_for(self._all_done.wait(), grace_s)
+        except asyncio.TimeoutError:  # noqa: UP041 - another class before Python 3.11
+            for stream in self._streams:
+                stream.interrupt(_shutting_down())
+
+    # The RPC methods are named by the protocol.
+    async def StreamingRecognize(  # noqa: N802
+        self,
+        request_iterator: AsyncIterator[pb.StreamingRecognizeRequest],
+        context: grpc.aio.ServicerContext,
+    ) -> AsyncIterator[pb.StreamingRecognizeResponse]:
+        """Recognise live audio; see the protocol."""
+        session_id = uuid.uuid4().hex
+        try:
+            self._require_running()
+            requests = aiter(request_iterator)
+            config, engine = await self._first_config(requests)
+            session = engine.open(config.lane)
+            stream = Stream(self._call(session_id, config, engine.info, session), requests)
+            self._enter(stream)
+            try:
+                started = convert.to_started(session_id, engine.info, config)
+                _log.info("session %s: %s", session_id, _line(started))
+                yield pb.StreamingRecognizeResponse(started=started)
+                async for response in stream.results():
+                    yield response
+                _log.info("session %s: ended", session_id)
+            finally:
+                session.close()
+                self._leave(stream)
+        except SirenError as error:
+            await _abort(context, error, session_id)
+        except Exception:
+            await _abort_unexpected(context, session_id)
+
+    async def Recognize(  # noqa: N802
+        self, request: pb.RecognizeRequest, context: grpc.aio.ServicerContext
+    ) -> pb.RecognizeResponse:
+        """Recognise a complete recording; see the protocol."""
+        session_id = uuid.uuid4().hex
+        try:
+            self._require_running()
+            engine = self._engine(request.config.model)
+            config = convert.to_config(request.config, engine.info)
+            session = engine.open(config.lane)
+            try:
+                call = self._call(session_id, config, engine.info, session)
+                results = await _recognize(call, request.audio)
+            finally:
+                session.close()
+            hertz = engine.info.features.sample_rate_hertz
+            return pb.RecognizeResponse(
+                started=convert.to_started(session_id, engine.info, config),
+                results=[convert.to_final(final, hertz) for final in results],
+            )
+        except SirenError as error:
+            await _abort(context, error, session_id)
+        except Exception:
+            await _abort_unexpected(context, session_id)
+
+    async def ListModels(  # noqa: N802
+        self, request: pb.ListModelsRequest, context: grpc.aio.ServicerContext
+    ) -> pb.ListModelsResponse:
+        """List the models in service, the default first."""
+        models = [
+            convert.to_model(engine.info, is_default=i == 0)
+            for i, engine in enumerate(self._engines.values())
+        ]
+        return pb.ListModelsResponse(models=models)
+
+    def _require_running(self) -> None:
+        if self._is_draining:
+            raise _shutting_down()
+        if not self._engines:
+            raise Overloaded(
+                "the server is still loading its model; try again in a few seconds "
+                "(its health is NOT_SERVING until then)",
+                retry_after_s=_LOADING_RETRY_S,
+            )
+
+    async def _first_config(
+        self, requests: AsyncIterator[pb.StreamingRecognizeRequest]
+    ) -> tuple[ValidConfig, Engine]:
+        try:
+            first = await asyncio.wait_for(anext(requests, None), self._limits.idle_timeout_s)
+        except asyncio.TimeoutError:  # noqa: UP041 - another class before Python 3.11
+            raise InvalidMessage("no config came; send one as the first message") from None
+        if first is None:
+            raise InvalidMessage("the stream ended without a config; send one as first message")
+        kind = first.WhichOneof("request")
+        if kind != "config":
+            raise InvalidMessage(
+                f"the first message must be a config, not {kind or 'an empty message'}; an empty "
+                "config is valid and takes the server's defaults"
+            )
+        engine = self._engine(first.config.model)
+        return convert.to_config(first.config, engine.info), engine
+
+    def _engine(self, model: str) -> Engine:
+        if not model:
+            return next(iter(self._engines.values()))
+        engine = self._engines.get(model)
+        if engine is None:
+            raise ModelNotFound(
+                f"no model {model!r} here; use {', '.join(self._engines)}, or leave it empty for "
+                "the first"
+            )
+        return engine
+
+    def _call(
+        self, session_id: str, config: ValidConfig, info: ModelInfo, session: EngineSession
+    ) -> StreamCall:
+        features = info.features
+        hertz = features.sample_rate_hertz
+        max_s = self._limits.max_session_s
+        ingress = Ingress(
+            IngressConfig(
+                encoding=config.encoding,
+                sample_rate_hertz=config.sample_rate_hertz,
+                geometry=info.geometry(config.lane.chunk_frames),
+                preview_samples=features.samples_of_ms(self._limits.preview_ms),
+                padding_samples=features.samples_of_ms(self._limits.tail_padding_ms),
+                max_samples=None if max_s is None else int(max_s * hertz),
+            )
+        )
+        return StreamCall(session_id, hertz, ingress, session, self._limits.idle_timeout_s)
+
+    def _enter(self, stream: Stream) -> None:
+        self._streams.add(stream)
+        self._all_done.clear()
+
+    def _leave(self, stream: Stream) -> None:
+        self._streams.discard(stream)
+        if not self._streams:
+            self._all_done.set()
+
+
+async def _recognize(call: StreamCall, audio: bytes) -> list[Final]:
+    """Run one recording through a session and return its finals."""
+    work = [*call.ingress.receive_audio(audio, 0)]
+    if not call.ingress.is_ended:
+        work.extend(call.ingress.end())
+    submitting = asyncio.create_task(call.session.submit(work))
+    try:
+        finals = []
+        while not isinstance(result := await call.session.take(), StreamEnded):
+            if isinstance(result, Final):
+                finals.append(result)
+        if result.error is not None:
+            raise result.error
+        return finals
+    finally:
+        submitting.cancel()
+        await asyncio.gather(submitting, return_exceptions=True)
+
+
+async def _abort(context: grpc.aio.ServicerContext, error: SirenError, session_id: str) -> NoReturn:
+    _log.info("session %s: %s: %s", session_id, error.reason.value, error.message)
+    await context.abort_with_status(to_status(error, session_id=session_id))
+    raise AssertionError("abort_with_status raises")
+
+
+async def _abort_unexpected(context: grpc.aio.ServicerContext, session_id: str) -> NoReturn:
+    """End a call whose handler failed: the cause goes to the log, never to the client."""
+    _log.exception("session %s: the call failed", session_id)
+    error = InternalError(
+        "the call failed unexpectedly; the cause is in the server's log under the session id"
+    )
+    await context.abort_with_status(to_status(error, session_id=session_id))
+    raise AssertionError("abort_with_status raises")
+
+
+def _shutting_down() -> ShuttingDown:
+    return ShuttingDown(
+        "the server is shutting down; open a new stream, to another replica if there is one",
+        retry_after_s=_SHUTDOWN_RETRY_S,
+    )
+
+
+def _line(started: pb.StreamStarted) -> str:
+    return (
+        f"started, model {started.model}, {pb.AudioEncoding.Name(started.encoding)} "
+        f"{started.sample_rate_hertz} Hz, chunk_frames {started.chunk_frames}"
+    )
+
+

@@ -1,0 +1,175 @@
+"""One `StreamingRecognize` call: a reading task, and the results as they come."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+from siren.v1 import speech_pb2 as pb
+
+from siren_grpc.domain.errors import (
+    IdleTimeout,
+    InternalError,
+    InvalidMessage,
+    ShuttingDown,
+    SirenError,
+)
+from siren_grpc.domain.types import EndStream, StreamEnded, Work
+from siren_grpc.engine.session import EngineSession
+from siren_grpc.server import convert
+from siren_grpc.session.ingress import Ingress
+
+_log = logging.getLogger(__name__)
+_END_LINGER_S = 0.2
+_INTERNAL = "the stream failed unexpectedly; the cause is in the server's log under the session id"
+
+
+@dataclass(frozen=True, slots=True)
+class StreamCall:
+    """A stream whose config was accepted."""
+
+    session_id: str
+    hertz: int
+    """The model's sample rate: that of every sample count."""
+    ingress: Ingress
+    session: EngineSession
+    idle_timeout_s: float
+
+
+class Stream:
+    """Runs one call. Whatever ends it, the reading task ends and the session is closed."""
+
+    def __init__(
+        self, call: StreamCall, requests: AsyncIterator[pb.StreamingRecognizeRequest]
+    ) -> None:
+        """Take over a call behind its config; `results` runs it."""
+        self._call = call
+        self._requests = requests
+        self._interruption: SirenError | None = None
+        self._reader: asyncio.Task[None] | None = None
+        self._waiting_since: float | None = None
+        """When the reader began to wait for the client; None while it does not."""
+
+    def interrupt(self, error: SirenError) -> None:
+        """End the stream from outside: no more is read, and it ends with this error."""
+        self._interruption = self._interruption or error
+        # A reader that is submitting goes on to the end of what it has read: no audio is skipped.
+        if self._reader is not None and self._waiting_since is not None:
+            self._reader.cancel()
+
+    async def results(self) -> AsyncIterator[pb.StreamingRecognizeResponse]:
+        """Yield the responses behind `started`.
+
+        Raises the SirenError the stream ended with, after everything earned before it.
+        """
+        name = self._call.session_id
+        self._reader = asyncio.create_task(self._read(), name=f"read-{name}")
+        watch = asyncio.create_task(self._watch_idle(), name=f"idle-{name}")
+        try:
+            while True:
+                result = await self._call.session.take()
+                if isinstance(result, StreamEnded):
+                    if result.error is not None:
+                        raise result.error
+                    return
+                yield convert.to_response(result, self._call.hertz)
+        finally:
+            self._call.session.close()
+            self._reader.cancel()
+            watch.cancel()
+            await asyncio.gather(self._reader, watch, return_exceptions=True)
+
+    async def _watch_idle(self) -> None:
+        loop = asyncio.get_running_loop()
+        timeout = self._call.idle_timeout_s
+        while True:
+            since = self._waiting_since
+            idle = 0.0 if since is None else loop.time() - since
+            if idle >= timeout:
+                break
+            await asyncio.sleep(timeout - idle)
+        self.interrupt(
+            IdleTimeout(
+                f"no message for {timeout:g} s; send audio (silence counts) or ACTION_END, or ask "
+                "the operator for a larger idle_timeout_s"
+            )
+        )
+
+    async def _read(self) -> None:
+        """Feed the engine until the stream ends; how it ends travels in-band, behind its audio."""
+        submit = self._call.session.submit
+        try:
+            await self._read_requests()
+        except SirenError as error:
+            await submit([EndStream(error)])
+        except asyncio.CancelledError:
+            if self._interruption is None:
+                raise
+            await submit(self._interrupted())
+        except Exception:
+            _log.exception("session %s: reading failed", self._call.session_id)
+            await submit([EndStream(InternalError(_INTERNAL))])
+
+    async def _read_requests(self) -> None:
+        ingress, submit = self._call.ingress, self._call.session.submit
+        while not ingress.is_ended:
+            request = await self._next_request()
+            if request is None:
+                await submit(ingress.end())
+            elif request.control.action == pb.Control.ACTION_END:
+                await self._end(ingress.end())
+            else:
+                await submit(self._receive(request))
+            if self._interruption is not None:
+                await submit(self._interrupted())
+                return
+
+    async def _end(self, work: list[Work]) -> None:
+        """Answer ACTION_END at once; the status waits a moment for what must not follow it."""
+        *results, end = work
+        await self._call.session.submit(results)
+        try:
+            late = await asyncio.wait_for(anext(self._requests, None), _END_LINGER_S)
+        except asyncio.TimeoutError:  # noqa: UP041 - another class before Python 3.11
+            late = None
+        if late is not None:
+            raise InvalidMessage("a message after ACTION_END; open a new stream to send more")
+        await self._call.session.submit([end])
+
+    def _interrupted(self) -> list[Work]:
+        """Return the work of a stream ended from outside: a stopping server owes its final."""
+        error = self._interruption
+        if isinstance(error, ShuttingDown) and not self._call.ingress.is_ended:
+            return [*self._call.ingress.finalize(), EndStream(error)]
+        return [EndStream(error)]
+
+    async def _next_request(self) -> pb.StreamingRecognizeRequest | None:
+        """Return the client's next message, None when it has half-closed the stream."""
+        self._waiting_since = asyncio.get_running_loop().time()
+        try:
+            return await anext(self._requests, None)
+        finally:
+            self._waiting_since = None
+
+    def _receive(self, request: pb.StreamingRecognizeRequest) -> list[Work]:
+        ingress = self._call.ingress
+        kind = request.WhichOneof("request")
+        if kind == "audio":
+            return ingress.receive_audio(request.audio.data, request.audio.seq)
+        if kind == "control":
+            return self._control(request.control.action)
+        if kind == "config":
+            raise InvalidMessage("a second config; only the first message of a stream is a config")
+        raise InvalidMessage("a message without audio or control; set one of them")
+
+    def _control(self, action: int) -> list[Work]:
+        ingress = self._call.ingress
+        if action == pb.Control.ACTION_FINALIZE:
+            return ingress.finalize()
+        if action == pb.Control.ACTION_RESET:
+            return ingress.reset()
+        raise InvalidMessage(
+            f"control.action {action} is unknown; use ACTION_FINALIZE, ACTION_RESET or ACTION_END"
+        )

@@ -1,0 +1,93 @@
+"""Token ids to text, one token at a time, never looking back.
+
+Equal to detokenising the whole sequence at once with the model's tokenizer and then removing one
+space before each punctuation mark, as NeMo's `decode_tokens_to_str_with_strip_punctuation` does,
+but in time that depends on the new tokens only.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class DetokenizerState:
+    """What the tokens so far leave undecided.
+
+    held_space: a space whose fate the next token decides: dropped at the end of the text and
+    before punctuation. held_bytes: the start of a UTF-8 sequence spelled in byte tokens.
+    """
+
+    is_start: bool = True
+    held_space: bool = False
+    held_bytes: bytes = b""
+
+
+class Detokenizer:
+    """Immutable and shared by all sessions of a model; the state is the caller's."""
+
+    def __init__(self, token_texts: Sequence[str | int], punctuation: Iterable[str]) -> None:
+        """Detokenise with a vocabulary.
+
+        token_texts: the text of each token id, a leading space marking a word's start; an int is
+        the raw byte a byte token stands for. punctuation: marks that take no space before them.
+        """
+        self._token_texts = tuple(token_texts)
+        marks = "".join(re.escape(mark) for mark in sorted(punctuation))
+        self._space_before_mark = re.compile(rf"\s([{marks}])") if marks else None
+
+    def extend(
+        self, state: DetokenizerState, token_ids: Iterable[int]
+    ) -> tuple[DetokenizerState, str]:
+        """Return the state after more tokens, and the text they add behind what was returned.
+
+        Text once returned is final: no later token changes it. Ids outside the vocabulary raise
+        IndexError, for they are a bug of the backend.
+        """
+        added = []
+        for token_id in token_ids:
+            state, text = self._extend_one(state, self._token_texts[token_id])
+            added.append(text)
+        return state, "".join(added)
+
+    def finish(self, state: DetokenizerState) -> str:
+        """Return what the end of the text adds: an unfinished UTF-8 sequence as U+FFFD."""
+        if not state.held_bytes:
+            return ""
+        return self._join(state, "\ufffd" * len(state.held_bytes))[1]
+
+    def _extend_one(
+        self, state: DetokenizerState, token_text: str | int
+    ) -> tuple[DetokenizerState, str]:
+        if isinstance(token_text, int):
+            return self._extend_byte(state, token_text)
+        if state.held_bytes:
+            token_text = "\ufffd" * len(state.held_bytes) + token_text
+        return self._join(state, token_text)
+
+    def _extend_byte(self, state: DetokenizerState, byte: int) -> tuple[DetokenizerState, str]:
+        held = state.held_bytes + bytes([byte])
+        try:
+            return self._join(state, held.decode("utf-8"))
+        except UnicodeDecodeError as error:
+            if error.reason == "unexpected end of data":
+                return DetokenizerState(state.is_start, state.held_space, held), ""
+            # Not UTF-8: all but the last byte can never become valid; the last may begin anew.
+            valid_start = held[-1:] if held[-1] >= 0xC2 and len(held) > 1 else b""
+            broken = held[: len(held) - len(valid_start)]
+            state, text = self._join(state, "\ufffd" * len(broken))
+            return DetokenizerState(state.is_start, state.held_space, valid_start), text
+
+    def _join(self, state: DetokenizerState, text: str) -> tuple[DetokenizerState, str]:
+        if state.held_space:
+            text = " " + text
+        if state.is_start:
+            text = text.lstrip(" ")
+        if self._space_before_mark is not None:
+            text = self._space_before_mark.sub(r"\1", text)
+        held_space = text.endswith(" ")
+        if held_space:
+            text = text[:-1]
+        return DetokenizerState(state.is_start and not text, held_space, b""), text
