@@ -1,0 +1,50 @@
+"""Client of Siren gRPC, a streaming speech-to-text server.
+
+`SirenClient` blocks, `AsyncSirenClient` is for asyncio; both take the same
+options and give the same results. Every failed call raises `SirenError`.
+"""
+
+from siren_client.aio import AsyncSirenClient
+from siren_client.blocking import RecognitionStream, SirenClient
+from siren_client.errors import FieldViolation, Reason, SirenError
+from siren_client.types import (
+    AudioEncoding,
+    AudioItem,
+    Control,
+    Decoder,
+    Final,
+    LookAhead,
+    Model,
+    Partial,
+    Recognition,
+    RecognitionOptions,
+    Result,
+    ServingStatus,
+    SpeechEvent,
+    SpeechEventType,
+    Started,
+)
+
+__all__ = [
+    "AsyncSirenClient",
+    "AudioEncoding",
+    "AudioItem",
+    "Control",
+    "Decoder",
+    "FieldViolation",
+    "Final",
+    "LookAhead",
+    "Model",
+    "Partial",
+    "Reason",
+    "Recognition",
+    "RecognitionOptions",
+    "RecognitionStream",
+    "Result",
+    "ServingStatus",
+    "SirenClient",
+    "SirenError",
+    "SpeechEvent",
+    "SpeechEventType",
+    "Started",
+]

@@ -1,0 +1,149 @@
+"""The live view of a terminal: finals scroll up, the moving hypothesis stays below.
+
+`LiveState`, `advance` and the `render_` functions are pure; `LiveView` only puts
+what they give on a console.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+
+from siren_client.types import Final, Partial, Result, SpeechEvent, SpeechEventType, Started
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+STABLE_STYLE = "bold bright_white"
+TAIL_STYLE = "dim italic yellow"
+FINAL_STYLE = "default"
+NOTE_STYLE = "dim"
+_SPEAKING_MARK = "●"
+_SILENT_MARK = "○"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LiveState:
+    """What the moving line shows."""
+
+    duration_s: float
+    """Length of the whole recording."""
+    audio_s: float = 0.0
+    """How much of it the results account for."""
+    is_speaking: bool = False
+    partial: Partial | None = None
+    """The newest hypothesis of the current utterance."""
+
+
+def advance(state: LiveState, result: Result) -> LiveState:
+    """Make the state after a result."""
+    match result:
+        case Partial():
+            return replace(
+                state, partial=result, audio_s=max(state.audio_s, result.audio_processed_s)
+            )
+        case Final():
+            return replace(
+                state,
+                partial=None,
+                is_speaking=False,
+                audio_s=max(state.audio_s, result.end_s),
+            )
+        case SpeechEvent():
+            return replace(
+                state,
+                is_speaking=result.type is SpeechEventType.SPEECH_STARTED,
+                audio_s=max(state.audio_s, result.time_s),
+            )
+        case Started():
+            return state
+
+
+def render_state(state: LiveState, *, max_chars: int) -> Text:
+    """Draw the moving line: time, whether someone speaks, the hypothesis.
+
+    Args:
+        state: What to draw.
+        max_chars: Room for the hypothesis. Of a longer one the end is shown, where
+            it moves.
+    """
+    mark = _SPEAKING_MARK if state.is_speaking else _SILENT_MARK
+    line = Text(f"{_clock(state.audio_s)} / {_clock(state.duration_s)} {mark} ", style=NOTE_STYLE)
+    if state.partial is None:
+        return line
+    hypothesis = Text.assemble(
+        (state.partial.stable, STABLE_STYLE), (state.partial.tail, TAIL_STYLE)
+    )
+    if len(hypothesis) > max_chars:
+        hypothesis = Text("…", style=NOTE_STYLE) + hypothesis[len(hypothesis) - max_chars + 1 :]
+    return Text.assemble(line, hypothesis)
+
+
+def render_final(final: Final) -> Text:
+    """Draw the line an utterance leaves behind."""
+    line = Text(f"{_clock(final.start_s)} – {_clock(final.end_s)}   ", style=NOTE_STYLE)
+    if final.text:
+        return line.append(final.text, style=FINAL_STYLE)
+    return line.append("(no speech)", style="dim italic")
+
+
+def render_legend() -> Text:
+    """Explain the two styles of the moving line."""
+    return Text.assemble(
+        ("stable text", STABLE_STYLE),
+        (" will not change   ", NOTE_STYLE),
+        ("the tail", TAIL_STYLE),
+        (" still may", NOTE_STYLE),
+    )
+
+
+def render_started(started: Started) -> Text:
+    """Say what the server chose."""
+    words = [started.model, started.language_code, f"{started.latency_ms} ms look-ahead"]
+    if started.decoder is not None:
+        words.append(started.decoder.value)
+    return Text(" · ".join(word for word in words if word), style=NOTE_STYLE)
+
+
+class LiveView:
+    """Show one recording's results on a terminal as they come; a context manager."""
+
+    def __init__(self, console: Console, *, duration_s: float) -> None:
+        self._console = console
+        self._state = LiveState(duration_s=duration_s)
+        # Drawn when there is news, by the thread that has it; gone when it is over.
+        self._live = Live(console=console, auto_refresh=False, transient=True)
+
+    def __enter__(self) -> Self:
+        self._live.start()
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._live.stop()
+
+    def show(self, result: Result) -> None:
+        """Bring the terminal up to date with a result."""
+        if isinstance(result, Started):
+            self._console.print(render_started(result))
+        elif isinstance(result, Final):
+            self._console.print(render_final(result))
+        self._state = advance(self._state, result)
+        size = self._console.size
+        # Two lines are spared: for the time before the text, and the cursor's own.
+        max_chars = size.width * max(1, size.height - 2)
+        self._live.update(render_state(self._state, max_chars=max_chars), refresh=True)
+
+
+def _clock(time_s: float) -> str:
+    tenths = round(time_s * 10)
+    return f"{tenths // 600:02d}:{tenths % 600 / 10:04.1f}"

@@ -1,0 +1,68 @@
+"""`siren models`: what a server can run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import asdict
+
+from rich.console import Console
+from rich.table import Table
+
+from siren_client.cli.options import (
+    DEFAULT_SERVER,
+    CaFileOption,
+    JsonOption,
+    ServerOption,
+    TlsOption,
+    TokenOption,
+    make_client,
+    reported_errors,
+)
+from siren_client.types import LookAhead, Model
+
+
+def models(
+    server: ServerOption = DEFAULT_SERVER,
+    as_json: JsonOption = False,
+    token: TokenOption = None,
+    tls: TlsOption = False,
+    ca_file: CaFileOption = None,
+) -> None:
+    """List the models of a server and what they can do; `*` marks the defaults.
+
+    **Examples**
+
+    - `siren models`
+    - `siren models --server asr.example.org:443 --tls`
+    - `siren models --json | jq -r '.[].id'`
+    """
+    with (
+        reported_errors(server),
+        make_client(server, token=token, tls=tls, ca_file=ca_file) as client,
+    ):
+        listed = client.list_models()
+    if as_json:
+        print(json.dumps([asdict(model) for model in listed], ensure_ascii=False, indent=2))
+    else:
+        Console(highlight=False).print(render_models(listed))
+
+
+def render_models(listed: Iterable[Model]) -> Table:
+    """Draw the table of models."""
+    table = Table("model", "family", "languages", "rate", "chunk frames (latency)", "decoders")
+    for model in listed:
+        table.add_row(
+            f"{model.id}{' *' if model.is_default else ''}",
+            model.family,
+            ", ".join(model.language_codes),
+            f"{model.sample_rate_hertz} Hz",
+            ", ".join(_look_ahead(look_ahead) for look_ahead in model.look_aheads),
+            ", ".join(decoder.value for decoder in model.decoders),
+        )
+    return table
+
+
+def _look_ahead(look_ahead: LookAhead) -> str:
+    mark = " *" if look_ahead.is_default else ""
+    return f"{look_ahead.chunk_frames} ({look_ahead.latency_ms} ms){mark}"

@@ -1,0 +1,118 @@
+"""What the commands share: how to reach the server, and how to fail."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import grpc
+import typer
+from rich.console import Console
+
+from siren_client.blocking import SirenClient
+from siren_client.connection import DEFAULT_TARGET
+from siren_client.errors import Reason, SirenError
+
+FAILED = 1
+USAGE_ERROR = 2
+INTERRUPTED = 130
+
+ServerOption = Annotated[
+    str,
+    typer.Option(
+        "--server", envvar="SIREN_SERVER", metavar="HOST:PORT", help="Address of the server."
+    ),
+]
+TokenOption = Annotated[
+    str | None,
+    typer.Option("--token", envvar="SIREN_TOKEN", metavar="TOKEN", help="The server's token."),
+]
+TlsOption = Annotated[bool, typer.Option("--tls", help="Connect with TLS.")]
+CaFileOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--ca-file",
+        exists=True,
+        dir_okay=False,
+        metavar="FILE",
+        help="Trust the certificate authorities in this PEM file; implies --tls.",
+    ),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+DEFAULT_SERVER = DEFAULT_TARGET
+
+
+def make_client(
+    server: str,
+    *,
+    token: str | None,
+    tls: bool,
+    ca_file: Path | None,
+    timeout_s: float = 10.0,
+) -> SirenClient:
+    """Make a client from the options."""
+    credentials = None
+    if tls or ca_file is not None:
+        credentials = grpc.ssl_channel_credentials(
+            None if ca_file is None else ca_file.read_bytes()
+        )
+    return SirenClient(
+        server,
+        credentials=credentials,
+        token=token,
+        timeout_s=timeout_s,
+        # A command is run again by its user; one that waits tries often.
+        options=[
+            ("grpc.initial_reconnect_backoff_ms", 200),
+            ("grpc.max_reconnect_backoff_ms", 1000),
+        ],
+    )
+
+
+def errors_console() -> Console:
+    """Make the console of notes and errors, stderr as it is at this moment."""
+    return Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def fail(message: str, *hints: str, code: int) -> NoReturn:
+    """Say what is wrong and what to do next, and exit."""
+    console = errors_console()
+    console.print("error: ", style="bold red", end="")
+    console.print(message, markup=False)
+    for hint in hints:
+        console.print(hint, markup=False)
+    raise typer.Exit(code)
+
+
+@contextmanager
+def reported_errors(server: str) -> Iterator[None]:
+    """Exit with the message and the next step for a `SirenError` in the body."""
+    try:
+        yield
+    except SirenError as error:
+        violations = [
+            f"  {violation.field}: {violation.description}" for violation in error.violations
+        ]
+        fail(str(error), *violations, *next_step(error, server), code=FAILED)
+
+
+def next_step(error: SirenError, server: str) -> list[str]:
+    """Say what a person can do about an error, if anything. Pure."""
+    match error.reason:
+        case Reason.AUTH_FAILED:
+            return ["Give the server's token with --token or SIREN_TOKEN."]
+        case Reason.MODEL_NOT_FOUND | Reason.INVALID_CONFIG:
+            return ["`siren models` lists what this server offers."]
+        case Reason.AUDIO_TOO_FAST:
+            return ["Send it at the pace it was spoken: leave --fast out."]
+        case None if error.status is grpc.StatusCode.UNAVAILABLE:
+            return [
+                f"No server answers at {server}. Start one with `siren serve`, "
+                "or name another with --server."
+            ]
+    if error.retry_after_s is not None:
+        return [f"Try again in {error.retry_after_s:g} s."]
+    return []

@@ -1,0 +1,207 @@
+"""Conversions between the wire's messages and this package's types. Pure."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import TypeVar
+
+from google.protobuf.duration_pb2 import Duration
+from siren.v1 import speech_pb2 as pb
+
+from siren_client.types import (
+    AudioEncoding,
+    Control,
+    Decoder,
+    Final,
+    LookAhead,
+    Model,
+    Partial,
+    Recognition,
+    Result,
+    SpeechEvent,
+    SpeechEventType,
+    Started,
+)
+
+_ENCODINGS = {
+    AudioEncoding.LINEAR16: pb.AUDIO_ENCODING_LINEAR16,
+    AudioEncoding.FLOAT32: pb.AUDIO_ENCODING_FLOAT32,
+    AudioEncoding.MULAW: pb.AUDIO_ENCODING_MULAW,
+    AudioEncoding.ALAW: pb.AUDIO_ENCODING_ALAW,
+}
+_DECODERS = {
+    Decoder.RNNT: pb.DECODER_RNNT,
+    Decoder.CTC: pb.DECODER_CTC,
+}
+_ACTIONS = {
+    Control.FINALIZE: pb.Control.ACTION_FINALIZE,
+    Control.RESET: pb.Control.ACTION_RESET,
+    Control.END: pb.Control.ACTION_END,
+}
+_EVENT_TYPES = {
+    SpeechEventType.SPEECH_STARTED: pb.SpeechEvent.TYPE_SPEECH_STARTED,
+    SpeechEventType.SPEECH_ENDED: pb.SpeechEvent.TYPE_SPEECH_ENDED,
+}
+
+_ENCODINGS_BY_NUMBER = {int(number): member for member, number in _ENCODINGS.items()}
+_DECODERS_BY_NUMBER = {int(number): member for member, number in _DECODERS.items()}
+_EVENT_TYPES_BY_NUMBER = {int(number): member for member, number in _EVENT_TYPES.items()}
+
+_Choice = TypeVar("_Choice", bound=Enum)
+
+
+def to_config(
+    *,
+    model: str | None = None,
+    language_code: str | None = None,
+    encoding: AudioEncoding | str | None = None,
+    sample_rate_hertz: int | None = None,
+    chunk_frames: int | None = None,
+    decoder: Decoder | str | None = None,
+) -> pb.StreamingConfig:
+    """Build the config of `RecognitionOptions`; None leaves a field to the server.
+
+    Raises:
+        ValueError: an encoding or decoder that does not exist, or a number the
+            field cannot hold. Whether the server supports a value, it says itself.
+    """
+    config = pb.StreamingConfig()
+    if model is not None:
+        config.model = model
+    if language_code is not None:
+        config.language_code = language_code
+    if encoding is not None:
+        config.encoding = _ENCODINGS[_choose(AudioEncoding, encoding)]
+    if sample_rate_hertz is not None:
+        config.sample_rate_hertz = sample_rate_hertz
+    if chunk_frames is not None:
+        config.chunk_frames = chunk_frames
+    if decoder is not None:
+        config.decoder = _DECODERS[_choose(Decoder, decoder)]
+    return config
+
+
+def to_config_request(config: pb.StreamingConfig) -> pb.StreamingRecognizeRequest:
+    """Wrap the config, the first request of a stream."""
+    return pb.StreamingRecognizeRequest(config=config)
+
+
+def to_audio_request(data: bytes, *, seq: int) -> pb.StreamingRecognizeRequest:
+    """Wrap a stretch of audio; seq 0 leaves it unnumbered."""
+    return pb.StreamingRecognizeRequest(audio=pb.AudioChunk(data=data, seq=seq))
+
+
+def to_control_request(control: Control) -> pb.StreamingRecognizeRequest:
+    """Wrap a control."""
+    return pb.StreamingRecognizeRequest(control=pb.Control(action=_ACTIONS[control]))
+
+
+def from_response(response: pb.StreamingRecognizeResponse) -> Result | None:
+    """Read one message of a stream; None for a kind this client does not know.
+
+    A later server may send kinds of results and events that a client of today
+    cannot show; they are no reason to end its stream.
+    """
+    match response.WhichOneof("response"):
+        case "started":
+            return from_started(response.started)
+        case "partial":
+            return from_partial(response.partial)
+        case "final":
+            return from_final(response.final)
+        case "event":
+            return from_event(response.event)
+        case None:
+            return None
+
+
+def from_started(message: pb.StreamStarted) -> Started:
+    """Read what the server chose."""
+    return Started(
+        session_id=message.session_id,
+        model=message.model,
+        language_code=message.language_code,
+        encoding=_ENCODINGS_BY_NUMBER.get(message.encoding),
+        sample_rate_hertz=message.sample_rate_hertz,
+        chunk_frames=message.chunk_frames,
+        latency_ms=message.latency_ms,
+        decoder=_DECODERS_BY_NUMBER.get(message.decoder),
+    )
+
+
+def from_partial(message: pb.PartialResult) -> Partial:
+    """Read a partial."""
+    return Partial(
+        text=message.text,
+        stable_len=message.stable_len,
+        seq=message.seq,
+        audio_processed_s=from_duration(message.audio_processed),
+    )
+
+
+def from_final(message: pb.FinalResult) -> Final:
+    """Read a final."""
+    return Final(
+        text=message.text,
+        seq=message.seq,
+        start_s=from_duration(message.start_time),
+        end_s=from_duration(message.end_time),
+    )
+
+
+def from_event(message: pb.SpeechEvent) -> SpeechEvent | None:
+    """Read an event; None for a type this client does not know."""
+    event_type = _EVENT_TYPES_BY_NUMBER.get(message.type)
+    if event_type is None:
+        return None
+    return SpeechEvent(type=event_type, time_s=from_duration(message.time))
+
+
+def from_recognize_response(response: pb.RecognizeResponse) -> Recognition:
+    """Read what was said in a recording."""
+    return Recognition(
+        started=from_started(response.started),
+        finals=tuple(from_final(result) for result in response.results),
+    )
+
+
+def from_list_models_response(response: pb.ListModelsResponse) -> list[Model]:
+    """Read the server's models, in its order."""
+    return [from_model(model) for model in response.models]
+
+
+def from_model(message: pb.Model) -> Model:
+    """Read a model."""
+    return Model(
+        id=message.id,
+        family=message.family,
+        language_codes=tuple(message.language_codes),
+        sample_rate_hertz=message.sample_rate_hertz,
+        look_aheads=tuple(
+            LookAhead(
+                chunk_frames=look_ahead.chunk_frames,
+                latency_ms=look_ahead.latency_ms,
+                is_default=look_ahead.is_default,
+            )
+            for look_ahead in message.look_aheads
+        ),
+        decoders=tuple(
+            _DECODERS_BY_NUMBER[decoder]
+            for decoder in message.decoders
+            if decoder in _DECODERS_BY_NUMBER
+        ),
+        is_default=message.is_default,
+    )
+
+
+def from_duration(duration: Duration) -> float:
+    """Read a length of time, in seconds."""
+    return duration.seconds + duration.nanos / 1e9
+
+
+def _choose(kind: type[_Choice], value: _Choice | str) -> _Choice:
+    try:
+        return kind(value)
+    except ValueError:
+        names = ", ".join(repr(member.value) for member in kind)
+        raise ValueError(f"{value!r} is not one of {names}") from None

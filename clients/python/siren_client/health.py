@@ -1,0 +1,27 @@
+"""The standard health check, `grpc.health.v1`. Pure."""
+
+from __future__ import annotations
+
+from siren_client import _wire
+from siren_client.types import ServingStatus
+
+CHECK_METHOD = "/grpc.health.v1.Health/Check"
+
+_STATUSES = {
+    0: ServingStatus.UNKNOWN,
+    1: ServingStatus.SERVING,
+    2: ServingStatus.NOT_SERVING,
+    3: ServingStatus.SERVICE_UNKNOWN,
+}
+
+
+def serialize_check(service: str) -> bytes:
+    """Make the bytes of a request; the empty name asks for the whole server."""
+    data: bytes = _wire.HealthCheckRequest(service=service).SerializeToString()
+    return data
+
+
+def parse_check(data: bytes) -> ServingStatus:
+    """Read the bytes of a response."""
+    response = _wire.HealthCheckResponse.FromString(data)
+    return _STATUSES.get(response.status, ServingStatus.UNKNOWN)

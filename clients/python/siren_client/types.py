@@ -1,0 +1,210 @@
+"""What goes into a stream and what comes out of it.
+
+Times are seconds from the first sample of the stream. Text positions count
+Unicode code points, as the indices of a Python `str` do.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import TypeAlias, TypedDict
+
+
+class AudioEncoding(str, Enum):
+    """How the bytes of the audio are to be read. Audio is mono."""
+
+    LINEAR16 = "linear16"
+    """Signed 16-bit little-endian PCM, 2 bytes a sample."""
+    FLOAT32 = "float32"
+    """IEEE 754 32-bit little-endian PCM in [-1, 1], 4 bytes a sample."""
+    MULAW = "mulaw"
+    """G.711 mu-law, 1 byte a sample."""
+    ALAW = "alaw"
+    """G.711 A-law, 1 byte a sample."""
+
+
+class Decoder(str, Enum):
+    """The part of a model that turns encoder frames into tokens."""
+
+    RNNT = "rnnt"
+    """Recurrent neural network transducer."""
+    CTC = "ctc"
+    """Connectionist temporal classification."""
+
+
+class Control(Enum):
+    """An instruction at a point of the audio, given between its bytes."""
+
+    FINALIZE = "finalize"
+    """End the utterance here: its final comes now and the stream stays open."""
+    RESET = "reset"
+    """Throw the current utterance away; no final comes for it."""
+    END = "end"
+    """No more audio. The end of the audio iterable means the same."""
+
+
+AudioItem: TypeAlias = bytes | bytearray | memoryview | Control
+"""What an audio iterable yields: stretches of audio of any length, and controls."""
+
+
+class RecognitionOptions(TypedDict, total=False):
+    """How audio is to be recognised. What is left out is for the server to choose."""
+
+    model: str
+    """Id of a model in `list_models()`. Left out: the server's default model."""
+    language_code: str
+    """BCP-47 code such as `en-US`. Left out: the model's own language."""
+    encoding: AudioEncoding | str
+    """How to read the audio: a member of `AudioEncoding` or its value. Left out: LINEAR16."""
+    sample_rate_hertz: int
+    """Samples per second of the audio, 8000 to 48000. Left out: 16000."""
+    chunk_frames: int
+    """Encoder frames of 80 ms per step, one of the model's `look_aheads`: more is more
+    accurate, less is quicker. Left out: the server's default."""
+    decoder: Decoder | str
+    """Which decoder of a hybrid model. Left out: the model's default."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Started:
+    """What the server chose for a stream; the first result of each."""
+
+    session_id: str
+    """Identifies the stream in the server's log."""
+    model: str
+    """Id of the model that recognises it."""
+    language_code: str
+    """BCP-47 code of the language it recognises."""
+    encoding: AudioEncoding | None
+    """How the audio is read; None for one this client does not know."""
+    sample_rate_hertz: int
+    """Samples per second it is read at."""
+    chunk_frames: int
+    """Encoder frames of 80 ms per step."""
+    latency_ms: int
+    """`chunk_frames` in milliseconds: the longest a sound waits for its step."""
+    decoder: Decoder | None
+    """The decoder in use; None for one this client does not know."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Partial:
+    """The current best hypothesis of the current utterance; newer replaces older."""
+
+    text: str
+    """The whole utterance so far: `stable` and then `tail`."""
+    stable_len: int
+    """How many leading code points of `text` will never change in this utterance."""
+    seq: int
+    """The last item of audio this accounts for, counted from 1; 0 while there is none."""
+    audio_processed_s: float
+    """How much of the stream's audio this accounts for, in seconds."""
+
+    @property
+    def stable(self) -> str:
+        """The part that begins every later partial of this utterance, and its final."""
+        return self.text[: self.stable_len]
+
+    @property
+    def tail(self) -> str:
+        """The part that may still change."""
+        return self.text[self.stable_len :]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Final:
+    """The result of a whole utterance; it does not change any more."""
+
+    text: str
+    """What was said; empty when nothing was."""
+    seq: int
+    """The last item of audio this accounts for, counted from 1; 0 while there is none."""
+    start_s: float
+    """Where in the stream the utterance's audio begins, in seconds."""
+    end_s: float
+    """Where in the stream the utterance's audio ends, in seconds."""
+
+
+class SpeechEventType(str, Enum):
+    """What happened in the audio."""
+
+    SPEECH_STARTED = "speech_started"
+    """The first token of an utterance was recognised."""
+    SPEECH_ENDED = "speech_ended"
+    """The utterance ended, and this is where its last token was; the final follows."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpeechEvent:
+    """Something that happened at a time in the stream."""
+
+    type: SpeechEventType
+    """What happened."""
+    time_s: float
+    """When, in seconds, to the 80 ms encoder frame."""
+
+
+Result: TypeAlias = Started | Partial | Final | SpeechEvent
+"""What a stream yields."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recognition:
+    """What was said in one complete recording."""
+
+    started: Started
+    """What the server chose."""
+    finals: tuple[Final, ...]
+    """One for each utterance, in order; at least one."""
+
+    @property
+    def text(self) -> str:
+        """The whole text: that of the utterances with speech, one space between two."""
+        return " ".join(final.text for final in self.finals if final.text)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LookAhead:
+    """A look-ahead a model was trained for."""
+
+    chunk_frames: int
+    """Encoder frames of 80 ms per step."""
+    latency_ms: int
+    """The same in milliseconds: the longest a sound waits for its step."""
+    is_default: bool
+    """Whether streams that name no `chunk_frames` get this one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Model:
+    """A model of the server and what it can do."""
+
+    id: str
+    """What the option `model` takes."""
+    family: str
+    """Kind of network, such as `cache-aware-fastconformer`."""
+    language_codes: tuple[str, ...]
+    """BCP-47 codes it recognises."""
+    sample_rate_hertz: int
+    """Samples per second it works at; the server resamples other rates to it."""
+    look_aheads: tuple[LookAhead, ...]
+    """What the option `chunk_frames` takes, the quickest first."""
+    decoders: tuple[Decoder, ...]
+    """What the option `decoder` takes, the default first; without those this client
+    does not know."""
+    is_default: bool
+    """Whether streams that name no model get this one."""
+
+
+class ServingStatus(str, Enum):
+    """What a server says of its own health (`grpc.health.v1`)."""
+
+    UNKNOWN = "unknown"
+    """The server has not decided yet."""
+    SERVING = "serving"
+    """Ready for requests."""
+    NOT_SERVING = "not_serving"
+    """Up, and takes no requests: it starts, stops, or is broken."""
+    SERVICE_UNKNOWN = "service_unknown"
+    """The server does not have the service that was asked for."""
