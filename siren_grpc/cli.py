@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
@@ -56,7 +55,9 @@ Example: siren pull nvidia/nemotron-speech-streaming-en-0.6b
 """
 
 
-def _with_setting_flags(command: Callable[[dict[str, Any], Path | None], None]) -> Callable[..., None]:
+def _with_setting_flags(
+    command: Callable[[dict[str, Any], Path | None], None],
+) -> Callable[..., None]:
     """Give a command one flag for each setting, so that they are declared once: in `Settings`."""
 
     def run(**flags: Any) -> None:
@@ -79,8 +80,7 @@ def _with_setting_flags(command: Callable[[dict[str, Any], Path | None], None]) 
         kind = next(
             t
             for t in (int, float, str)
-            if t in (field.annotation, *getattr(field.annotation, "__args__", ()))
-            or t is str
+            if t in (field.annotation, *getattr(field.annotation, "__args__", ())) or t is str
         )
         option = typer.Option(
             f"--{name.replace('_', '-')}",
@@ -156,26 +156,17 @@ async def _run(settings: Settings) -> None:
 def load_backend(settings: Settings) -> ModelBackend:
     """Load and warm up the model the settings name."""
     _log.info("importing NeMo; this takes some seconds")
-    import torch
+    from siren_grpc.models.start import start_backend
 
-    from siren_grpc.models.loader import load
-    from siren_grpc.models.warmup import warm_up
-
-    device = settings.device
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    torch.set_num_threads(settings.threads or os.cpu_count() or 1)
-    backend = load(
+    return start_backend(
         settings.model,
-        device=device,
+        device=settings.device,
+        threads=settings.threads,
         n_slots=settings.max_sessions,
         max_batch=min(settings.max_batch, settings.max_sessions),
         chunk_frames=settings.chunk_frames,
         decoder=DecoderKind(settings.decoder) if settings.decoder else None,
     )
-    _log.info("loaded %s on %s; warming up", backend.info.id, device)
-    warm_up(backend)
-    return backend
 
 
 def _pull(

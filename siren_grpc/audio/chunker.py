@@ -95,7 +95,7 @@ class Chunker:
 
 
 class _SampleQueue:
-    """A queue of samples that joins its pieces only when they are read: a byte at a time is fine."""
+    """A queue of samples that joins its pieces when they are read: a byte a time is fine."""
 
     def __init__(self) -> None:
         self._pieces: list[Samples] = []

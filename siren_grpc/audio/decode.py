@@ -73,8 +73,9 @@ class AudioDecoder:
         whole = len(data) - len(data) % width
         self._split = data[whole:]
         if self._encoding is Encoding.LINEAR16:
-            pcm = np.frombuffer(data, dtype="<i2", count=whole // 2)
-            return pcm.astype(np.float32) * np.float32(1 / 32768)
+            pcm = np.frombuffer(data, dtype="<i2", count=whole // 2).astype(np.float32)
+            samples: Samples = pcm * np.float32(1 / 32768)
+            return samples
         if self._encoding is Encoding.FLOAT32:
             samples = np.frombuffer(data, dtype="<f4", count=whole // 4).astype(np.float32)
             if not np.isfinite(samples).all():
@@ -83,5 +84,5 @@ class AudioDecoder:
                     "[-1, 1]. Is the audio really 32-bit little-endian float?"
                 )
             return samples
-        table = _COMPANDED[self._encoding]
-        return table[np.frombuffer(data, dtype=np.uint8, count=whole)]
+        codes = np.frombuffer(data, dtype=np.uint8, count=whole)
+        return _COMPANDED[self._encoding][codes]

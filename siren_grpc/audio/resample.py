@@ -39,12 +39,13 @@ class Resampler:
         """
         if self._filter is None:
             return samples
-        return self._filter.resample_chunk(samples)
+        resampled: Samples = self._filter.resample_chunk(samples)
+        return resampled
 
     def flush(self) -> Samples:
         """Return what the filter still held, as if silence followed, and start afresh."""
         if self._filter is None:
             return np.zeros(0, np.float32)
-        rest = self._filter.resample_chunk(np.zeros(0, np.float32), last=True)
+        rest: Samples = self._filter.resample_chunk(np.zeros(0, np.float32), last=True)
         self._filter = self._new_filter()
         return rest

@@ -206,9 +206,7 @@ class Stepper:
             results = [StreamEnded(marker.error)]
         return Delivery(session_id, tuple(results))
 
-    def _step(
-        self, lane: Lane, works: Sequence[tuple[SessionId, AudioWork]]
-    ) -> list[Delivery]:
+    def _step(self, lane: Lane, works: Sequence[tuple[SessionId, AudioWork]]) -> list[Delivery]:
         rows = [StepRow(self._streams[session_id].slot, work) for session_id, work in works]
         deliveries = []
         outcomes = self._outcomes(lane, rows)

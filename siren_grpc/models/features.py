@@ -87,7 +87,7 @@ class StreamingFeatures:
         return emphasised.masked_fill(position[None] >= end[:, None], 0.0)
 
     def _log_mel(self, wave: torch.Tensor) -> torch.Tensor:
-        """Return log-mel frames [n_rows, n_mels, n_frames] of windows that tile the wave by hops."""
+        """Return the log-mel frames [n_rows, n_mels, n_frames] of a wave of whole windows."""
         featurizer = self._featurizer
         margin = featurizer.n_fft // 2 - self._half_window
         spectrum = torch.stft(

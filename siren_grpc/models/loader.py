@@ -258,6 +258,9 @@ def _languages(model: ASRModel, name: str) -> tuple[str, ...]:
     return ("en",)
 
 
-_KNOWN_LANGUAGES = frozenset(
-    "be ca de en eo es fr hr it ja ka kk nl pl pt ru rw sr uk uz zh ar fa hi".split()
-)
+# fmt: off
+_KNOWN_LANGUAGES = frozenset({
+    "ar", "be", "ca", "de", "en", "eo", "es", "fa", "fr", "hi", "hr", "it", "ja", "ka", "kk", "nl",
+    "pl", "pt", "ru", "rw", "sr", "uk", "uz", "zh",
+})
+# fmt: on

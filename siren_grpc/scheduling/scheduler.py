@@ -129,8 +129,6 @@ class Scheduler:
         ready = [
             (session.queue[0][0], session_id)
             for session_id, session in self._sessions.items()
-            if not session.is_in_flight
-            and session.queue
-            and isinstance(session.queue[0][1], kind)
+            if not session.is_in_flight and session.queue and isinstance(session.queue[0][1], kind)
         ]
         return [session_id for _, session_id in sorted(ready)]

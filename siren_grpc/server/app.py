@@ -73,7 +73,7 @@ class App:
         speech_pb2_grpc.add_SpeechServiceServicer_to_server(service, server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         add_reflection(server, (_SERVICE, health.SERVICE_NAME))
-        await self._set_health(health_pb2.HealthCheckResponse.NOT_SERVING)
+        await self._set_health(is_serving=False)
         port = self._bind(server)
         await server.start()
         self._handle_signals()
@@ -83,12 +83,12 @@ class App:
             engine = await self._start_engine()
             if engine is not None:
                 service.serve(engine)
-                await self._set_health(health_pb2.HealthCheckResponse.SERVING)
+                await self._set_health(is_serving=True)
                 _log.info("serving %s on %s:%d", engine.info.id, self._config.host, port)
                 await self._wait_for_end(engine)
         finally:
             _log.info("stopping; running streams may take %g s", self._config.shutdown_grace_s)
-            await self._set_health(health_pb2.HealthCheckResponse.NOT_SERVING)
+            await self._set_health(is_serving=False)
             await service.drain(grace_s=self._config.shutdown_grace_s)
             await server.stop(_FINISH_S)
             if engine is not None:
@@ -134,6 +134,7 @@ class App:
         if not engine.is_alive:
             raise StepperDied("the recogniser died; see the log above")
 
-    async def _set_health(self, status: health_pb2.HealthCheckResponse.ServingStatus) -> None:
+    async def _set_health(self, *, is_serving: bool) -> None:
+        status = health_pb2.HealthCheckResponse
         for name in _HEALTH_NAMES:
-            await self._health.set(name, status)
+            await self._health.set(name, status.SERVING if is_serving else status.NOT_SERVING)

@@ -67,13 +67,13 @@ def to_config(config: pb.StreamingConfig, info: ModelInfo) -> ValidConfig:
     )
 
 
-def _decoder(number: int, info: ModelInfo) -> DecoderKind:
+def _decoder(number: pb.Decoder.ValueType, info: ModelInfo) -> DecoderKind:
     if number == pb.DECODER_UNSPECIFIED:
         return info.decoders[0]
     kind = _DECODERS.get(number)
     if kind is None or kind not in info.decoders:
         known = ", ".join(pb.Decoder.Name(_PB_DECODERS[kind]) for kind in info.decoders)
-        asked = pb.Decoder.Name(number) if kind is not None else str(number)
+        asked = str(number) if kind is None else pb.Decoder.Name(number)
         raise InvalidConfig.of_field(
             "decoder", f"model {info.id} has no {asked}; use {known}, or leave it unset"
         )
@@ -112,9 +112,7 @@ def to_started(session_id: str, info: ModelInfo, config: ValidConfig) -> pb.Stre
     )
 
 
-def to_response(
-    result: Partial | Final | SpeechEvent, hertz: int
-) -> pb.StreamingRecognizeResponse:
+def to_response(result: Partial | Final | SpeechEvent, hertz: int) -> pb.StreamingRecognizeResponse:
     """Return a result as the message that carries it. hertz: of its sample counts."""
     if isinstance(result, Partial):
         partial = pb.PartialResult(

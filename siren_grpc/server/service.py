@@ -7,7 +7,7 @@ import logging
 import uuid
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from typing import NoReturn
+from typing import Any, NoReturn, TypeAlias
 
 import grpc
 from siren.v1 import speech_pb2 as pb
@@ -31,6 +31,7 @@ from siren_grpc.server.stream import Stream, StreamCall
 from siren_grpc.session.ingress import Ingress, IngressConfig
 
 _log = logging.getLogger(__name__)
+_Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"  # generic for mypy only
 _LOADING_RETRY_S = 5.0
 _SHUTDOWN_RETRY_S = 1.0
 
@@ -69,15 +70,15 @@ class SpeechService(speech_pb2_grpc.SpeechServiceServicer):
         self._is_draining = True
         try:
             await asyncio.wait_for(self._all_done.wait(), grace_s)
-        except asyncio.TimeoutError:  # noqa: UP041 - another class before Python 3.11
+        except asyncio.TimeoutError:
             for stream in self._streams:
                 stream.interrupt(_shutting_down())
 
     # The RPC methods are named by the protocol.
-    async def StreamingRecognize(  # noqa: N802
+    async def StreamingRecognize(
         self,
         request_iterator: AsyncIterator[pb.StreamingRecognizeRequest],
-        context: grpc.aio.ServicerContext,
+        context: _Context,
     ) -> AsyncIterator[pb.StreamingRecognizeResponse]:
         """Recognise live audio; see the protocol."""
         session_id = uuid.uuid4().hex
@@ -103,8 +104,8 @@ class SpeechService(speech_pb2_grpc.SpeechServiceServicer):
         except Exception:
             await _abort_unexpected(context, session_id)
 
-    async def Recognize(  # noqa: N802
-        self, request: pb.RecognizeRequest, context: grpc.aio.ServicerContext
+    async def Recognize(
+        self, request: pb.RecognizeRequest, context: _Context
     ) -> pb.RecognizeResponse:
         """Recognise a complete recording; see the protocol."""
         session_id = uuid.uuid4().hex
@@ -128,8 +129,8 @@ class SpeechService(speech_pb2_grpc.SpeechServiceServicer):
         except Exception:
             await _abort_unexpected(context, session_id)
 
-    async def ListModels(  # noqa: N802
-        self, request: pb.ListModelsRequest, context: grpc.aio.ServicerContext
+    async def ListModels(
+        self, request: pb.ListModelsRequest, context: _Context
     ) -> pb.ListModelsResponse:
         """List the models in service, the default first."""
         models = [
@@ -153,7 +154,7 @@ class SpeechService(speech_pb2_grpc.SpeechServiceServicer):
     ) -> tuple[ValidConfig, Engine]:
         try:
             first = await asyncio.wait_for(anext(requests, None), self._limits.idle_timeout_s)
-        except asyncio.TimeoutError:  # noqa: UP041 - another class before Python 3.11
+        except asyncio.TimeoutError:
             raise InvalidMessage("no config came; send one as the first message") from None
         if first is None:
             raise InvalidMessage("the stream ended without a config; send one as first message")
@@ -224,13 +225,13 @@ async def _recognize(call: StreamCall, audio: bytes) -> list[Final]:
         await asyncio.gather(submitting, return_exceptions=True)
 
 
-async def _abort(context: grpc.aio.ServicerContext, error: SirenError, session_id: str) -> NoReturn:
+async def _abort(context: _Context, error: SirenError, session_id: str) -> NoReturn:
     _log.info("session %s: %s: %s", session_id, error.reason.value, error.message)
     await context.abort_with_status(to_status(error, session_id=session_id))
     raise AssertionError("abort_with_status raises")
 
 
-async def _abort_unexpected(context: grpc.aio.ServicerContext, session_id: str) -> NoReturn:
+async def _abort_unexpected(context: _Context, session_id: str) -> NoReturn:
     """End a call whose handler failed: the cause goes to the log, never to the client."""
     _log.exception("session %s: the call failed", session_id)
     error = InternalError(
@@ -252,5 +253,3 @@ def _line(started: pb.StreamStarted) -> str:
         f"started, model {started.model}, {pb.AudioEncoding.Name(started.encoding)} "
         f"{started.sample_rate_hertz} Hz, chunk_frames {started.chunk_frames}"
     )
-
-

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import grpc
 from google.protobuf import any_pb2, duration_pb2
-from google.rpc import code_pb2, error_details_pb2, status_pb2
+from google.rpc import code_pb2, error_details_pb2, status_pb2  # type: ignore[import-untyped]
 from grpc_status import rpc_status
 
 from siren_grpc.domain.errors import Reason, SirenError
@@ -45,9 +45,7 @@ def to_status(error: SirenError, *, session_id: str | None = None) -> grpc.Statu
         delay = duration_pb2.Duration()
         delay.FromMilliseconds(round(error.retry_after_s * 1000))
         details.append(_packed(error_details_pb2.RetryInfo(retry_delay=delay)))
-    status = status_pb2.Status(
-        code=_CODES[error.reason], message=error.message, details=details
-    )
+    status = status_pb2.Status(code=_CODES[error.reason], message=error.message, details=details)
     return rpc_status.to_status(status)
 
 

@@ -132,7 +132,7 @@ class Stream:
         await self._call.session.submit(results)
         try:
             late = await asyncio.wait_for(anext(self._requests, None), _END_LINGER_S)
-        except asyncio.TimeoutError:  # noqa: UP041 - another class before Python 3.11
+        except asyncio.TimeoutError:
             late = None
         if late is not None:
             raise InvalidMessage("a message after ACTION_END; open a new stream to send more")

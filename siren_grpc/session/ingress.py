@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass
 
-
 from siren_grpc.audio.chunker import Chunker, CutChunk
 from siren_grpc.audio.decode import AudioDecoder, Encoding
 from siren_grpc.audio.resample import Resampler
@@ -210,5 +209,3 @@ class _SeqLedger:
         self._open.clear()
         self._last_settled = self._last_received
         return self._last_settled
-
-
