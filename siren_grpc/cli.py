@@ -119,8 +119,8 @@ def _serve(given: dict[str, Any], file: Path | None) -> None:
 
     try:
         asyncio.run(_run(settings))
-    except (OSError, StepperDied) as error:
-        _console.print(f"[red]{error}[/red]")
+    except (OSError, StepperDied, ModelLoadFailed) as error:
+        _console.print(str(error), style="red", markup=False, soft_wrap=True)
         raise typer.Exit(1) from None
 
 
@@ -153,20 +153,31 @@ async def _run(settings: Settings) -> None:
     )
 
 
+class ModelLoadFailed(Exception):
+    """The model of the settings cannot be served; the message is for the operator."""
+
+
 def load_backend(settings: Settings) -> ModelBackend:
-    """Load and warm up the model the settings name."""
+    """Load and warm up the model the settings name. Raises ModelLoadFailed."""
     _log.info("importing NeMo; this takes some seconds")
     from siren_grpc.models.start import start_backend
 
-    return start_backend(
-        settings.model,
-        device=settings.device,
-        threads=settings.threads,
-        n_slots=settings.max_sessions,
-        max_batch=min(settings.max_batch, settings.max_sessions),
-        chunk_frames=settings.chunk_frames,
-        decoder=DecoderKind(settings.decoder) if settings.decoder else None,
-    )
+    try:
+        return start_backend(
+            settings.model,
+            device=settings.device,
+            threads=settings.threads,
+            n_slots=settings.max_sessions,
+            max_batch=min(settings.max_batch, settings.max_sessions),
+            chunk_frames=settings.chunk_frames,
+            decoder=DecoderKind(settings.decoder) if settings.decoder else None,
+        )
+    except Exception as error:
+        _log.debug("loading %s failed", settings.model, exc_info=True)
+        raise ModelLoadFailed(
+            f"cannot serve model {settings.model!r}: {error} "
+            "(--log-level debug shows where; `siren pull MODEL` fetches a hub model ahead)"
+        ) from error
 
 
 def _pull(

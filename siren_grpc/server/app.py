@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -49,10 +50,13 @@ class App:
         self._config = config
         self._load_backend = load_backend
         self._stop = asyncio.Event()
+        self._hurry = asyncio.Event()
         self._health = health.aio.HealthServicer()
 
     def request_stop(self) -> None:
-        """Make `run` drain and return; asking again changes nothing."""
+        """Make `run` drain and return; asked again, it grants running streams no more time."""
+        if self._stop.is_set():
+            self._hurry.set()
         self._stop.set()
 
     async def run(self, *, on_bound: Callable[[int], None] = lambda port: None) -> None:
@@ -87,9 +91,12 @@ class App:
                 _log.info("serving %s on %s:%d", engine.info.id, self._config.host, port)
                 await self._wait_for_end(engine)
         finally:
-            _log.info("stopping; running streams may take %g s", self._config.shutdown_grace_s)
+            _log.info(
+                "stopping; running streams may take %g s (stop again to hurry)",
+                self._config.shutdown_grace_s,
+            )
             await self._set_health(is_serving=False)
-            await service.drain(grace_s=self._config.shutdown_grace_s)
+            await service.drain(grace_s=self._config.shutdown_grace_s, hurry=self._hurry)
             await server.stop(_FINISH_S)
             if engine is not None:
                 engine.stop(timeout_s=_FINISH_S)
@@ -113,15 +120,40 @@ class App:
 
     async def _start_engine(self) -> Engine | None:
         """Load the model; None when the server was asked to stop meanwhile."""
-        loading = asyncio.create_task(asyncio.to_thread(self._load_backend))
+        loading = self._load_in_thread()
         stopping = asyncio.create_task(self._stop.wait())
         await asyncio.wait({loading, stopping}, return_when=asyncio.FIRST_COMPLETED)
         stopping.cancel()
         if not loading.done():
-            return None  # the thread cannot be stopped; it ends with the process
+            return None
         engine = Engine(loading.result(), self._config.engine)
         engine.start()
         return engine
+
+    def _load_in_thread(self) -> asyncio.Future[ModelBackend]:
+        """Load in a daemon thread: it cannot be stopped, and must not keep the process alive."""
+        loop = asyncio.get_running_loop()
+        loaded: asyncio.Future[ModelBackend] = loop.create_future()
+
+        def settle(backend: ModelBackend | None, error: Exception | None) -> None:
+            if loaded.cancelled():
+                return
+            if backend is not None:
+                loaded.set_result(backend)
+            elif error is not None:
+                loaded.set_exception(error)
+
+        def load() -> None:
+            backend, failure = None, None
+            try:
+                backend = self._load_backend()
+            except Exception as error:
+                failure = error
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(settle, backend, failure)
+
+        threading.Thread(target=load, name="load-model", daemon=True).start()
+        return loaded
 
     async def _wait_for_end(self, engine: Engine) -> None:
         waiting = {

@@ -14,6 +14,7 @@ from siren.v1 import speech_pb2 as pb
 from siren.v1 import speech_pb2_grpc
 
 from siren_grpc.domain.errors import (
+    IdleTimeout,
     InternalError,
     InvalidMessage,
     ModelNotFound,
@@ -62,17 +63,19 @@ class SpeechService(speech_pb2_grpc.SpeechServiceServicer):
         """Take a model into service; the first is the default."""
         self._engines[engine.info.id] = engine
 
-    async def drain(self, *, grace_s: float) -> None:
+    async def drain(self, *, grace_s: float, hurry: asyncio.Event) -> None:
         """Refuse new streams, let the running ones end, and end those that do not in time.
 
-        grace_s: how long they may take; then each gets its final and SHUTTING_DOWN.
+        grace_s: how long they may take. hurry: set to cut that short. The streams left get their
+        final and SHUTTING_DOWN; they may still be sending it when this returns.
         """
         self._is_draining = True
-        try:
-            await asyncio.wait_for(self._all_done.wait(), grace_s)
-        except asyncio.TimeoutError:
-            for stream in self._streams:
-                stream.interrupt(_shutting_down())
+        waits = {asyncio.create_task(event.wait()) for event in (self._all_done, hurry)}
+        await asyncio.wait(waits, timeout=grace_s, return_when=asyncio.FIRST_COMPLETED)
+        for task in waits:
+            task.cancel()
+        for stream in self._streams:
+            stream.interrupt(_shutting_down())
 
     # The RPC methods are named by the protocol.
     async def StreamingRecognize(
@@ -155,7 +158,10 @@ class SpeechService(speech_pb2_grpc.SpeechServiceServicer):
         try:
             first = await asyncio.wait_for(anext(requests, None), self._limits.idle_timeout_s)
         except asyncio.TimeoutError:
-            raise InvalidMessage("no config came; send one as the first message") from None
+            raise IdleTimeout(
+                f"no config came within {self._limits.idle_timeout_s:g} s; send one as the first "
+                "message"
+            ) from None
         if first is None:
             raise InvalidMessage("the stream ended without a config; send one as first message")
         kind = first.WhichOneof("request")
