@@ -11,14 +11,13 @@ from siren_client.types import Final, Partial, Result, SpeechEvent, Started
 def to_plain_line(result: Result, *, partials: bool) -> str | None:
     """Write a result as a line of text; None for one that is not shown.
 
-    A final is its text, an empty one nothing. A partial, where asked for, is
-    `[stable] tail`: what will not change any more in brackets.
+    A final is its text, an empty one nothing. A partial, where asked for, is its text
+    with what will not change any more in brackets, as the protocol's example writes it.
     """
     if isinstance(result, Final):
         return result.text or None
     if isinstance(result, Partial) and partials:
-        tail = result.tail if result.tail[:1].isspace() else f" {result.tail}"
-        return f"[{result.stable}]{tail}".rstrip()
+        return f"[{result.stable}]{result.tail}"
     return None
 
 

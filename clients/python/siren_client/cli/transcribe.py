@@ -76,7 +76,8 @@ def transcribe(
     partials: Annotated[
         bool,
         typer.Option(
-            "--partials", help="Without a terminal: print partials too, as `[stable] tail`."
+            "--partials",
+            help="Without a terminal: print partials too, the stable part in brackets.",
         ),
     ] = False,
     as_json: Annotated[

@@ -1,0 +1,308 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from importlib.metadata import EntryPoint
+
+import grpc
+import numpy as np
+import pytest
+import soundfile
+import typer
+from grpc_health.v1 import health_pb2
+from siren.v1 import speech_pb2 as pb
+from typer.testing import CliRunner
+
+from siren_client.cli.app import build_app
+from siren_client.cli.health import poll_health
+from siren_client.cli.options import next_step
+from siren_client.errors import Reason, SirenError
+from siren_client.types import ServingStatus
+
+
+@pytest.fixture
+def run(echo, monkeypatch):
+    """Run `siren` against the echo server."""
+    monkeypatch.setenv("SIREN_SERVER", echo.target)
+    for name in ("SIREN_TOKEN", "FORCE_COLOR", "NO_COLOR"):
+        monkeypatch.delenv(name, raising=False)
+
+    def run(*arguments: object):
+        return CliRunner().invoke(build_app([]), [str(argument) for argument in arguments])
+
+    return run
+
+
+@pytest.fixture
+def make_wav(tmp_path):
+    def make_wav(name="talk.wav", *, n_samples=1600, sample_rate_hertz=16000, n_channels=1):
+        samples = np.zeros((n_samples, n_channels), dtype=np.int16)
+        soundfile.write(tmp_path / name, samples, sample_rate_hertz, subtype="PCM_16")
+        return tmp_path / name
+
+    return make_wav
+
+
+def test_transcribe_prints_finals_only(run, make_wav):
+    done = run("transcribe", make_wav(), "--fast")
+    assert (done.exit_code, done.stdout, done.stderr) == (0, "3200 bytes\n", "")
+
+
+def test_transcribe_at_the_pace_of_speech_prints_the_same(run, make_wav):
+    done = run("transcribe", make_wav(n_samples=16))
+    assert (done.exit_code, done.stdout) == (0, "32 bytes\n")
+
+
+def test_transcribe_sends_what_was_asked_for(run, make_wav, echo):
+    wav = make_wav(n_samples=4410, sample_rate_hertz=44100)
+    done = run(
+        *("transcribe", wav, "--fast", "--message-ms", 50, "--model", "m", "--language", "en-US"),
+        *("--chunk-frames", 2, "--decoder", "ctc", "--token", "secret"),
+    )
+    assert done.exit_code == 0
+    config, *audio = echo.service.requests
+    assert config.config == pb.StreamingConfig(
+        model="m",
+        language_code="en-US",
+        encoding=pb.AUDIO_ENCODING_LINEAR16,
+        sample_rate_hertz=44100,
+        chunk_frames=2,
+        decoder=pb.DECODER_CTC,
+    )
+    assert [len(request.audio.data) for request in audio] == [2 * 2205, 2 * 2205]
+    assert echo.service.metadata["authorization"] == "Bearer secret"
+
+
+def test_transcribe_partials(run, make_wav):
+    done = run("transcribe", make_wav(), "--fast", "--partials", "--message-ms", 50)
+    assert done.stdout.splitlines() == ["[]1600 bytes", "[]3200 bytes", "3200 bytes"]
+
+
+def test_transcribe_json(run, make_wav):
+    wav = make_wav()
+    done = run("transcribe", wav, "--fast", "--json")
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [line["type"] for line in lines] == ["started", "partial", "final"]
+    assert {line["file"] for line in lines} == {str(wav)}
+    assert lines[0]["encoding"] == "linear16"
+    assert lines[2] == {
+        "type": "final",
+        "file": str(wav),
+        "text": "3200 bytes",
+        "seq": 1,
+        "start_s": 0.0,
+        "end_s": 1.0,
+    }
+
+
+def test_transcribe_names_several_files(run, make_wav):
+    one = make_wav("one.wav", n_samples=1)
+    two = make_wav("two.wav", n_samples=2)
+    done = run("transcribe", "--fast", one, two)
+    assert done.stdout.splitlines() == [
+        f"==> {one} <==",
+        "2 bytes",
+        f"==> {two} <==",
+        "4 bytes",
+    ]
+
+
+def test_transcribe_mixes_channels_down_and_says_so(run, make_wav):
+    done = run("transcribe", make_wav(n_channels=2), "--fast")
+    assert (done.exit_code, done.stdout) == (0, "3200 bytes\n")
+    assert "2 channels, mixed down to one" in done.stderr
+
+
+def test_transcribe_shows_the_live_view_on_a_terminal(run, make_wav, monkeypatch):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    done = run("transcribe", make_wav(), "--fast")
+    assert done.exit_code == 0
+    assert "still may" in done.stdout
+    assert "00:00.0 – 00:01.0" in done.stdout.replace("\x1b[0m", "").replace("\x1b[2m", "")
+    assert "3200 bytes" in done.stdout
+
+
+def test_transcribe_reports_the_servers_error(run, make_wav):
+    done = run("transcribe", make_wav(), "--fast", "--model", "flood")
+    assert done.exit_code == 1
+    assert done.stdout.startswith("0 bytes\n1 bytes\n")
+    assert "error: OVERLOADED: no session is free\nTry again in 2.5 s.\n" in done.stderr
+
+
+@pytest.mark.parametrize("command", [["models"], ["health"], ["transcribe", "--fast", "WAV"]])
+def test_no_server_says_how_to_start_one(run, make_wav, command):
+    wav = make_wav()
+    arguments = [wav if argument == "WAV" else argument for argument in command]
+    done = run(*arguments, "--server", "127.0.0.1:1")
+    assert done.exit_code == 1
+    assert "No server answers at 127.0.0.1:1. Start one with `siren serve`" in done.stderr
+
+
+def test_wrong_usage_is_2(run, make_wav, tmp_path, echo):
+    text = tmp_path / "notes.wav"
+    text.write_text("not audio")
+    for arguments, message in [
+        ([tmp_path / "missing.wav"], "Invalid value"),
+        ([text], "not a sound file"),
+        ([make_wav("high.wav", sample_rate_hertz=96000)], "96000 Hz"),
+        ([make_wav("ok.wav"), text], "not a sound file"),
+        ([make_wav(), "--chunk-frames", 0], "Invalid value"),
+        ([make_wav(), "--decoder", "beam"], "Invalid value"),
+        ([], "Missing argument"),
+    ]:
+        done = run("transcribe", *arguments)
+        assert done.exit_code == 2, arguments
+        assert message in done.stderr
+    assert echo.service.requests == []
+
+
+def test_models_table(run):
+    done = run("models")
+    assert done.exit_code == 0
+    for text in ("echo *", "byte-counter", "en-US", "16000 Hz", "rnnt"):
+        assert text in done.stdout
+
+
+def test_models_json(run):
+    (model,) = json.loads(run("models", "--json").stdout)
+    assert model["id"] == "echo"
+    assert model["look_aheads"] == [{"chunk_frames": 7, "latency_ms": 560, "is_default": True}]
+
+
+def test_health(run, echo):
+    done = run("health")
+    assert (done.exit_code, done.stdout) == (0, "SERVING\n")
+    echo.health.set("", health_pb2.HealthCheckResponse.NOT_SERVING)
+    done = run("health")
+    assert (done.exit_code, done.stdout) == (1, "NOT_SERVING\n")
+    done = run("health", "--service", "other", "--json")
+    assert done.exit_code == 1
+    assert json.loads(done.stdout) == {
+        "server": echo.target,
+        "service": "other",
+        "status": "service_unknown",
+    }
+
+
+class FakeTime:
+    """A clock that only sleeping moves."""
+
+    def __init__(self) -> None:
+        self.now_s = 100.0
+
+    def clock(self) -> float:
+        return self.now_s
+
+    def sleep(self, time_s: float) -> None:
+        self.now_s += time_s
+
+
+def poll(answers, *, wait_s):
+    fake = FakeTime()
+    left = iter(answers)
+
+    def check():
+        answer = next(left)
+        if isinstance(answer, grpc.StatusCode):
+            raise SirenError(answer, "no answer")
+        return answer
+
+    return poll_health(check, wait_s=wait_s, clock=fake.clock, sleep=fake.sleep), fake.now_s - 100
+
+
+def test_polling_waits_until_the_server_serves():
+    starting = [grpc.StatusCode.UNAVAILABLE, ServingStatus.NOT_SERVING, ServingStatus.SERVING]
+    assert poll(starting, wait_s=60) == (ServingStatus.SERVING, 1.0)
+
+
+def test_polling_gives_the_last_answer_when_the_time_is_up():
+    status, waited_s = poll([ServingStatus.NOT_SERVING] * 9, wait_s=1.2)
+    assert status is ServingStatus.NOT_SERVING
+    assert waited_s == pytest.approx(1.2)
+    with pytest.raises(SirenError):
+        poll([grpc.StatusCode.UNAVAILABLE], wait_s=0)
+
+
+def test_polling_does_not_wait_for_what_waiting_cannot_mend():
+    with pytest.raises(SirenError):
+        poll([grpc.StatusCode.UNAUTHENTICATED], wait_s=60)
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (SirenError(grpc.StatusCode.UNAUTHENTICATED, "m", reason=Reason.AUTH_FAILED), "--token"),
+        (SirenError(grpc.StatusCode.NOT_FOUND, "m", reason=Reason.MODEL_NOT_FOUND), "siren models"),
+        (SirenError(grpc.StatusCode.UNAVAILABLE, "m"), "siren serve"),
+        (
+            SirenError(
+                grpc.StatusCode.UNAVAILABLE, "m", reason=Reason.SHUTTING_DOWN, retry_after_s=3
+            ),
+            "Try again in 3 s",
+        ),
+    ],
+)
+def test_next_steps(error, words):
+    assert words in " ".join(next_step(error, "host:1"))
+
+
+def test_what_nobody_can_mend_has_no_next_step():
+    error = SirenError(grpc.StatusCode.INTERNAL, "m", reason=Reason.MODEL_ERROR)
+    assert next_step(error, "host:1") == []
+
+
+def test_version(run):
+    done = run("--version")
+    assert done.exit_code == 0
+    assert done.stdout.startswith("siren 0.")
+
+
+@pytest.mark.parametrize("command", ["transcribe", "models", "health"])
+def test_help_has_examples(run, command):
+    done = run(command, "--help")
+    assert done.exit_code == 0
+    assert "Examples" in done.stdout
+
+
+def register_greeting(app: typer.Typer) -> None:
+    @app.command()
+    def greet() -> None:
+        """Say hello."""
+        typer.echo("hello")
+
+
+@pytest.fixture
+def plugin_module(monkeypatch):
+    module = type(sys)("siren_test_plugin")
+    module.register = register_greeting
+    monkeypatch.setitem(sys.modules, "siren_test_plugin", module)
+
+
+def entry_point(value: str) -> EntryPoint:
+    return EntryPoint(name="test", value=value, group="siren.commands")
+
+
+def test_other_distributions_add_commands(plugin_module):
+    app = build_app([entry_point("siren_test_plugin:register")])
+    assert CliRunner().invoke(app, ["greet"]).stdout == "hello\n"
+
+
+def test_a_broken_distribution_leaves_the_commands_alone(capsys):
+    app = build_app([entry_point("no_such_module:register")])
+    assert "no_such_module:register are not available" in capsys.readouterr().err
+    assert CliRunner().invoke(app, ["--version"]).exit_code == 0
+
+
+def test_without_the_extra_it_says_how_to_install_it():
+    program = """
+import sys
+sys.modules["typer"] = None
+from siren_client.cli import main
+main()
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert "pip install 'siren-grpc-client[cli]'" in done.stderr
