@@ -41,8 +41,8 @@ check_breaking() {
     fi
 }
 
-check "ruff check" "$BIN/ruff" check --quiet .
-check "ruff format" "$BIN/ruff" format --check --quiet .
+check "ruff check" "$BIN/ruff" check --quiet --output-format concise .
+check "ruff format" "$BIN/ruff" format --check --quiet --output-format concise .
 check "import rules" "$BIN/lint-imports"
 check "buf lint" "$BIN/buf" lint
 check "buf format" "$BIN/buf" format --diff --exit-code

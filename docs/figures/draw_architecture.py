@@ -194,7 +194,8 @@ def draw() -> str:
         "queues audio; the stepper thread plans, steps and interprets; results go back through an "
         "outbox.</title>",
         '<defs><marker id="head" viewBox="0 0 10 10" refX="8" refY="5" markerWidth="7" '
-        f'markerHeight="7" orient="auto"><path d="M0 0 L10 5 L0 10 z" fill="{INK}"/></marker></defs>',
+        f'markerHeight="7" orient="auto"><path d="M0 0 L10 5 L0 10 z" fill="{INK}"/>'
+        "</marker></defs>",
         f'<rect width="{WIDTH}" height="{HEIGHT}" fill="#ffffff"/>',
         area(20, 48, 150, 532, CLIENT),
         area(206, 48, 668, 532, LOOP),
