@@ -1,0 +1,225 @@
+"""The contract's error table over the wire: status, reason, message, details."""
+
+from __future__ import annotations
+
+import grpc
+import numpy as np
+import pytest
+from siren.v1 import speech_pb2 as pb
+
+from tests.support.audio import shipped_recordings
+from tests.support.server import SirenServer
+from tests.support.wire import END, FINALIZE, Wire, audio, config, failure
+
+pytestmark = pytest.mark.e2e
+
+EMPTY = pb.StreamingRecognizeRequest()
+UNKNOWN_ACTION = pb.StreamingRecognizeRequest(control=pb.Control())
+NAN = np.array([0.1, np.nan], "<f4").tobytes()
+
+INVALID = grpc.StatusCode.INVALID_ARGUMENT
+
+
+@pytest.mark.parametrize(
+    ("requests", "reason", "code", "says"),
+    [
+        pytest.param([], "INVALID_MESSAGE", INVALID, "without a config", id="nothing at all"),
+        pytest.param(
+            [audio(b"")], "INVALID_MESSAGE", INVALID, "must be a config", id="audio first"
+        ),
+        pytest.param(
+            [FINALIZE], "INVALID_MESSAGE", INVALID, "must be a config", id="control first"
+        ),
+        pytest.param([EMPTY], "INVALID_MESSAGE", INVALID, "must be a config", id="empty first"),
+        pytest.param(
+            [config(), config()], "INVALID_MESSAGE", INVALID, "second config", id="second config"
+        ),
+        pytest.param(
+            [config(), EMPTY], "INVALID_MESSAGE", INVALID, "set one of them", id="empty oneof"
+        ),
+        pytest.param(
+            [config(), UNKNOWN_ACTION],
+            "INVALID_MESSAGE",
+            INVALID,
+            "ACTION_FINALIZE",
+            id="no action",
+        ),
+        pytest.param(
+            [config(), END, audio(bytes(2))],
+            "INVALID_MESSAGE",
+            INVALID,
+            "after ACTION_END",
+            id="audio after END",
+        ),
+        pytest.param(
+            [config(), audio(bytes(2), 5), audio(bytes(2), 5)],
+            "INVALID_MESSAGE",
+            INVALID,
+            "5 after 5",
+            id="seq repeated",
+        ),
+        pytest.param(
+            [config(), audio(bytes(2), 5), audio(bytes(2), 4)],
+            "INVALID_MESSAGE",
+            INVALID,
+            "4 after 5",
+            id="seq backwards",
+        ),
+        pytest.param(
+            [config(sample_rate_hertz=7999)], "INVALID_CONFIG", INVALID, "8000 to 48000", id="rate"
+        ),
+        pytest.param(
+            [config(sample_rate_hertz=-1)],
+            "INVALID_CONFIG",
+            INVALID,
+            "8000 to 48000",
+            id="rate < 0",
+        ),
+        pytest.param(
+            [config(chunk_frames=3)], "INVALID_CONFIG", INVALID, "use 2, 7, 14", id="look-ahead"
+        ),
+        pytest.param([config(encoding=99)], "INVALID_CONFIG", INVALID, "LINEAR16", id="encoding"),
+        pytest.param([config(decoder=99)], "INVALID_CONFIG", INVALID, "DECODER_RNNT", id="decoder"),
+        pytest.param(
+            [config(language_code="xx")], "INVALID_CONFIG", INVALID, "use en", id="language"
+        ),
+        pytest.param(
+            [config(model="nobody/nothing")],
+            "MODEL_NOT_FOUND",
+            grpc.StatusCode.NOT_FOUND,
+            "siren-mini-en",
+            id="model",
+        ),
+        pytest.param(
+            [config(), audio(bytes(3))],
+            "INVALID_AUDIO",
+            INVALID,
+            "within a sample",
+            id="half sample",
+        ),
+        pytest.param(
+            [config(encoding=pb.AUDIO_ENCODING_FLOAT32), audio(NAN)],
+            "INVALID_AUDIO",
+            INVALID,
+            "NaN or infinity",
+            id="NaN",
+        ),
+    ],
+)
+def test_bad_streams_are_told_what_was_wrong(
+    wire: Wire,
+    requests: list[pb.StreamingRecognizeRequest],
+    reason: str,
+    code: grpc.StatusCode,
+    says: str,
+) -> None:
+    error = failure(wire.exchange(requests).error)
+    assert (error.reason, error.domain, error.code) == (reason, "siren", code)
+    assert says in error.message
+
+
+def test_invalid_fields_are_listed(wire: Wire) -> None:
+    error = failure(wire.exchange([config(chunk_frames=3)]).error)
+    assert error.fields == ("config.chunk_frames",)
+
+
+def test_a_known_language_with_another_region_is_taken(wire: Wire) -> None:
+    exchange = wire.exchange([config(language_code="en-US")])
+    assert exchange.error is None
+    assert exchange.of("started")[0].language_code == "en"
+
+
+def test_finals_already_earned_come_before_the_error(wire: Wire) -> None:
+    recording = next(r for r in shipped_recordings() if r.reference)
+    hertz = recording.sample_rate_hertz
+    alone = wire.recognise(recording.pcm, sample_rate_hertz=hertz).text
+    exchange = wire.exchange(
+        [config(sample_rate_hertz=hertz), audio(recording.pcm), FINALIZE, config()]
+    )
+    assert exchange.finals == [alone]
+    assert failure(exchange.error).reason == "INVALID_MESSAGE"
+
+
+def test_recognize_reports_the_same_errors(wire: Wire) -> None:
+    for request, reason in (
+        (pb.RecognizeRequest(audio=b"123"), "INVALID_AUDIO"),
+        (pb.RecognizeRequest(config=pb.StreamingConfig(model="no")), "MODEL_NOT_FOUND"),
+        (pb.RecognizeRequest(config=pb.StreamingConfig(chunk_frames=1)), "INVALID_CONFIG"),
+    ):
+        with pytest.raises(grpc.RpcError) as caught:
+            wire.stub.Recognize(request, timeout=60)
+        assert failure(caught.value).reason == reason
+
+
+def test_other_streams_carry_on_beside_a_bad_one(wire: Wire) -> None:
+    recording = next(r for r in shipped_recordings() if r.reference)
+    hertz = recording.sample_rate_hertz
+
+    def requests() -> object:
+        yield config(sample_rate_hertz=hertz)
+        half = len(recording.pcm) // 4 * 2
+        yield audio(recording.pcm[:half])
+        assert failure(wire.exchange([config(), EMPTY]).error).reason == "INVALID_MESSAGE"
+        yield audio(recording.pcm[half:])
+
+    alone = wire.recognise(recording.pcm, sample_rate_hertz=hertz).text
+    assert wire.exchange(requests()).text == alone  # type: ignore[arg-type]
+
+
+class TestLimits:
+    """A server with tight limits, and what its clients are told."""
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def tight(cls) -> object:
+        server = SirenServer(
+            "--max-sessions=1", "--idle-timeout-s=0.5", "--max-session-s=1.5", "--preview-ms=0"
+        )
+        try:
+            server.wait_serving()
+            wire = Wire(server.target)
+            yield wire
+            wire.close()
+        finally:
+            server.close()
+
+    def test_one_stream_too_many_is_refused_and_may_retry(self, tight: Wire) -> None:
+        inner = []
+
+        def requests() -> object:
+            yield config()
+            inner.append(tight.exchange([config()]))
+
+        assert tight.exchange(requests()).finals == [""]  # type: ignore[arg-type]
+        error = failure(inner[0].error)
+        assert error.reason == "OVERLOADED"
+        assert error.code is grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert error.retry_after_s is not None
+        assert "all 1 sessions" in error.message
+        # Its slot is free again once the first has ended.
+        retried = tight.exchange([config()])
+        assert retried.error is None or failure(retried.error).reason == "OVERLOADED"
+
+    def test_too_much_audio_gets_its_final_first(self, tight: Wire) -> None:
+        exchange = tight.recognise(bytes(32000 * 3))
+        assert exchange.finals == [""]
+        assert exchange.of("final")[0].end_time.ToMilliseconds() == 1500
+        error = failure(exchange.error)
+        assert (error.reason, error.code) == ("SESSION_TOO_LONG", grpc.StatusCode.OUT_OF_RANGE)
+        assert "1.5 s" in error.message
+
+    def test_a_client_that_sends_nothing_is_let_go(self, tight: Wire) -> None:
+        import threading
+
+        release = threading.Event()
+
+        def requests() -> object:
+            yield config()
+            release.wait(60)
+
+        try:
+            error = failure(tight.exchange(requests()).error)  # type: ignore[arg-type]
+        finally:
+            release.set()
+        assert (error.reason, error.code) == ("IDLE_TIMEOUT", grpc.StatusCode.DEADLINE_EXCEEDED)
+        assert "0.5 s" in error.message

@@ -1,0 +1,115 @@
+"""The server's life as an operator and Kubernetes see it."""
+
+from __future__ import annotations
+
+import re
+import signal
+import threading
+
+import grpc
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from tests.support.audio import shipped_recordings
+from tests.support.server import SirenServer
+from tests.support.wire import Wire, audio, config, failure
+
+pytestmark = pytest.mark.e2e
+
+NAMES = ("", "siren.v1.SpeechService")
+NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
+SERVING = health_pb2.HealthCheckResponse.SERVING
+
+
+def statuses(target: str) -> set[int]:
+    with grpc.insecure_channel(target) as channel:
+        stub = health_pb2_grpc.HealthStub(channel)
+        return {
+            stub.Check(
+                health_pb2.HealthCheckRequest(service=name), timeout=30, wait_for_ready=True
+            ).status
+            for name in NAMES
+        }
+
+
+def test_a_server_lives_and_stops_in_order() -> None:
+    """Not ready until warmed up; then SIGTERM mid-stream gives the final, then SHUTTING_DOWN."""
+    recording = next(r for r in shipped_recordings() if r.reference)
+    server = SirenServer("--shutdown-grace-s=0.5")
+    try:
+        target = server.target
+        assert statuses(target) == {NOT_SERVING}
+        wire = Wire(target)
+        early = failure(wire.exchange([config()]).error)
+        assert early.reason == "OVERLOADED"
+        assert early.retry_after_s is not None
+
+        server.wait_serving()
+        assert statuses(target) == {SERVING}
+        alone = wire.recognise(recording.pcm, sample_rate_hertz=recording.sample_rate_hertz).text
+
+        heard, release = threading.Event(), threading.Event()
+
+        def requests() -> object:
+            yield config(sample_rate_hertz=recording.sample_rate_hertz)
+            yield audio(recording.pcm, 1)
+            heard.set()
+            release.wait(60)
+
+        exchanges = []
+        client = threading.Thread(target=lambda: exchanges.append(wire.exchange(requests())))  # type: ignore[arg-type]
+        client.start()
+        assert heard.wait(60)
+        server.signal(signal.SIGTERM)
+        client.join(60)
+        release.set()
+        assert exchanges[0].finals == [alone]
+        error = failure(exchanges[0].error)
+        assert (error.reason, error.code) == ("SHUTTING_DOWN", grpc.StatusCode.UNAVAILABLE)
+        assert error.retry_after_s is not None
+        assert server.wait() == 0
+        assert "stopped" in server.log
+        assert "Traceback" not in server.log
+        wire.close()
+    finally:
+        server.close()
+
+
+def test_ctrl_c_while_loading_stops_at_once() -> None:
+    server = SirenServer()
+    try:
+        server.wait_for(re.compile("listening on"))
+        server.signal(signal.SIGINT)
+        assert server.wait() == 0
+        assert "Traceback" not in server.log
+    finally:
+        server.close()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (["--model", "/nowhere/model.nemo"], 1, "no checkpoint at /nowhere/model.nemo"),
+        (["--chunk-frames", "5"], 1, "it offers 2, 7, 14"),
+        (["--max-batch", "0"], 2, "max_batch"),
+        (["--config", "/nowhere/siren.toml"], 2, "no settings file"),
+    ],
+)
+def test_a_server_that_cannot_serve_says_why(arguments: list[str], code: int, says: str) -> None:
+    server = SirenServer(*arguments)
+    try:
+        assert server.wait(timeout_s=240) == code
+        assert says in server.log
+        assert "Traceback" not in server.log
+    finally:
+        server.close()
+
+
+def test_a_taken_port_is_an_error(running_server: SirenServer) -> None:
+    port = running_server.target.rpartition(":")[2]
+    server = SirenServer("--port", port)
+    try:
+        assert server.wait(timeout_s=120) == 1
+        assert f"cannot listen on 127.0.0.1:{port}" in server.log
+    finally:
+        server.close()
