@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import weakref
 from collections.abc import (
     AsyncGenerator,
     AsyncIterable,
@@ -88,6 +89,7 @@ class AsyncSirenClient:
                 target, credentials, options=self._connection.options
             )
         self._is_closed = False
+        self._calls: weakref.WeakSet[Any] = weakref.WeakSet()
         self._stub = SpeechServiceStub(self._channel)
         self._check = self._channel.unary_unary(
             CHECK_METHOD, request_serializer=serialize_check, response_deserializer=parse_check
@@ -107,6 +109,10 @@ class AsyncSirenClient:
     async def close(self) -> None:
         """Close the connection; streams that are still open are cancelled."""
         self._is_closed = True
+        # The channel looks for its open calls in the stacks of tasks and, depending on
+        # grpcio's version, misses those whose reader waits in a generator.
+        for call in list(self._calls):
+            call.cancel()
         await self._channel.close()
 
     def stream(
@@ -145,6 +151,7 @@ class AsyncSirenClient:
 
     async def _stream(self, feed: _Feed, timeout_s: float | None) -> AsyncGenerator[Result, None]:
         call = self._stub.StreamingRecognize(timeout=timeout_s, metadata=self._connection.metadata)
+        self._calls.add(call)
         sending = asyncio.create_task(feed.send(call))
         try:
             responses = aiter(call)
