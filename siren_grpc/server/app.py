@@ -23,6 +23,14 @@ from siren_grpc.server.service import ServiceLimits, SpeechService
 _log = logging.getLogger(__name__)
 _SERVICE = speech_pb2.DESCRIPTOR.services_by_name["SpeechService"].full_name
 _HEALTH_NAMES = ("", _SERVICE)
+_KEEPALIVE = (
+    # A client whose network died is noticed within 40 s, and its session freed.
+    ("grpc.keepalive_time_ms", 30_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+    # Clients may ping as often as every 10 s; the default answers that with GOAWAY.
+    ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+)
 _FINISH_S = 5.0
 """Time interrupted streams get to receive their final."""
 
@@ -72,6 +80,7 @@ class App:
                 ("grpc.max_receive_message_length", self._config.max_message_bytes),
                 ("grpc.max_send_message_length", self._config.max_message_bytes),
                 ("grpc.so_reuseport", 0),  # a second server on the port is an error, not a twin
+                *_KEEPALIVE,
             ]
         )
         service = SpeechService(self._config.service)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 import signal
 import threading
+from collections.abc import Iterator
 
 import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from siren.v1 import speech_pb2 as pb
 
 from tests.support.audio import shipped_recordings
 from tests.support.server import SirenServer
@@ -50,14 +52,14 @@ def test_a_server_lives_and_stops_in_order() -> None:
 
         heard, release = threading.Event(), threading.Event()
 
-        def requests() -> object:
+        def requests() -> Iterator[pb.StreamingRecognizeRequest]:
             yield config(sample_rate_hertz=recording.sample_rate_hertz)
             yield audio(recording.pcm, 1)
             heard.set()
             release.wait(60)
 
         exchanges = []
-        client = threading.Thread(target=lambda: exchanges.append(wire.exchange(requests())))  # type: ignore[arg-type]
+        client = threading.Thread(target=lambda: exchanges.append(wire.exchange(requests())))
         client.start()
         assert heard.wait(60)
         server.signal(signal.SIGTERM)
