@@ -1,0 +1,112 @@
+"""What the README and the docs tell a person to type works, and what they point to is there."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import wave
+from pathlib import Path
+
+import pytest
+
+from siren_client import SirenClient
+from tests.support.server import SirenServer
+
+ROOT = Path(__file__).parents[2]
+BIN = Path(sys.executable).parent
+ADDRESS = "127.0.0.1:50051"
+PAGES = sorted(
+    [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), ROOT / "clients/python/README.md"],
+)
+DEMO = ROOT / "siren_grpc/assets/demo.wav"
+NOT_RUN_HERE = re.compile(
+    r"^(make|docker|pip|siren|\.venv/bin/siren serve)\b"  # set-up, servers, other tests' subject
+    + ("" if shutil.which("grpcurl") else r"|^grpcurl\b")
+)
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    text = page.read_text(encoding="utf-8")
+    return re.findall(rf"^```{language}\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
+
+
+def runnable_blocks() -> list[object]:
+    found = []
+    for page in PAGES:
+        for block in blocks(page, "console"):
+            commands = re.sub(r"\\\n\s*", "", block).splitlines()
+            script = "\n".join(line for line in commands if not NOT_RUN_HERE.match(line))
+            if script.strip():
+                found.append(pytest.param(script, id=f"{page.name}: {script.split()[0]}"))
+    return found
+
+
+def run(command: list[str], target: str) -> str:
+    done = subprocess.run(
+        [part.replace(ADDRESS, target) for part in command],
+        cwd=ROOT,
+        env={**os.environ, "SIREN_SERVER": target},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+@pytest.mark.e2e
+@pytest.mark.parametrize("script", runnable_blocks())
+def test_commands_run_as_written(script: str, running_server: SirenServer) -> None:
+    script = script.replace(".venv/bin", str(BIN))
+
+    output = run(["bash", "-euo", "pipefail", "-c", script], running_server.target)
+
+    assert output.strip()
+
+
+@pytest.mark.e2e
+def test_readme_example_prints_partials_and_the_final(running_server: SirenServer) -> None:
+    (example,) = blocks(ROOT / "README.md", "python")
+
+    *partials, final = run([sys.executable, "-c", example], running_server.target).splitlines()
+
+    with wave.open(str(DEMO)) as file, SirenClient(running_server.target) as client:
+        audio = file.readframes(file.getnframes())
+        said = client.recognize(audio, sample_rate_hertz=file.getframerate())
+    assert final == said.text
+    assert partials
+    assert all(line.startswith("[") for line in partials)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_to_files_that_are_there(page: Path) -> None:
+    links = re.findall(r"\]\(([^)#\s]+)", page.read_text(encoding="utf-8"))
+    local = [link for link in links if "://" not in link]
+
+    missing = [link for link in local if not (page.parent / link).exists()]
+
+    assert missing == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_make_targets_exist(page: Path) -> None:
+    targets = set(re.findall(r"^([a-z0-9-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    named = re.findall(
+        r"(?:^|`)make ([a-z ]+?)(?=$|`|  +#|[^a-z ])", page.read_text(), re.MULTILINE
+    )
+
+    unknown = {name for names in named for name in names.split()} - targets
+
+    assert unknown == set()
+
+
+@pytest.mark.parametrize(
+    "script", ["docs/figures/draw_architecture.py", "scripts/write_configuration_docs.py"]
+)
+def test_generated_parts_are_fresh(script: str) -> None:
+    run([sys.executable, script, "--check"], ADDRESS)
