@@ -36,11 +36,16 @@ class EchoService(speech_pb2_grpc.SpeechServiceServicer):
         self.recognized: pb.RecognizeRequest | None = None
         self.is_received = threading.Event()
         self.is_over = threading.Event()
-        self.was_cancelled = False
+        self.is_complete = False
+
+    @property
+    def was_cancelled(self) -> bool:
+        """Whether the stream was over before the service had said everything."""
+        return self.is_over.is_set() and not self.is_complete
 
     def StreamingRecognize(self, request_iterator, context):
         self.metadata = dict(context.invocation_metadata())
-        context.add_callback(self._on_over(context))
+        context.add_callback(self.is_over.set)
         n_bytes = 0
         seq = 0
         model = ""
@@ -74,6 +79,7 @@ class EchoService(speech_pb2_grpc.SpeechServiceServicer):
             else:
                 break
         yield self._final(n_bytes, seq)
+        self.is_complete = True
 
     def Recognize(self, request, context):
         self.recognized = request
@@ -95,13 +101,6 @@ class EchoService(speech_pb2_grpc.SpeechServiceServicer):
             is_default=True,
         )
         return pb.ListModelsResponse(models=[model])
-
-    def _on_over(self, context):
-        def note() -> None:
-            self.was_cancelled = context.code() is not grpc.StatusCode.OK
-            self.is_over.set()
-
-        return note
 
     @staticmethod
     def _started(config: pb.StreamingConfig) -> pb.StreamStarted:

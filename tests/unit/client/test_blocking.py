@@ -46,8 +46,10 @@ def texts(results) -> list[str]:
     return [result.text for result in results if isinstance(result, Final)]
 
 
-def test_results_come_in_order(client):
+def test_results_come_in_order(client, echo):
     started, *results = client.stream([b"abcd", b"ef"], model="m", sample_rate_hertz=8000)
+    assert echo.service.is_over.wait(WAIT_S)
+    assert not echo.service.was_cancelled
     assert isinstance(started, Started)
     assert (started.model, started.sample_rate_hertz) == ("m", 8000)
     assert started.encoding is AudioEncoding.LINEAR16
@@ -148,6 +150,7 @@ def test_no_thread_is_left_behind(client, echo):
 def test_an_error_of_the_audio_cancels_the_call_and_is_raised(client, echo, caplog, error):
     def audio():
         yield b"ab"
+        assert echo.service.is_received.wait(WAIT_S)
         raise error
 
     results = client.stream(audio())

@@ -73,6 +73,20 @@ def test_a_long_hypothesis_shows_its_end():
     assert styled(drawn)["ee "] == STABLE_STYLE
 
 
+@pytest.mark.parametrize(
+    "drawn",
+    [
+        render_final(FINAL),
+        render_state(state_after(PARTIAL), max_chars=100),
+        render_state(state_after(PARTIAL), max_chars=4),
+    ],
+)
+def test_no_style_of_the_time_reaches_the_text(drawn):
+    assert drawn.style == ""
+    dim = [span for span in drawn.spans if span.style == "dim"]
+    assert all(span.end <= len(drawn) - 2 for span in dim)
+
+
 def test_a_final_leaves_a_line_with_its_times():
     assert render_final(FINAL).plain == "00:00.0 – 01:01.2   seven up"
     silent = Final(text="", seq=0, start_s=0.0, end_s=2.0)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 STABLE_STYLE = "bold bright_white"
 TAIL_STYLE = "dim italic yellow"
-FINAL_STYLE = "default"
+FINAL_STYLE = STABLE_STYLE
 NOTE_STYLE = "dim"
 _SPEAKING_MARK = "●"
 _SILENT_MARK = "○"
@@ -73,23 +73,26 @@ def render_state(state: LiveState, *, max_chars: int) -> Text:
             it moves.
     """
     mark = _SPEAKING_MARK if state.is_speaking else _SILENT_MARK
-    line = Text(f"{_clock(state.audio_s)} / {_clock(state.duration_s)} {mark} ", style=NOTE_STYLE)
+    line = Text.assemble(
+        (f"{_clock(state.audio_s)} / {_clock(state.duration_s)} {mark} ", NOTE_STYLE)
+    )
     if state.partial is None:
         return line
     hypothesis = Text.assemble(
         (state.partial.stable, STABLE_STYLE), (state.partial.tail, TAIL_STYLE)
     )
     if len(hypothesis) > max_chars:
-        hypothesis = Text("…", style=NOTE_STYLE) + hypothesis[len(hypothesis) - max_chars + 1 :]
-    return Text.assemble(line, hypothesis)
+        line.append("…", style=NOTE_STYLE)
+        hypothesis = hypothesis[len(hypothesis) - max_chars + 1 :]
+    return line.append_text(hypothesis)
 
 
 def render_final(final: Final) -> Text:
     """Draw the line an utterance leaves behind."""
-    line = Text(f"{_clock(final.start_s)} – {_clock(final.end_s)}   ", style=NOTE_STYLE)
-    if final.text:
-        return line.append(final.text, style=FINAL_STYLE)
-    return line.append("(no speech)", style="dim italic")
+    return Text.assemble(
+        (f"{_clock(final.start_s)} – {_clock(final.end_s)}   ", NOTE_STYLE),
+        (final.text, FINAL_STYLE) if final.text else ("(no speech)", "dim italic"),
+    )
 
 
 def render_legend() -> Text:
@@ -133,15 +136,18 @@ class LiveView:
 
     def show(self, result: Result) -> None:
         """Bring the terminal up to date with a result."""
-        if isinstance(result, Started):
-            self._console.print(render_started(result))
-        elif isinstance(result, Final):
-            self._console.print(render_final(result))
         self._state = advance(self._state, result)
         size = self._console.size
         # Two lines are spared: for the time before the text, and the cursor's own.
         max_chars = size.width * max(1, size.height - 2)
-        self._live.update(render_state(self._state, max_chars=max_chars), refresh=True)
+        self._live.update(render_state(self._state, max_chars=max_chars))
+        # Printing draws the moving line anew below what is printed.
+        if isinstance(result, Started):
+            self._console.print(render_started(result))
+        elif isinstance(result, Final):
+            self._console.print(render_final(result))
+        else:
+            self._live.refresh()
 
 
 def _clock(time_s: float) -> str:
