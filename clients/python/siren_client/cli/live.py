@@ -140,14 +140,12 @@ class LiveView:
         size = self._console.size
         # Two lines are spared: for the time before the text, and the cursor's own.
         max_chars = size.width * max(1, size.height - 2)
-        self._live.update(render_state(self._state, max_chars=max_chars))
-        # Printing draws the moving line anew below what is printed.
+        # First, so that no final stands above the hypothesis it has replaced.
+        self._live.update(render_state(self._state, max_chars=max_chars), refresh=True)
         if isinstance(result, Started):
             self._console.print(render_started(result))
         elif isinstance(result, Final):
             self._console.print(render_final(result))
-        else:
-            self._live.refresh()
 
 
 def _clock(time_s: float) -> str:
