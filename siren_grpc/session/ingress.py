@@ -57,6 +57,7 @@ class Ingress:
         self._received_bytes = 0
         self._received_samples = 0  # at the model's rate
         self._utterance_start_samples = 0
+        self._utterance_start_bytes = 0
         self._previewed_samples = 0
 
     @property
@@ -73,8 +74,7 @@ class Ingress:
         """
         self._require_open("audio")
         self._received_bytes += len(data)
-        heard = -(-self._received_bytes // self._config.encoding.sample_bytes)
-        self._ledger.record(seq, self._resampler.position(heard))
+        self._ledger.record(seq, self._position_of_bytes(self._received_bytes))
         samples = self._resampler.push(self._decoder.push(data))
         limit = self._config.max_samples
         if limit is not None and self._received_samples + len(samples) > limit:
@@ -123,7 +123,9 @@ class Ingress:
             f"this stream reached the server's maximum of {seconds:g} s of audio; "
             "open a new stream to go on"
         )
-        return [*self._cut(samples), *self._end_utterance(), EndStream(error)]
+        work = self._cut(samples)
+        self._resampler.flush()  # what it still holds lies behind the limit
+        return [*work, *self._end_utterance(), EndStream(error)]
 
     def _cut(self, samples: Samples) -> list[Work]:
         self._received_samples += len(samples)
@@ -154,12 +156,22 @@ class Ingress:
         seq = self._ledger.settle(end)
         return Chunk(cut.samples, cut.feature_frames, cut.is_first, end, seq)
 
+    def _position_of_bytes(self, n_bytes: int) -> int:
+        """Return where in the stream so many bytes end, a sample begun counting whole.
+
+        Counted from the utterance's start, where the resampler starts afresh: its rounding does
+        not add up over a long stream.
+        """
+        width = self._config.encoding.sample_bytes
+        heard = -(-(n_bytes - self._utterance_start_bytes) // width)
+        return self._utterance_start_samples + self._resampler.position(heard)
+
     def _position(self, cut: CutChunk) -> int:
         # Padding lies behind the audio: it is recognised, but it is no time in the stream.
         return min(self._utterance_start_samples + cut.end_samples, self._received_samples)
 
     def _end_utterance(self) -> list[Work]:
-        work = self._cut(self._resampler.flush()) if self._received_bytes else []
+        work = self._cut(self._resampler.flush())
         cuts = self._chunker.flush(padding_samples=self._config.padding_samples)
         work.extend(self._chunk(cut) for cut in cuts)
         # All audio received is accounted for now, whatever the resampler rounded.
@@ -168,6 +180,7 @@ class Ingress:
 
     def _start_utterance(self) -> None:
         self._utterance_start_samples = self._received_samples
+        self._utterance_start_bytes = self._received_bytes
         self._previewed_samples = 0
 
 

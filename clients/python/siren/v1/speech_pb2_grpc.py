@@ -43,7 +43,9 @@ class SpeechServiceStub(object):
     INVALID_AUDIO      INVALID_ARGUMENT     audio that does not decode in the declared encoding
     MODEL_NOT_FOUND    NOT_FOUND            unknown model id; the message lists the known ones
     OVERLOADED         RESOURCE_EXHAUSTED   every session slot is taken; carries RetryInfo
-    AUDIO_TOO_FAST     RESOURCE_EXHAUSTED   a recording over the server's limit for one request
+    AUDIO_TOO_FAST     RESOURCE_EXHAUSTED   unprocessed audio passed its bound although the server
+    stopped reading; not seen while HTTP/2 flow control
+    works
     IDLE_TIMEOUT       DEADLINE_EXCEEDED    the client sent nothing for the configured time
     SESSION_TOO_LONG   OUT_OF_RANGE         the configured maximum of audio in one stream; the
     final for what was heard is sent first
@@ -95,7 +97,9 @@ class SpeechServiceServicer(object):
     INVALID_AUDIO      INVALID_ARGUMENT     audio that does not decode in the declared encoding
     MODEL_NOT_FOUND    NOT_FOUND            unknown model id; the message lists the known ones
     OVERLOADED         RESOURCE_EXHAUSTED   every session slot is taken; carries RetryInfo
-    AUDIO_TOO_FAST     RESOURCE_EXHAUSTED   a recording over the server's limit for one request
+    AUDIO_TOO_FAST     RESOURCE_EXHAUSTED   unprocessed audio passed its bound although the server
+    stopped reading; not seen while HTTP/2 flow control
+    works
     IDLE_TIMEOUT       DEADLINE_EXCEEDED    the client sent nothing for the configured time
     SESSION_TOO_LONG   OUT_OF_RANGE         the configured maximum of audio in one stream; the
     final for what was heard is sent first
@@ -184,7 +188,9 @@ class SpeechService(object):
     INVALID_AUDIO      INVALID_ARGUMENT     audio that does not decode in the declared encoding
     MODEL_NOT_FOUND    NOT_FOUND            unknown model id; the message lists the known ones
     OVERLOADED         RESOURCE_EXHAUSTED   every session slot is taken; carries RetryInfo
-    AUDIO_TOO_FAST     RESOURCE_EXHAUSTED   a recording over the server's limit for one request
+    AUDIO_TOO_FAST     RESOURCE_EXHAUSTED   unprocessed audio passed its bound although the server
+    stopped reading; not seen while HTTP/2 flow control
+    works
     IDLE_TIMEOUT       DEADLINE_EXCEEDED    the client sent nothing for the configured time
     SESSION_TOO_LONG   OUT_OF_RANGE         the configured maximum of audio in one stream; the
     final for what was heard is sent first
