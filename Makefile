@@ -47,5 +47,5 @@ lock: setup ## Resolve constraints.txt anew: the versions tested together
 	@scripts/lock.sh
 
 clean: ## Remove the virtual environment and every cache
-	@rm -rf -- "$(VENV)" .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist
+	@rm -rf -- "$(VENV)" "$(VENV).log" .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist
 	@find . -name __pycache__ -type d -not -path './.venv*' -prune -exec rm -rf {} +

@@ -69,26 +69,42 @@ pip_install() { "$PY" -m pip --disable-pip-version-check --no-input install -c c
 
 pinned_torch() { sed -n 's/^torch==\([0-9.]*\).*/\1/p' constraints.txt | head -n 1; }
 
+n_gpus() { nvidia-smi -L 2>/dev/null | grep -c '^GPU' || true; }
+
+# Whether the torch wanted is there: the pinned one, and with CUDA where there is a GPU to use.
+has_torch() {
+    "$PY" - "$1" "$2" 2>/dev/null <<'PYTHON'
+import sys
+
+import torch
+
+version, needs_cuda = sys.argv[1], sys.argv[2] == "cuda"
+sys.exit(torch.__version__.split("+")[0] != version or (needs_cuda and torch.version.cuda is None))
+PYTHON
+}
+
 # The CUDA build with an NVIDIA GPU, else a CPU build where one can be had, else what pip gives.
 install_torch() {
-    local version
+    local version gpus build=any
     version=$(pinned_torch)
-    if "$PY" -c "import torch; assert torch.__version__.split('+')[0] == '$version'" 2>/dev/null; then
+    gpus=$(n_gpus)
+    ((gpus == 0)) || [[ -n "${SIREN_TORCH_INDEX:-}" ]] || build=cuda
+    if has_torch "$version" "$build"; then
         say "  torch $version is there already"
     elif [[ -n "${SIREN_TORCH_INDEX:-}" ]]; then
         local source=(--index-url "$SIREN_TORCH_INDEX")
         [[ ! -d $SIREN_TORCH_INDEX ]] || source=(--no-index --find-links "$SIREN_TORCH_INDEX")
         # --no-deps: only torch comes from there, its dependencies from the usual place below.
         run_step "torch $version from SIREN_TORCH_INDEX" pip_install --no-deps "${source[@]}" "torch==$version"
-    elif nvidia-smi -L 2>/dev/null | grep -q GPU; then
-        run_step "torch $version with CUDA for $(nvidia-smi -L | grep -c GPU) GPU (2 to 3 GB, 5 to 10 minutes)" \
-            pip_install "torch==$version"
+    elif [[ $build == cuda ]]; then
+        # === takes the build without a local version (+cpu), which is the one with CUDA.
+        run_step "torch $version with CUDA for $gpus GPU (2 to 3 GB, 5 to 10 minutes)" pip_install "torch===$version"
     elif pip_install --no-deps "torch==$version+cpu" >>"$LOG_FILE" 2>&1; then
         say "  torch $version, CPU build found ... ${green}done${reset}"
     else
-        note "No CPU build of torch $version for Python $(version_of "$PY") is at hand, so the normal one follows:" \
-            "it brings CUDA, 2 to 3 GB to fetch. A CPU build (200 MB) comes with" \
-            "SIREN_TORCH_INDEX=https://download.pytorch.org/whl/cpu make setup"
+        note "No CPU build of torch $version for Python $(version_of "$PY") is at hand, so the normal one follows."
+        note "It brings CUDA, 2 to 3 GB to fetch; with an index that has a CPU build (200 MB) it is:"
+        note "SIREN_TORCH_INDEX=https://download.pytorch.org/whl/cpu make setup"
         run_step "torch $version (2 to 3 GB, 5 to 10 minutes)" pip_install "torch==$version"
     fi
 }
