@@ -9,9 +9,10 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
+import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from pydantic import ValidationError
@@ -22,6 +23,9 @@ from siren_grpc.config import Settings, load_settings
 from siren_grpc.domain.ports import ModelBackend
 from siren_grpc.domain.types import DecoderKind
 from siren_grpc.observe.logging import configure_logging
+
+if TYPE_CHECKING:
+    from siren_grpc.server.app import App
 
 _log = logging.getLogger(__name__)
 _console = Console(stderr=True)
@@ -49,7 +53,7 @@ Examples:
 
 _PULL_HELP = """Fetch a model's checkpoint ahead of time, for images and quick cold starts.
 
-A hub name is downloaded into NeMo's cache (NEMO_CACHE_DIR); a .nemo path is only checked.
+A hub name is downloaded into the hub's cache (HF_HOME says where); a .nemo path is only checked.
 
 Example: siren pull nvidia/nemotron-speech-streaming-en-0.6b
 """
@@ -118,13 +122,18 @@ def _serve(given: dict[str, Any], file: Path | None) -> None:
     from siren_grpc.server.app import StepperDied
 
     try:
-        asyncio.run(_run(settings))
+        app = asyncio.run(_run(settings))
     except (OSError, StepperDied, ModelLoadFailed) as error:
         _console.print(str(error), style="red", markup=False, soft_wrap=True)
         raise typer.Exit(1) from None
+    if app.is_loading:
+        # Stopped early: the loading thread is inside torch, whose threads would abort the
+        # interpreter's orderly exit. Nothing is left to save.
+        logging.shutdown()
+        os._exit(0)
 
 
-async def _run(settings: Settings) -> None:
+async def _run(settings: Settings) -> App:
     from siren_grpc.engine.session import EngineLimits
     from siren_grpc.server.app import App, AppConfig
     from siren_grpc.server.service import ServiceLimits
@@ -151,6 +160,7 @@ async def _run(settings: Settings) -> None:
             "listening on %s:%d, loading %s", settings.host, port, settings.model
         )
     )
+    return app
 
 
 class ModelLoadFailed(Exception):

@@ -61,6 +61,12 @@ class App:
         self._stop = asyncio.Event()
         self._hurry = asyncio.Event()
         self._health = health.aio.HealthServicer()
+        self._is_loading = False
+
+    @property
+    def is_loading(self) -> bool:
+        """Whether the thread that loads the model runs, even after `run` has returned."""
+        return self._is_loading
 
     def request_stop(self) -> None:
         """Make `run` drain and return; asked again, it grants running streams no more time."""
@@ -160,8 +166,11 @@ class App:
                 backend = self._load_backend()
             except Exception as error:
                 failure = error
+            self._is_loading = False
             if not loop.is_closed():
                 loop.call_soon_threadsafe(settle, backend, failure)
+
+        self._is_loading = True
 
         threading.Thread(target=load, name="load-model", daemon=True).start()
         return loaded
