@@ -59,6 +59,10 @@ Example: siren pull nvidia/nemotron-speech-streaming-en-0.6b
 """
 
 
+def _fail(message: str) -> None:
+    _console.print(message, style="red", markup=False, soft_wrap=True)
+
+
 def _with_setting_flags(
     command: Callable[[dict[str, Any], Path | None], None],
 ) -> Callable[..., None]:
@@ -110,10 +114,10 @@ def _serve(given: dict[str, Any], file: Path | None) -> None:
     except ValidationError as error:
         for fault in error.errors():
             name = ".".join(str(part) for part in fault["loc"])
-            _console.print(f"[red]setting {name}:[/red] {fault['msg']} (got {fault['input']!r})")
+            _fail(f"setting {name}: {fault['msg']} (got {fault['input']!r})")
         raise typer.Exit(2) from None
     except FileNotFoundError as error:
-        _console.print(f"[red]{error}[/red]")
+        _fail(str(error))
         raise typer.Exit(2) from None
     configure_logging(settings.log_level)
     for name, value in settings.model_dump().items():
@@ -124,7 +128,7 @@ def _serve(given: dict[str, Any], file: Path | None) -> None:
     try:
         app = asyncio.run(_run(settings))
     except (OSError, StepperDied, ModelLoadFailed) as error:
-        _console.print(str(error), style="red", markup=False, soft_wrap=True)
+        _fail(str(error))
         raise typer.Exit(1) from None
     if app.is_loading:
         # Stopped early: the loading thread is inside torch, whose threads would abort the
@@ -196,5 +200,9 @@ def _pull(
     configure_logging("warning")
     from siren_grpc.models.pull import pull
 
-    path = pull(model)
+    try:
+        path = pull(model)
+    except Exception as error:
+        _fail(f"cannot fetch {model!r}: {error}")
+        raise typer.Exit(1) from None
     _console.print(f"[green]ready:[/green] {model} ({path})")

@@ -16,12 +16,12 @@ from dataclasses import dataclass
 class DetokenizerState:
     """What the tokens so far leave undecided.
 
-    held_space: a space whose fate the next token decides: dropped at the end of the text and
+    held_space: white space whose fate the next token decides: dropped at the end of the text and
     before punctuation. held_bytes: the start of a UTF-8 sequence spelled in byte tokens.
     """
 
     is_start: bool = True
-    held_space: bool = False
+    held_space: str = ""
     held_bytes: bytes = b""
 
 
@@ -68,26 +68,33 @@ class Detokenizer:
         return self._join(state, token_text)
 
     def _extend_byte(self, state: DetokenizerState, byte: int) -> tuple[DetokenizerState, str]:
-        held = state.held_bytes + bytes([byte])
-        try:
-            return self._join(state, held.decode("utf-8"))
-        except UnicodeDecodeError as error:
-            if error.reason == "unexpected end of data":
-                return DetokenizerState(state.is_start, state.held_space, held), ""
-            # Not UTF-8: all but the last byte can never become valid; the last may begin anew.
-            valid_start = held[-1:] if held[-1] >= 0xC2 and len(held) > 1 else b""
-            broken = held[: len(held) - len(valid_start)]
-            state, text = self._join(state, "\ufffd" * len(broken))
-            return DetokenizerState(state.is_start, state.held_space, valid_start), text
+        text, rest = _decode_utf8(state.held_bytes + bytes([byte]))
+        joined, added = self._join(state, text)
+        return DetokenizerState(joined.is_start, joined.held_space, rest), added
 
     def _join(self, state: DetokenizerState, text: str) -> tuple[DetokenizerState, str]:
-        if state.held_space:
-            text = " " + text
+        text = state.held_space + text
         if state.is_start:
             text = text.lstrip(" ")
         if self._space_before_mark is not None:
             text = self._space_before_mark.sub(r"\1", text)
-        held_space = text.endswith(" ")
-        if held_space:
-            text = text[:-1]
+        held_space = text[-1:] if text[-1:].isspace() else ""
+        text = text.removesuffix(held_space)
         return DetokenizerState(state.is_start and not text, held_space, b""), text
+
+
+def _decode_utf8(data: bytes) -> tuple[str, bytes]:
+    """Return the text of the bytes and the start of a sequence they end within.
+
+    A byte that can belong to no sequence becomes U+FFFD, as sentencepiece decodes it.
+    """
+    text = ""
+    while True:
+        try:
+            return text + data.decode("utf-8"), b""
+        except UnicodeDecodeError as error:
+            text += data[: error.start].decode("utf-8")
+            if error.reason == "unexpected end of data":
+                return text, data[error.start :]
+            text += "\ufffd"
+            data = data[error.start + 1 :]

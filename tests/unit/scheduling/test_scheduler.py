@@ -1,0 +1,160 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from siren_grpc.domain.types import (
+    Chunk,
+    DecoderKind,
+    DiscardUtterance,
+    EndStream,
+    EndUtterance,
+    Lane,
+)
+from siren_grpc.scheduling.scheduler import Scheduler
+from tests.support.builders import LANE, make_chunk, make_preview
+
+OTHER_LANE = Lane(7, DecoderKind.RNNT)
+
+
+def make_scheduler(*lanes: Lane, max_batch: int = 4) -> Scheduler:
+    scheduler = Scheduler(max_batch=max_batch)
+    for session_id, lane in enumerate(lanes):
+        scheduler.add(session_id, lane)
+    return scheduler
+
+
+def planned(scheduler: Scheduler) -> list[int]:
+    """Plan, complete, and return whose turn it was."""
+    plan = scheduler.plan()
+    scheduler.complete(plan)
+    return [session_id for session_id, _ in plan.rows]
+
+
+def test_the_oldest_work_goes_first() -> None:
+    scheduler = make_scheduler(LANE, LANE, LANE, max_batch=2)
+    for session_id, now in ((0, 3.0), (1, 1.0), (2, 2.0)):
+        scheduler.push(session_id, make_chunk(), now)
+    assert planned(scheduler) == [1, 2]
+    assert planned(scheduler) == [0]
+    assert scheduler.plan().is_empty
+
+
+def test_a_session_has_one_row_in_a_step() -> None:
+    scheduler = make_scheduler(LANE)
+    scheduler.push(0, make_chunk(), 0)
+    scheduler.push(0, make_chunk(), 0)
+    plan = scheduler.plan()
+    assert len(plan.rows) == 1
+    assert scheduler.plan().is_empty, "its next chunk waits until this one is complete"
+    scheduler.complete(plan)
+    assert planned(scheduler) == [0]
+
+
+def test_lanes_are_not_mixed() -> None:
+    scheduler = make_scheduler(LANE, OTHER_LANE, LANE)
+    for session_id in range(3):
+        scheduler.push(session_id, make_chunk(), float(session_id))
+    plan = scheduler.plan()
+    assert plan.lane == LANE
+    assert [session_id for session_id, _ in plan.rows] == [0, 2]
+    plan = scheduler.plan()
+    assert plan.lane == OTHER_LANE
+
+
+def test_a_flooding_session_does_not_starve_another_lane() -> None:
+    scheduler = make_scheduler(LANE, OTHER_LANE)
+    for i in range(50):
+        scheduler.push(0, make_chunk(), float(i))
+    scheduler.push(1, make_chunk(), 0.5)
+    assert planned(scheduler) == [0]
+    assert planned(scheduler) == [1]
+
+
+def test_previews_run_only_when_no_chunk_waits() -> None:
+    scheduler = make_scheduler(LANE, OTHER_LANE)
+    scheduler.push(0, make_preview(), 0)
+    scheduler.push(1, make_chunk(), 1)
+    assert planned(scheduler) == [1]
+    assert planned(scheduler) == [0]
+
+
+def test_a_preview_overtaken_is_dropped() -> None:
+    scheduler = make_scheduler(LANE)
+    chunk = make_chunk()
+    scheduler.push(0, make_preview(), 0)
+    scheduler.push(0, make_preview(), 1)
+    scheduler.push(0, chunk, 2)
+    assert [work for _, work in scheduler.plan().rows] == [chunk]
+
+
+def test_markers_wait_for_the_audio_before_them() -> None:
+    scheduler = make_scheduler(LANE)
+    chunk, end = make_chunk(), EndUtterance(1, 1)
+    scheduler.push(0, chunk, 0)
+    scheduler.push(0, end, 0)
+    scheduler.push(0, EndStream(), 0)
+    plan = scheduler.plan()
+    assert plan.markers == ()
+    assert scheduler.plan().is_empty
+    scheduler.complete(plan)
+    assert scheduler.plan().markers == ((0, end), (0, EndStream()))
+
+
+def test_work_of_a_removed_session_is_forgotten() -> None:
+    scheduler = make_scheduler(LANE)
+    scheduler.push(0, make_chunk(), 0)
+    plan = scheduler.plan()
+    scheduler.remove(0)
+    scheduler.complete(plan)
+    scheduler.push(0, make_chunk(), 0)
+    assert scheduler.plan().is_empty
+    scheduler.remove(0)
+
+
+def test_adding_twice_is_a_bug() -> None:
+    with pytest.raises(AssertionError, match="added twice"):
+        make_scheduler(LANE).add(0, LANE)
+
+
+@settings(max_examples=200)
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 4), st.sampled_from(["chunk", "preview", "end", "reset", "step"])),
+        max_size=80,
+    )
+)
+def test_every_chunk_and_marker_comes_once_and_in_order(ops: list[tuple[int, str]]) -> None:
+    scheduler = make_scheduler(LANE, OTHER_LANE, LANE, LANE, OTHER_LANE, max_batch=2)
+    pushed: dict[int, list[object]] = {i: [] for i in range(5)}
+    seen: dict[int, list[object]] = {i: [] for i in range(5)}
+
+    def step() -> bool:
+        plan = scheduler.plan()
+        for session_id, marker in plan.markers:
+            seen[session_id].append(marker)
+        assert len({session_id for session_id, _ in plan.rows}) == len(plan.rows) <= 2
+        for session_id, work in plan.rows:
+            if isinstance(work, Chunk):
+                seen[session_id].append(work)
+        scheduler.complete(plan)
+        return not plan.is_empty
+
+    for n, (session_id, op) in enumerate(ops):
+        if op == "step":
+            step()
+            continue
+        work = {
+            "chunk": make_chunk(),
+            "preview": make_preview(),
+            "end": EndUtterance(n, n),
+            "reset": DiscardUtterance(n),
+        }[op]
+        scheduler.push(session_id, work, float(n))  # type: ignore[arg-type]
+        if op != "preview":
+            pushed[session_id].append(work)
+    while step():
+        pass
+    for session_id in range(5):
+        assert [id(work) for work in seen[session_id]] == [id(w) for w in pushed[session_id]]

@@ -1,0 +1,136 @@
+"""Promises 1 and 4 where they are made."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from siren_grpc.domain.types import (
+    DiscardUtterance,
+    EndUtterance,
+    Final,
+    Partial,
+    Result,
+    SpeechEvent,
+    SpeechEventKind,
+    StepResult,
+)
+from siren_grpc.session.utterance import Utterance
+from siren_grpc.text.detokenizer import Detokenizer
+from tests.support.builders import FEATURES, make_chunk, make_info, make_preview
+
+INFO = make_info()
+
+
+def make_utterance() -> Utterance:
+    return Utterance(Detokenizer(INFO.token_texts, INFO.punctuation), FEATURES)
+
+
+def found(text: str, *frames: int) -> StepResult:
+    """Spell text in tokens: a letter each, a space before a letter joined to it."""
+    tokens, is_start = [], False
+    for letter in text:
+        if letter == " ":
+            is_start = True
+        else:
+            tokens.append(ord(letter) - ord("a") + (26 if is_start else 0))
+            is_start = False
+    return StepResult(tuple(tokens), frames or tuple(range(len(tokens))))
+
+
+STEPS = st.lists(
+    st.tuples(
+        st.sampled_from(["chunk", "preview", "end", "discard"]),
+        st.text(alphabet="ab ", max_size=6),
+    ),
+    max_size=30,
+)
+
+
+@settings(max_examples=300)
+@given(STEPS)
+def test_the_stable_prefix_never_changes_and_each_utterance_has_one_final(
+    steps: list[tuple[str, str]],
+) -> None:
+    utterance = make_utterance()
+    stable, committed, at = "", "", 0
+    shown: tuple[str, int] | None = None
+    for kind, text in steps:
+        at += 1280
+        results: list[Result] = []
+        if kind == "chunk":
+            committed += text
+            results = utterance.advance(make_chunk(end=at), found(text))
+        elif kind == "preview":
+            results = utterance.advance(make_preview(end=at), found(text))
+        elif kind == "end":
+            results = utterance.finish(EndUtterance(at, seq=7))
+            finals = [result for result in results if isinstance(result, Final)]
+            assert len(finals) == 1
+            assert finals[0].text.startswith(stable)
+            assert finals[0].seq == 7
+            assert results[-1] is finals[0]
+            stable, committed, shown = "", "", None
+        else:
+            utterance.discard(DiscardUtterance(at))
+            stable, committed, shown = "", "", None
+        for result in results:
+            if isinstance(result, Partial):
+                assert result.text.startswith(stable), "promise 1"
+                assert len(stable) <= result.stable_len <= len(result.text)
+                assert (result.text, result.stable_len) != shown, "nothing moved"
+                shown = (result.text, result.stable_len)
+                stable = result.text[: result.stable_len]
+                assert stable.replace(" ", "") == committed.replace(" ", "")
+            elif isinstance(result, SpeechEvent):
+                assert 0 <= result.at_samples <= at
+
+
+def test_a_preview_moves_behind_the_stable_part() -> None:
+    utterance = make_utterance()
+    (event, first) = utterance.advance(
+        make_chunk(end=10_000, seq=3), found(" seven", 2, 3, 3, 4, 5)
+    )
+    assert event == SpeechEvent(SpeechEventKind.SPEECH_STARTED, 2 * 1280)
+    assert first == Partial("seven", 5, 3, 10_000)
+    (moving,) = utterance.advance(make_preview(end=12_000, seq=4), found(" u"))
+    assert moving == Partial("seven u", 5, 4, 12_000)
+    (other,) = utterance.advance(make_preview(end=12_500, seq=4), found(" on"))
+    assert other == Partial("seven on", 5, 4, 12_500)
+    (settled,) = utterance.advance(make_chunk(end=13_000, seq=5), found(" up"))
+    assert settled == Partial("seven up", 8, 5, 13_000)
+    ended, final = utterance.finish(EndUtterance(13_100, seq=6))
+    assert isinstance(ended, SpeechEvent)
+    assert ended.kind is SpeechEventKind.SPEECH_ENDED
+    assert final == Final("seven up", 6, 0, 13_100)
+
+
+def test_nothing_is_said_twice() -> None:
+    utterance = make_utterance()
+    assert utterance.advance(make_chunk(end=1), found("")) == []
+    assert len(utterance.advance(make_chunk(end=9999), found(" a"))) == 2
+    assert utterance.advance(make_chunk(end=10_000), found("")) == []
+    assert utterance.advance(make_preview(end=10_100), found("")) == []
+
+
+def test_silence_has_a_final_and_no_event() -> None:
+    assert make_utterance().finish(EndUtterance(500, 2)) == [Final("", 2, 0, 500)]
+
+
+def test_utterances_follow_one_another_in_the_stream() -> None:
+    utterance = make_utterance()
+    utterance.advance(make_chunk(end=20_000), found(" a", 3))
+    utterance.finish(EndUtterance(20_000, 1))
+    event, _ = utterance.advance(make_chunk(end=40_000), found(" b", 2))
+    assert event == SpeechEvent(SpeechEventKind.SPEECH_STARTED, 20_000 + 2 * 1280)
+    utterance.discard(DiscardUtterance(41_000))
+    assert utterance.finish(EndUtterance(42_000, 1)) == [Final("", 1, 41_000, 42_000)]
+
+
+def test_a_token_in_the_padding_is_at_the_end_of_the_audio() -> None:
+    utterance = make_utterance()
+    chunk = replace(make_chunk(), end_samples=1000)
+    event, _ = utterance.advance(chunk, found(" a", 5))
+    assert event == SpeechEvent(SpeechEventKind.SPEECH_STARTED, 1000)

@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from siren_grpc.config import Settings, load_settings
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "siren.toml"
+    path.write_text("port = 1\nmax_batch = 2\nmodel = 'from-file'\n")
+    return path
+
+
+def test_defaults() -> None:
+    settings = load_settings({}, None)
+    assert (settings.host, settings.port) == ("127.0.0.1", 50051)
+    assert settings.model == "siren-mini-en"
+
+
+def test_flags_win_over_the_environment_and_that_over_the_file(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SIREN_PORT", "2")
+    monkeypatch.setenv("SIREN_MAX_BATCH", "3")
+    settings = load_settings({"port": 4}, file)
+    assert (settings.port, settings.max_batch, settings.model) == (4, 3, "from-file")
+
+
+@pytest.mark.parametrize(
+    "given",
+    [{"port": 70000}, {"max_sessions": 0}, {"decoder": "tdt"}, {"nonsense": 1}, {"threads": -1}],
+)
+def test_bad_values_are_refused(given: dict) -> None:
+    with pytest.raises(ValidationError) as caught:
+        load_settings(given, None)
+    assert next(iter(given)) in str(caught.value)
+
+
+def test_an_unknown_line_in_the_file_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "siren.toml"
+    path.write_text("prot = 1\n")
+    with pytest.raises(ValidationError, match="prot"):
+        load_settings({}, path)
+
+
+def test_a_missing_file_is_said() -> None:
+    with pytest.raises(FileNotFoundError, match=r"no settings file at nowhere\.toml"):
+        load_settings({}, Path("nowhere.toml"))
+
+
+def test_every_setting_says_what_it_is_for() -> None:
+    assert all(field.description for field in Settings.model_fields.values())
