@@ -6,14 +6,15 @@ import asyncio
 import itertools
 from collections.abc import Sequence
 
-from siren_grpc.domain.errors import Overloaded
+from siren_grpc.domain.errors import InternalError, Overloaded
 from siren_grpc.domain.ports import ModelBackend
-from siren_grpc.domain.types import Lane, ModelInfo
+from siren_grpc.domain.types import Lane, ModelInfo, StreamEnded
 from siren_grpc.engine.session import EngineLimits, EngineSession
 from siren_grpc.engine.stepper import Delivery, Stepper
 from siren_grpc.scheduling.scheduler import SessionId
 
 _RETRY_AFTER_S = 1.0
+_DEAD = "the recogniser stopped unexpectedly; the cause is in the server's log"
 _session_ids = itertools.count(1)
 
 
@@ -60,7 +61,13 @@ class Engine:
         self._stepper.stop(timeout_s=timeout_s)
 
     def open(self, lane: Lane) -> EngineSession:
-        """Open a session. Raises Overloaded when every slot of the model is taken."""
+        """Open a session.
+
+        Raises Overloaded when every slot of the model is taken, InternalError when its stepper
+        has died.
+        """
+        if not self.is_alive:
+            raise InternalError(_DEAD)
         # A slot counts as taken until the stepper has said that it is free again.
         if len(self._taken_slots) >= self._backend.n_slots:
             raise Overloaded(
@@ -92,4 +99,10 @@ class Engine:
 
     def _die_from_thread(self) -> None:
         if not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._is_dead.set)
+            self._loop.call_soon_threadsafe(self._die)
+
+    def _die(self) -> None:
+        self._is_dead.set()
+        ended = StreamEnded(InternalError(_DEAD))
+        for session in self._sessions.values():
+            session.receive(Delivery(session.id, (ended,)))

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import TypeAlias
 
-from siren_grpc.domain.errors import InternalError, ModelError
+from siren_grpc.domain.errors import ModelError
 from siren_grpc.domain.ports import ModelBackend
 from siren_grpc.domain.types import (
     AudioWork,
@@ -91,7 +91,7 @@ class Stepper:
         """Prepare the thread; `start` starts it.
 
         deliver: takes the results of a step. on_death: called once if the thread ends by itself;
-        every session has been told by then.
+        no session hears from it again. Both are called in the thread.
         """
         self._backend = backend
         self._deliver = deliver
@@ -153,10 +153,6 @@ class Stepper:
                     return
         except Exception:
             _log.exception("stepper of %s died", self._backend.info.id)
-            error = InternalError(
-                "the recogniser stopped unexpectedly; see the server's log under the session id"
-            )
-            self._deliver([Delivery(i, (StreamEnded(error),)) for i in self._streams])
             self._on_death()
 
     def _next_messages(self, *, may_wait: bool) -> list[_Message]:

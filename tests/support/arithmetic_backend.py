@@ -1,0 +1,65 @@
+"""A backend that does arithmetic and claims no recognition.
+
+Each chunk yields tokens computed from everything its slot has heard since it was reset, so that a
+state mixed up, leaked to the slot's next tenant or kept from a preview shows in the text.
+"""
+
+from __future__ import annotations
+
+import threading
+import zlib
+from collections.abc import Sequence
+
+from siren_grpc.domain.types import Chunk, Lane, ModelInfo, StepResult, StepRow
+from tests.support.builders import make_info
+
+POISON = 9.0
+"""A chunk whose first sample is this makes the step raise."""
+
+
+class ArithmeticBackend:
+    """Steps checksums. `gate`, when given, must be set for a step to go on."""
+
+    def __init__(
+        self, *, n_slots: int = 4, max_batch: int = 3, gate: threading.Event | None = None
+    ) -> None:
+        self._state = [0] * n_slots
+        self._frames = [0] * n_slots
+        self._n_slots = n_slots
+        self._max_batch = max_batch
+        self._gate = gate
+        self.largest_batch = 0
+        self.dies = False
+
+    @property
+    def info(self) -> ModelInfo:
+        return make_info(look_aheads=(2, 7), default_chunk_frames=2)
+
+    @property
+    def n_slots(self) -> int:
+        return self._n_slots
+
+    @property
+    def max_batch(self) -> int:
+        return self._max_batch
+
+    def reset_slot(self, slot: int) -> None:
+        if self.dies:
+            raise RuntimeError("the device is gone")
+        self._state[slot] = 0
+        self._frames[slot] = 0
+
+    def step(self, lane: Lane, rows: Sequence[StepRow]) -> list[StepResult]:
+        if self._gate is not None and not self._gate.wait(60):
+            raise TimeoutError("the test never opened the gate")
+        if any(len(row.work.samples) and row.work.samples[0] == POISON for row in rows):
+            raise ValueError("poisoned")
+        self.largest_batch = max(self.largest_batch, len(rows))
+        states = [zlib.crc32(row.work.samples.tobytes(), self._state[row.slot]) for row in rows]
+        results = []
+        for row, state in zip(rows, states, strict=True):
+            if isinstance(row.work, Chunk):
+                self._state[row.slot] = state
+                self._frames[row.slot] += 1
+            results.append(StepResult((26 + state % 26, state // 26 % 26), (0, 0)))
+        return results
