@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from siren_grpc.domain.types import Chunk, ModelInfo, Result, Work
+from siren_grpc.domain.types import Chunk, EndUtterance, Final, ModelInfo, Result, Work
 from siren_grpc.engine.stepper import Delivery, Stepper
 from siren_grpc.scheduling.scheduler import SessionId
 from siren_grpc.session.outbox import Outbox
@@ -43,6 +43,8 @@ class EngineSession:
         self._stepper = stepper
         self._max_backlog_samples = int(limits.max_backlog_s * info.features.sample_rate_hertz)
         self._backlog_samples = 0
+        self._max_due_finals = limits.max_unsent_results
+        self._due_finals = 0
         self._outbox = Outbox(max_results=limits.max_unsent_results)
         self._has_result = asyncio.Event()
         self._has_room = asyncio.Event()
@@ -65,7 +67,9 @@ class EngineSession:
             await self._has_room.wait()
             if isinstance(item, Chunk):
                 self._backlog_samples += len(item.samples)
-                self._update_room()
+            elif isinstance(item, EndUtterance):
+                self._due_finals += 1
+            self._update_room()
             self._stepper.push(self._id, (item,))
 
     async def take(self) -> Result:
@@ -87,13 +91,19 @@ class EngineSession:
         """Take in what the stepper found; called by the engine."""
         for result in delivery.results:
             self._outbox.put(result)
+            if isinstance(result, Final):
+                self._due_finals -= 1
         self._backlog_samples -= delivery.done_samples
         self._update_room()
         if delivery.results:
             self._has_result.set()
 
     def _update_room(self) -> None:
-        if self._backlog_samples < self._max_backlog_samples and not self._outbox.is_full:
+        if (
+            self._backlog_samples < self._max_backlog_samples
+            and self._due_finals < self._max_due_finals
+            and not self._outbox.is_full
+        ):
             self._has_room.set()
         else:
             self._has_room.clear()
