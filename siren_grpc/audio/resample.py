@@ -28,9 +28,9 @@ class Resampler:
             self._from_hertz, self._to_hertz, 1, dtype="float32", quality="HQ"
         )
 
-    def position(self, n_input: int) -> int:
-        """Output samples that n_input input samples amount to, rounded up."""
-        return -(-n_input * self._to_hertz // self._from_hertz)
+    def consumed(self, n_output: int) -> int:
+        """Input samples that end at or before the end of n_output output samples."""
+        return n_output * self._from_hertz // self._to_hertz
 
     def push(self, samples: Samples) -> Samples:
         """Convert more audio; what the filter still needs context for comes later.

@@ -57,7 +57,7 @@ class Ingress:
         self._received_bytes = 0
         self._received_samples = 0  # at the model's rate
         self._utterance_start_samples = 0
-        self._utterance_start_bytes = 0
+        self._utterance_start_sent = 0  # in samples as sent
         self._previewed_samples = 0
 
     @property
@@ -74,7 +74,8 @@ class Ingress:
         """
         self._require_open("audio")
         self._received_bytes += len(data)
-        self._ledger.record(seq, self._position_of_bytes(self._received_bytes))
+        width = self._config.encoding.sample_bytes
+        self._ledger.record(seq, -(-self._received_bytes // width))
         samples = self._resampler.push(self._decoder.push(data))
         limit = self._config.max_samples
         if limit is not None and self._received_samples + len(samples) > limit:
@@ -125,7 +126,7 @@ class Ingress:
         )
         work = self._cut(samples)
         self._resampler.flush()  # what it still holds lies behind the limit
-        return [*work, *self._end_utterance(), EndStream(error)]
+        return [*work, *self._end_audio(self._sent_by(limit)), EndStream(error)]
 
     def _cut(self, samples: Samples) -> list[Work]:
         self._received_samples += len(samples)
@@ -148,23 +149,27 @@ class Ingress:
             return None
         self._previewed_samples = held
         end = self._position(cut)
-        seq = self._ledger.accounted(end)
+        seq = self._ledger.accounted(self._sent_by(end))
         return Preview(cut.samples, cut.feature_frames, cut.is_first, end, seq)
 
     def _chunk(self, cut: CutChunk) -> Chunk:
         end = self._position(cut)
-        seq = self._ledger.settle(end)
+        seq = self._ledger.settle(self._sent_by(end))
         return Chunk(cut.samples, cut.feature_frames, cut.is_first, end, seq)
 
-    def _position_of_bytes(self, n_bytes: int) -> int:
-        """Return where in the stream so many bytes end, a sample begun counting whole.
+    def _sent_by(self, end_samples: int) -> int:
+        """Return how many samples as sent are complete at a position of the stream.
 
         Counted from the utterance's start, where the resampler starts afresh: its rounding does
-        not add up over a long stream.
+        not add up over a long stream, nor reach behind what was decoded.
         """
-        width = self._config.encoding.sample_bytes
-        heard = -(-(n_bytes - self._utterance_start_bytes) // width)
-        return self._utterance_start_samples + self._resampler.position(heard)
+        heard = self._resampler.consumed(end_samples - self._utterance_start_samples)
+        return min(self._utterance_start_sent + heard, self._decoded_samples)
+
+    @property
+    def _decoded_samples(self) -> int:
+        """Samples as sent that are whole."""
+        return self._received_bytes // self._config.encoding.sample_bytes
 
     def _position(self, cut: CutChunk) -> int:
         # Padding lies behind the audio: it is recognised, but it is no time in the stream.
@@ -172,27 +177,31 @@ class Ingress:
 
     def _end_utterance(self) -> list[Work]:
         work = self._cut(self._resampler.flush())
+        # All whole samples are accounted for now, whatever the resampler rounded.
+        return [*work, *self._end_audio(self._decoded_samples)]
+
+    def _end_audio(self, sent_samples: int) -> list[Work]:
+        """End the utterance with what the chunker holds; sent_samples are accounted for then."""
         cuts = self._chunker.flush(padding_samples=self._config.padding_samples)
-        work.extend(self._chunk(cut) for cut in cuts)
-        # All audio received is accounted for now, whatever the resampler rounded.
-        work.append(EndUtterance(self._received_samples, self._ledger.settle_all()))
+        work: list[Work] = [self._chunk(cut) for cut in cuts]
+        work.append(EndUtterance(self._received_samples, self._ledger.settle(sent_samples)))
         return work
 
     def _start_utterance(self) -> None:
         self._utterance_start_samples = self._received_samples
-        self._utterance_start_bytes = self._received_bytes
+        self._utterance_start_sent = self._decoded_samples  # a split sample is yet to be heard
         self._previewed_samples = 0
 
 
 class _SeqLedger:
-    """Which client `seq` is accounted for at which sample (promise 2)."""
+    """Which client `seq` is accounted for at which sample as sent (promise 2)."""
 
     def __init__(self) -> None:
-        self._open: deque[tuple[int, int]] = deque()  # (seq, end of its audio in samples)
+        self._open: deque[tuple[int, int]] = deque()  # (seq, samples sent by its end)
         self._last_received = 0
         self._last_settled = 0
 
-    def record(self, seq: int, end_samples: int) -> None:
+    def record(self, seq: int, sent_samples: int) -> None:
         if seq == 0:
             return
         if seq <= self._last_received:
@@ -201,24 +210,19 @@ class _SeqLedger:
                 "to message (or be 0 for messages that need no number)"
             )
         self._last_received = seq
-        self._open.append((seq, end_samples))
+        self._open.append((seq, sent_samples))
 
-    def settle(self, end_samples: int) -> int:
-        """Return the largest seq whose audio ends at or before end_samples, for good."""
-        while self._open and self._open[0][1] <= end_samples:
+    def settle(self, sent_samples: int) -> int:
+        """Return the largest seq that ends at or before so many samples, for good."""
+        while self._open and self._open[0][1] <= sent_samples:
             self._last_settled = self._open.popleft()[0]
         return self._last_settled
 
-    def accounted(self, end_samples: int) -> int:
+    def accounted(self, sent_samples: int) -> int:
         """Return the same without settling it: a preview is looked at again."""
         seq = self._last_settled
         for open_seq, end in self._open:
-            if end > end_samples:
+            if end > sent_samples:
                 break
             seq = open_seq
         return seq
-
-    def settle_all(self) -> int:
-        self._open.clear()
-        self._last_settled = self._last_received
-        return self._last_settled
