@@ -41,6 +41,7 @@ def test_a_bad_value_ends_with_usage_status_and_its_name(
     assert says in result.output
 
 
+@pytest.mark.slow  # it imports NeMo
 def test_pull_says_where_the_embedded_model_is_and_what_is_missing(app: typer.Typer) -> None:
     result = CliRunner().invoke(app, ["pull", "/nowhere/model.nemo"])
     assert result.exit_code == 1

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from siren_grpc.audio.chunker import Chunker, CutChunk
@@ -26,7 +26,6 @@ def cut_all(
     return [*chunks, *chunker.flush(padding_samples=padding)]
 
 
-@settings(deadline=None)
 @given(
     st.sampled_from(LOOK_AHEADS),
     st.integers(0, 40_000),
@@ -49,7 +48,6 @@ def test_chunks_tile_the_stream(
     assert [chunk.end_samples for chunk in chunks] == list(ends)
 
 
-@settings(deadline=None)
 @given(
     st.sampled_from(LOOK_AHEADS), st.integers(0, 30_000), st.lists(st.integers(0, 9000), max_size=9)
 )

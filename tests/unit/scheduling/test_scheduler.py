@@ -12,7 +12,7 @@ from siren_grpc.domain.types import (
     EndUtterance,
     Lane,
 )
-from siren_grpc.scheduling.scheduler import Scheduler
+from siren_grpc.scheduling.scheduler import Scheduler, StepPlan
 from tests.support.builders import LANE, make_chunk, make_preview
 
 OTHER_LANE = Lane(7, DecoderKind.RNNT)
@@ -118,43 +118,81 @@ def test_adding_twice_is_a_bug() -> None:
         make_scheduler(LANE).add(0, LANE)
 
 
-@settings(max_examples=200)
-@given(
-    st.lists(
-        st.tuples(st.integers(0, 4), st.sampled_from(["chunk", "preview", "end", "reset", "step"])),
-        max_size=80,
-    )
-)
+OPS = st.sampled_from(["chunk", "preview", "end", "reset", "remove", "plan", "complete"])
+
+
+@settings(max_examples=300)
+@given(st.lists(st.tuples(st.integers(0, 4), OPS), max_size=80))
 def test_every_chunk_and_marker_comes_once_and_in_order(ops: list[tuple[int, str]]) -> None:
-    scheduler = make_scheduler(LANE, OTHER_LANE, LANE, LANE, OTHER_LANE, max_batch=2)
+    """Any order of calls, sessions leaving at any time, several plans in flight at once."""
+    lanes = [LANE, OTHER_LANE, LANE, LANE, OTHER_LANE]
+    scheduler = make_scheduler(*lanes, max_batch=2)
     pushed: dict[int, list[object]] = {i: [] for i in range(5)}
     seen: dict[int, list[object]] = {i: [] for i in range(5)}
+    in_flight: list[StepPlan] = []
+    removed: set[int] = set()
 
-    def step() -> bool:
+    def plan() -> bool:
         plan = scheduler.plan()
+        busy = {session_id for earlier in in_flight for session_id, _ in earlier.rows}
         for session_id, marker in plan.markers:
+            assert session_id not in busy | removed
             seen[session_id].append(marker)
-        assert len({session_id for session_id, _ in plan.rows}) == len(plan.rows) <= 2
+        ids = [session_id for session_id, _ in plan.rows]
+        assert len(set(ids)) == len(ids) <= 2
+        assert not set(ids) & (busy | removed)
+        assert {lanes[session_id] for session_id in ids} <= {plan.lane}
+        assert len({type(work) for _, work in plan.rows}) <= 1
         for session_id, work in plan.rows:
             if isinstance(work, Chunk):
                 seen[session_id].append(work)
-        scheduler.complete(plan)
+        in_flight.append(plan)
         return not plan.is_empty
 
+    def complete() -> None:
+        if in_flight:
+            scheduler.complete(in_flight.pop(0))
+
     for n, (session_id, op) in enumerate(ops):
-        if op == "step":
-            step()
-            continue
-        work = {
-            "chunk": make_chunk(),
-            "preview": make_preview(),
-            "end": EndUtterance(n, n),
-            "reset": DiscardUtterance(n),
-        }[op]
-        scheduler.push(session_id, work, float(n))  # type: ignore[arg-type]
-        if op != "preview":
-            pushed[session_id].append(work)
-    while step():
-        pass
+        if op == "plan":
+            plan()
+        elif op == "complete":
+            complete()
+        elif op == "remove":
+            scheduler.remove(session_id)
+            removed.add(session_id)
+        else:
+            work = {
+                "chunk": make_chunk(),
+                "preview": make_preview(),
+                "end": EndUtterance(n, n),
+                "reset": DiscardUtterance(n),
+            }[op]
+            scheduler.push(session_id, work, float(n))  # type: ignore[arg-type]
+            if op != "preview":
+                pushed[session_id].append(work)
+    while in_flight:
+        complete()
+    while plan():
+        complete()
     for session_id in range(5):
-        assert [id(work) for work in seen[session_id]] == [id(w) for w in pushed[session_id]]
+        expected = [id(work) for work in pushed[session_id]]
+        if session_id in removed:
+            expected = expected[: len(seen[session_id])]
+        assert [id(work) for work in seen[session_id]] == expected
+
+
+@given(st.lists(st.integers(0, 4), min_size=1, max_size=40), st.integers(1, 5))
+def test_the_oldest_heads_of_all_queues_make_the_batch(sessions: list[int], max_batch: int) -> None:
+    scheduler = make_scheduler(*[LANE] * 5, max_batch=max_batch)
+    queues: dict[int, list[int]] = {i: [] for i in range(5)}
+    for n, session_id in enumerate(sessions):
+        scheduler.push(session_id, make_chunk(), float(n))
+        queues[session_id].append(n)
+    while any(queues.values()):
+        heads = sorted((queue[0], session_id) for session_id, queue in queues.items() if queue)
+        due = [session_id for _, session_id in heads[:max_batch]]
+        assert planned(scheduler) == due
+        for session_id in due:
+            queues[session_id].pop(0)
+    assert scheduler.plan().is_empty

@@ -55,14 +55,18 @@ def test_the_stable_prefix_never_changes_and_each_utterance_has_one_final(
     steps: list[tuple[str, str]],
 ) -> None:
     utterance = make_utterance()
-    stable, committed, at = "", "", 0
+    stable, committed, at, start = "", "", 0, 0
+    events: list[SpeechEvent] = []
     shown: tuple[str, int] | None = None
     for kind, text in steps:
         at += 1280
         results: list[Result] = []
         if kind == "chunk":
             committed += text
-            results = utterance.advance(make_chunk(end=at), found(text))
+            first_frame = (at - start) // 1280 - 1
+            result = found(text)
+            frames = tuple(first_frame for _ in result.tokens)
+            results = utterance.advance(make_chunk(end=at), replace(result, token_frames=frames))
         elif kind == "preview":
             results = utterance.advance(make_preview(end=at), found(text))
         elif kind == "end":
@@ -72,10 +76,10 @@ def test_the_stable_prefix_never_changes_and_each_utterance_has_one_final(
             assert finals[0].text.startswith(stable)
             assert finals[0].seq == 7
             assert results[-1] is finals[0]
-            stable, committed, shown = "", "", None
+            assert (finals[0].start_samples, finals[0].end_samples) == (start, at)
+            assert finals[0].text.replace(" ", "") == committed.replace(" ", ""), "promise 4"
         else:
             utterance.discard(DiscardUtterance(at))
-            stable, committed, shown = "", "", None
         for result in results:
             if isinstance(result, Partial):
                 assert result.text.startswith(stable), "promise 1"
@@ -85,7 +89,19 @@ def test_the_stable_prefix_never_changes_and_each_utterance_has_one_final(
                 stable = result.text[: result.stable_len]
                 assert stable.replace(" ", "") == committed.replace(" ", "")
             elif isinstance(result, SpeechEvent):
-                assert 0 <= result.at_samples <= at
+                events.append(result)
+                assert start <= result.at_samples <= at
+        kinds = [event.kind for event in events]
+        times = [event.at_samples for event in events]
+        assert times == sorted(times)
+        if kind in ("end", "discard"):
+            has_speech = bool(committed.strip())
+            both = [SpeechEventKind.SPEECH_STARTED, SpeechEventKind.SPEECH_ENDED]
+            assert kinds == (both if kind == "end" else both[:1]) * has_speech
+            stable, committed, shown, start = "", "", None, at
+            events.clear()
+        else:
+            assert kinds == [SpeechEventKind.SPEECH_STARTED] * bool(committed.strip())
 
 
 def test_a_preview_moves_behind_the_stable_part() -> None:
