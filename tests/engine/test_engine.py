@@ -11,11 +11,19 @@ import numpy as np
 import pytest
 
 from siren_grpc.domain.errors import InternalError, ModelError, Overloaded
-from siren_grpc.domain.types import EndStream, Final, Partial, Result, StreamEnded, Work
+from siren_grpc.domain.types import (
+    EndStream,
+    EndUtterance,
+    Final,
+    Partial,
+    Result,
+    StreamEnded,
+    Work,
+)
 from siren_grpc.engine.engine import Engine
 from siren_grpc.engine.session import EngineLimits, EngineSession
 from tests.support.arithmetic_backend import POISON, ArithmeticBackend
-from tests.support.builders import LANE, make_chunk, make_ingress
+from tests.support.builders import LANE, make_chunk, make_ingress, make_preview
 
 LIMITS = EngineLimits(max_backlog_s=2.0, max_unsent_results=1000)
 Start = Callable[..., Awaitable[Engine]]
@@ -133,7 +141,6 @@ async def open_when_free(engine: Engine, *, then_close: bool = False) -> EngineS
 
 
 async def finals_when_free(engine: Engine, work: list[Work]) -> list[str]:
-    (await open_when_free(engine)).close()
     for _ in range(1_000_000):
         try:
             return await finals_of(engine, work)
@@ -204,14 +211,126 @@ async def test_submitting_waits_while_results_are_not_read(start: Start) -> None
     session = engine.open(LANE)
     ingress = make_ingress()
     work = [item for _ in range(200) for item in ingress.finalize()]
-    work += ingress.end()
-    submitting = asyncio.create_task(session.submit(work))
-    for _ in range(2000):
-        await asyncio.sleep(0)
-    assert not submitting.done(), "nothing is read, so nothing more is taken"
-    results = await collect(session)
+    submitted: list[Work] = []
+
+    async def submit() -> None:
+        for item in [*work, *ingress.end()]:
+            await session.submit([item])
+            submitted.append(item)
+
+    submitting = asyncio.create_task(submit())
+    results: list[Result] = []
+    while not isinstance(result := await asyncio.wait_for(session.take(), 60), StreamEnded):
+        results.append(result)
+        # Another session's whole round trip gives this one's every chance to run ahead.
+        if len(results) % 50 == 1:
+            await finals_of(engine, stream_work(1))
+            # 5 unread, and 5 that were under way when they came.
+            assert len(submitted) - len(results) <= 2 * 5
     await submitting
-    assert len([r for r in results if isinstance(r, Final)]) == 201
+    assert results == [Final("", 0, 0, 0)] * 201
+    session.close()
+
+
+async def test_a_wait_for_room_ends_with_the_submitter(start: Start) -> None:
+    """A stream that failed or closed leaves no one to make room: its reader is cancelled."""
+    gate = threading.Event()
+    engine = await start(ArithmeticBackend(gate=gate))
+    session = engine.open(LANE)
+    submitting = asyncio.create_task(session.submit([make_chunk(POISON)] * 40))
+    gate.set()
+    ended = (await collect(session))[-1]
+    assert isinstance(ended, StreamEnded)
+    assert isinstance(ended.error, ModelError)
+    session.close()
+    submitting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await submitting
+    assert await finals_when_free(engine, stream_work(2)) == await finals_of(engine, stream_work(2))
+
+
+async def test_a_preview_that_fails_ends_its_session_alone(start: Start) -> None:
+    engine = await start()
+    session, other = engine.open(LANE), engine.open(LANE)
+    await session.submit([make_preview(POISON)])
+    ended = (await collect(session))[-1]
+    assert isinstance(ended, StreamEnded)
+    assert isinstance(ended.error, ModelError)
+    await other.submit([make_preview(0.5), make_chunk(0.5), EndStream()])
+    assert (await collect(other))[-1] == StreamEnded()
+
+
+async def test_previews_leave_no_trace_in_finals(start: Start) -> None:
+    engine = await start()
+    chunks: list[Work] = [make_chunk(value / 10) for value in range(8)]
+    end: list[Work] = [EndUtterance(10_000, 1), EndStream()]
+    expected = await finals_of(engine, [*chunks, *end])
+    session = engine.open(LANE)
+    for chunk in chunks:
+        await session.submit([make_preview(0.7)])
+        while not isinstance(result := await asyncio.wait_for(session.take(), 60), Partial):
+            pass
+        assert result.stable_len < len(result.text), "a preview alone moves only what may change"
+        await session.submit([chunk])
+        while not isinstance(result := await asyncio.wait_for(session.take(), 60), Partial):
+            pass
+        assert result.stable_len == len(result.text)
+    await session.submit(end)
+    finals = [result.text for result in await collect(session) if isinstance(result, Final)]
+    assert finals == expected
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_sessions_that_vanish_at_any_moment_disturb_no_other(start: Start, seed: int) -> None:
+    draw = random.Random(seed)
+    engine = await start(ArithmeticBackend(n_slots=8, max_batch=3))
+    works = [stream_work(number) for number in range(4)]
+    expected = [await finals_of(engine, work) for work in works]
+
+    async def vanish() -> None:
+        for _ in range(15):
+            session = await open_when_free(engine)
+            work = draw.choice(works)
+            submitting = asyncio.create_task(session.submit(work[: draw.randrange(len(work))]))
+            for _ in range(draw.randrange(20)):
+                await asyncio.sleep(0)
+            session.close()
+            submitting.cancel()
+            await asyncio.gather(submitting, return_exceptions=True)
+
+    vanishing = [asyncio.create_task(vanish()) for _ in range(4)]
+    for _ in range(4):
+        assert await asyncio.gather(*(finals_when_free(engine, work) for work in works)) == expected
+    await asyncio.gather(*vanishing)
+    assert engine.n_sessions == 0
+    # Every slot came back.
+    sessions = [await open_when_free(engine) for _ in range(8)]
+    with pytest.raises(Overloaded):
+        engine.open(LANE)
+    for session in sessions:
+        session.close()
+
+
+async def test_a_dead_engine_opens_nothing(start: Start) -> None:
+    backend = ArithmeticBackend()
+    engine = await start(backend)
+    backend.dies = True
+    session = engine.open(LANE)  # its slot is reset when the stepper hears of it: it dies then
+    ended = (await collect(session))[-1]
+    assert isinstance(ended, StreamEnded)
+    assert isinstance(ended.error, InternalError)
+    assert "device" not in ended.error.message, "causes go to the log, not to the client"
+    with pytest.raises(InternalError):
+        engine.open(LANE)
+
+
+async def test_stopping_ends_the_thread_with_sessions_open(start: Start) -> None:
+    engine = await start()
+    session = engine.open(LANE)
+    await session.submit([make_chunk(1.0)])
+    await asyncio.to_thread(engine.stop, timeout_s=60)
+    assert not engine._stepper.is_alive
+    assert engine.is_alive, "stopped is not dead: nobody needs to replace the process"
     session.close()
 
 
