@@ -1,0 +1,40 @@
+"""Small checkpoints of the published architectures, built once a run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from siren_grpc.models.loader import load
+from siren_grpc.models.nemo_backend import NemoBackend
+from tests.support import checkpoints
+from tests.support.nemo_reference import NemoReference
+
+
+@dataclass(frozen=True)
+class Pair:
+    """The same checkpoint as NeMo runs it and as Siren does."""
+
+    nemo: NemoReference
+    siren: NemoBackend
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("checkpoints")
+
+
+@pytest.fixture(scope="session")
+def pair_of(folder: Path) -> object:
+    """Return pairs by the name of their builder: nemotron, hybrid or ctc."""
+
+    @cache
+    def make(name: str) -> Pair:
+        path = getattr(checkpoints, f"build_{name}")(folder / f"{name}.nemo")
+        backend = load(str(path), device="cpu", n_slots=6, max_batch=5)
+        return Pair(NemoReference(path), backend)
+
+    return make

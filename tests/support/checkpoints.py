@@ -1,0 +1,335 @@
+"""Small checkpoints of the published architectures, with random weights.
+
+The classes and configuration keys are those of the models people use; only the number of layers
+and the widths are smaller. Where the figures come from:
+
+* `nemotron`: nvidia/nemotron-speech-streaming-en-0.6b. 24 layers of 1024, 8 heads, 128 mel bins,
+  kernel 9, two LSTM layers of 640, joint of 640, 1024 pieces, look-aheads 13/6/1/0: its model card
+  on huggingface.co, and its `model_config.yaml` and 653 tensors as listed in
+  github.com/m1el/nemotron-asr.cpp, docs/STREAMING.md and docs/TENSOR_SHAPES.md. (26 tensors a layer
+  and none a bias of a linear or convolution: `use_bias: false`.)
+* `hybrid`: nvidia/stt_en_fastconformer_hybrid_large_streaming_multi, 17 layers of 512, 80 mel bins,
+  one LSTM layer of 640, the same look-aheads; and
+* `ctc`: its CTC sibling. Both after NeMo's training configurations,
+  examples/asr/conf/fastconformer/{hybrid_,}cache_aware_streaming/*_bpe_streaming.yaml.
+
+Random weights recognise nothing, so the output layers are scaled and shifted until tokens of many
+kinds come at the rate of speech: a comparison of two empty transcripts would prove nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import sentencepiece
+import torch
+from nemo.collections.asr.models import (
+    ASRModel,
+    EncDecCTCModelBPE,
+    EncDecHybridRNNTCTCBPEModel,
+    EncDecRNNTBPEModel,
+)
+from omegaconf import OmegaConf
+
+from tests.support import sounds
+
+LOOK_AHEADS = ([70, 13], [70, 6], [70, 1], [70, 0])
+"""[left, right] attention contexts both published models offer; the first is their default."""
+EMISSIONS_PER_FRAME = 0.3
+"""Tokens per encoder frame of 80 ms the output layers are set to: 4 a second, as in speech."""
+
+_CORPUS = """
+Hello, how are you today? I am fine, thank you. What is the time now? It is a quarter past nine.
+One two three four five six seven eight nine ten. Please call me back tomorrow morning, will you?
+The quick brown fox jumps over the lazy dog. Where did you leave the keys, and who has seen them?
+She sells sea shells by the sea shore. Turn off the lights in the kitchen. Play some music, please.
+My number is four one five, two double six, nine zero. Let us meet on Monday at half past three.
+The weather is nice. Could you repeat that? Yes, of course. No, not really. Thanks a lot.
+""".strip().splitlines()
+
+
+def build_nemotron(path: Path, *, contexts: Sequence[Sequence[int]] = LOOK_AHEADS) -> Path:
+    """Write a small nvidia/nemotron-speech-streaming-en-0.6b to path.
+
+    Its tokenizer has capitals, punctuation and byte tokens for whatever else.
+    """
+    config = _common(features=128, contexts=contexts, use_bias=False, xscaling=False)
+    config |= _transducer(layers=2)
+    config["tokenizer"] = _tokenizer(path.parent / f"{path.stem}-tokenizer", has_bytes=True)
+    return _save(EncDecRNNTBPEModel, config, path)
+
+
+def build_hybrid(path: Path, *, contexts: Sequence[Sequence[int]] = LOOK_AHEADS) -> Path:
+    """Write a small nvidia/stt_en_fastconformer_hybrid_large_streaming_multi to path."""
+    config = _common(features=80, contexts=contexts, use_bias=True, xscaling=True)
+    config |= _transducer(layers=1)
+    config["aux_ctc"] = {
+        "ctc_loss_weight": 0.3,
+        "use_cer": False,
+        "ctc_reduction": "mean_batch",
+        "decoder": _ctc_head(),
+        "decoding": {"strategy": "greedy"},
+    }
+    config["tokenizer"] = _tokenizer(path.parent / f"{path.stem}-tokenizer", has_bytes=False)
+    return _save(EncDecHybridRNNTCTCBPEModel, config, path)
+
+
+def build_ctc(path: Path, *, style: str = "chunked_limited") -> Path:
+    """Write a small cache-aware FastConformer-CTC to path; style "regular" makes it an offline one.
+
+    NeMo's configuration names one look-ahead; here it has two.
+    """
+    contexts = LOOK_AHEADS[1:3] if style == "chunked_limited" else [[-1, -1]]
+    config = _common(features=80, contexts=contexts, use_bias=True, xscaling=True, style=style)
+    config["decoder"] = _ctc_head()
+    config["decoding"] = {"strategy": "greedy"}
+    config["ctc_reduction"] = "mean_batch"
+    config["tokenizer"] = _tokenizer(path.parent / f"{path.stem}-tokenizer", has_bytes=False)
+    return _save(EncDecCTCModelBPE, config, path)
+
+
+def build_tdt(path: Path) -> Path:
+    """Write a small token-and-duration transducer with a streaming encoder to path."""
+    durations = [0, 1, 2, 3, 4]
+    config = _common(features=128, contexts=LOOK_AHEADS, use_bias=False, xscaling=False)
+    config |= _transducer(layers=2)
+    config["model_defaults"]["tdt_durations"] = durations
+    config["decoding"] |= {"model_type": "tdt", "durations": durations}
+    config["joint"]["num_extra_outputs"] = len(durations)
+    config["loss"] = {
+        "loss_name": "tdt",
+        "tdt_kwargs": {"durations": durations, "sigma": 0.02, "omega": 0.1},
+    }
+    config["tokenizer"] = _tokenizer(path.parent / f"{path.stem}-tokenizer", has_bytes=False)
+    return _save(EncDecRNNTBPEModel, config, path, tune=False)
+
+
+# Published widths: d_model 1024 or 512, 256 subsampling channels, 640 for predictor and joint.
+_D_MODEL = 64
+_N_LAYERS = 2
+_CHANNELS = 16
+_PREDICTOR = 48
+
+
+def _common(
+    *,
+    features: int,
+    contexts: Sequence[Sequence[int]],
+    use_bias: bool,
+    xscaling: bool,
+    style: str = "chunked_limited",
+) -> dict[str, Any]:
+    is_streaming = style == "chunked_limited"
+    return {
+        "sample_rate": 16000,
+        "compute_eval_loss": False,
+        "log_prediction": False,
+        "skip_nan_grad": False,
+        "model_defaults": {
+            "enc_hidden": _D_MODEL,
+            "pred_hidden": _PREDICTOR,
+            "joint_hidden": _PREDICTOR,
+        },
+        "preprocessor": {
+            "_target_": "nemo.collections.asr.modules.AudioToMelSpectrogramPreprocessor",
+            "sample_rate": 16000,
+            "normalize": "NA" if is_streaming else "per_feature",
+            "window_size": 0.025,
+            "window_stride": 0.01,
+            "window": "hann",
+            "features": features,
+            "n_fft": 512,
+            "frame_splicing": 1,
+            "dither": 0.00001,
+            "pad_to": 0,
+        },
+        "spec_augment": {
+            "_target_": "nemo.collections.asr.modules.SpectrogramAugmentation",
+            "freq_masks": 2,
+            "time_masks": 10,
+            "freq_width": 27,
+            "time_width": 0.05,
+        },
+        "encoder": {
+            "_target_": "nemo.collections.asr.modules.ConformerEncoder",
+            "feat_in": features,
+            "feat_out": -1,
+            "n_layers": _N_LAYERS,
+            "d_model": _D_MODEL,
+            "use_bias": use_bias,
+            "subsampling": "dw_striding",
+            "subsampling_factor": 8,
+            "subsampling_conv_channels": _CHANNELS,
+            "causal_downsampling": is_streaming,
+            "ff_expansion_factor": 4,
+            "self_attention_model": "rel_pos",
+            "n_heads": 8,
+            "att_context_size": [list(context) for context in contexts],
+            "att_context_style": style,
+            "xscaling": xscaling,
+            "untie_biases": True,
+            "pos_emb_max_len": 5000,
+            "conv_kernel_size": 9,
+            "conv_norm_type": "layer_norm" if is_streaming else "batch_norm",
+            "conv_context_size": "causal" if is_streaming else None,
+            "dropout": 0.1,
+            "dropout_pre_encoder": 0.1,
+            "dropout_emb": 0.0,
+            "dropout_att": 0.1,
+        },
+        "optim": {"name": "adamw", "lr": 1e-3, "weight_decay": 1e-3},
+    }
+
+
+def _transducer(*, layers: int) -> dict[str, Any]:
+    return {
+        "decoder": {
+            "_target_": "nemo.collections.asr.modules.RNNTDecoder",
+            "normalization_mode": None,
+            "random_state_sampling": False,
+            "blank_as_pad": True,
+            "prednet": {
+                "pred_hidden": _PREDICTOR,
+                "pred_rnn_layers": layers,
+                "t_max": None,
+                "dropout": 0.2,
+            },
+        },
+        "joint": {
+            "_target_": "nemo.collections.asr.modules.RNNTJoint",
+            "log_softmax": None,
+            "preserve_memory": False,
+            "fuse_loss_wer": False,
+            "jointnet": {"joint_hidden": _PREDICTOR, "activation": "relu", "dropout": 0.2},
+        },
+        "decoding": {"strategy": "greedy_batch", "greedy": {"max_symbols": 10}},
+        "loss": {
+            "loss_name": "default",
+            "warprnnt_numba_kwargs": {"fastemit_lambda": 5e-3, "clamp": -1.0},
+        },
+    }
+
+
+def _ctc_head() -> dict[str, Any]:
+    return {
+        "_target_": "nemo.collections.asr.modules.ConvASRDecoder",
+        "feat_in": None,
+        "num_classes": -1,
+        "vocabulary": [],
+    }
+
+
+def _tokenizer(folder: Path, *, has_bytes: bool) -> dict[str, Any]:
+    """Train a sentencepiece tokenizer as NeMo's scripts lay one out; published: 1024 pieces."""
+    folder.mkdir(parents=True, exist_ok=True)
+    corpus = _CORPUS if has_bytes else [_without_punctuation(line) for line in _CORPUS]
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(corpus),
+        model_prefix=str(folder / "tokenizer"),
+        model_type="bpe",
+        vocab_size=256 + 144 if has_bytes else 96,
+        byte_fallback=has_bytes,
+        character_coverage=1.0,
+        bos_id=-1,
+        eos_id=-1,
+        minloglevel=2,
+    )
+    model = sentencepiece.SentencePieceProcessor(model_file=str(folder / "tokenizer.model"))
+    pieces = [model.id_to_piece(i) for i in range(1, model.get_piece_size())]
+    words = [p[1:] if p.startswith("\u2581") else f"##{p}" for p in pieces]
+    (folder / "vocab.txt").write_text("\n".join(words) + "\n")
+    return {"dir": str(folder), "type": "bpe"}
+
+
+def _without_punctuation(line: str) -> str:
+    return "".join(c for c in line.lower() if c.isalpha() or c == " ")
+
+
+def _save(kind: type[ASRModel], config: dict[str, Any], path: Path, *, tune: bool = True) -> Path:
+    with torch.random.fork_rng(devices=[]):
+        for seed in range(100):
+            torch.manual_seed(seed)
+            model = kind(cfg=OmegaConf.create(config))
+            model.eval()
+            if not tune or _tune(model):
+                model.save_to(str(path))
+                return path
+    raise AssertionError(f"no seed makes {path.stem} speak")
+
+
+@torch.inference_mode()
+def _tune(model: Any) -> bool:
+    """Set the output layers so that varied tokens come at EMISSIONS_PER_FRAME.
+
+    Returns whether that worked; some random predictors repeat one token for ever.
+    """
+    wave = torch.from_numpy(sounds.babble(10 * 16000, seed=101))[None]
+    model.preprocessor.featurizer.dither = 0.0
+    features, lengths = model.preprocessor(input_signal=wave, length=torch.tensor([wave.shape[1]]))
+    encoded, lengths = model.encoder(audio_signal=features, length=lengths)
+    if hasattr(model, "ctc_decoder"):
+        _tune_ctc(model.ctc_decoder, encoded)
+    if isinstance(model, EncDecCTCModelBPE):
+        return _tune_ctc(model.decoder, encoded)
+    return _tune_transducer(model, encoded, lengths)
+
+
+def _tune_ctc(head: Any, encoded: torch.Tensor) -> bool:
+    layer = head.decoder_layers[0]  # a convolution of kernel 1
+    _standardise(layer, layer(encoded).transpose(1, 2), spread=4.0)
+
+    def emitted(blank_bias: float) -> list[int]:
+        layer.bias[-1] = blank_bias
+        labels = head(encoder_output=encoded).argmax(-1)[0].tolist()
+        blank = layer.bias.shape[0] - 1
+        before = [blank, *labels[:-1]]
+        return [a for a, b in zip(labels, before, strict=True) if blank != a != b]
+
+    return _set_blank(emitted, encoded.shape[2])
+
+
+def _tune_transducer(model: Any, encoded: torch.Tensor, lengths: torch.Tensor) -> bool:
+    joint, layer = model.joint, model.joint.joint_net[-1]
+    for name, weight in model.decoder.prediction.dec_rnn.named_parameters():
+        if "weight" in name:
+            weight.mul_(5.0)  # untrained, the predictor hardly tells one history from another
+    labels = torch.randint(0, layer.bias.shape[0] - 1, (1, 96))
+    predicted, _, _ = model.decoder(targets=labels, target_length=torch.tensor([96]))
+    frames, tokens = encoded.transpose(1, 2), predicted.transpose(1, 2)
+    # Sound and tokens so far must weigh alike, else state lost between chunks would not show.
+    _standardise(joint.enc, joint.enc(frames), spread=1.0)
+    _standardise(joint.pred, joint.pred(tokens), spread=1.0)
+    hidden = joint.enc(frames)[:, :, None] + joint.pred(tokens)[:, None]
+    _standardise(layer, joint.joint_net(hidden), spread=4.0)
+
+    def emitted(blank_bias: float) -> list[int]:
+        layer.bias[-1] = blank_bias
+        [decoded] = model.decoding.rnnt_decoder_predictions_tensor(
+            encoder_output=encoded, encoded_lengths=lengths, return_hypotheses=True
+        )
+        return [int(token) for token in decoded.y_sequence]
+
+    return _set_blank(emitted, int(lengths[0]))
+
+
+def _set_blank(emitted: Callable[[float], list[int]], n_frames: int) -> bool:
+    low, high = 0.0, 40.0
+    for _ in range(12):
+        middle = (low + high) / 2
+        if len(emitted(middle)) > EMISSIONS_PER_FRAME * n_frames:
+            low = middle
+        else:
+            high = middle
+    tokens = emitted(high)
+    return len(tokens) / n_frames > 0.6 * EMISSIONS_PER_FRAME and len(set(tokens)) >= 12
+
+
+def _standardise(layer: Any, outputs: torch.Tensor, *, spread: float) -> None:
+    """Give each of a layer's outputs [..., n_outputs] a mean of 0 and a deviation of spread."""
+    flat = outputs.flatten(0, -2)
+    scale = spread / flat.std(dim=0)
+    mean = flat.mean(dim=0)
+    layer.weight.mul_(scale.reshape(-1, *[1] * (layer.weight.dim() - 1)))
+    layer.bias.copy_((layer.bias - mean) * scale)

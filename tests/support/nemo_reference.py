@@ -1,0 +1,157 @@
+"""What NeMo itself makes of a recording: stepped chunk by chunk, and all at once.
+
+Nothing here uses siren_grpc: these are the answers ours are held against.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from nemo.collections.asr.models import ASRModel, EncDecCTCModel, EncDecHybridRNNTCTCModel
+from nemo.collections.asr.parts.utils.streaming_utils import CacheAwareStreamingAudioBuffer
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Transcript:
+    """Token ids, for each the encoder frame it was emitted at, and the text of them all."""
+
+    tokens: tuple[int, ...]
+    frames: tuple[int, ...]
+    text: str
+
+
+class NemoReference:
+    """A checkpoint as NeMo restores and runs it."""
+
+    def __init__(self, path: Path) -> None:
+        self.model: Any = ASRModel.restore_from(str(path), map_location=torch.device("cpu"))
+        self._settle()
+
+    def _settle(self) -> None:
+        self.model.freeze()
+        self.model.eval()
+        self.model.preprocessor.featurizer.dither = 0.0
+
+    def features(self, samples: NDArray[np.float32]) -> torch.Tensor:
+        """Return the mel features of a whole recording, [n_mels, n_feature_frames]."""
+        with torch.inference_mode():
+            features, lengths = self.model.preprocessor(
+                input_signal=torch.from_numpy(samples)[None],
+                length=torch.tensor([len(samples)]),
+            )
+        # Behind the last frame the preprocessor appends one that is masked.
+        return features[0, :, : int(lengths[0])]
+
+    def encode(self, samples: NDArray[np.float32], look_ahead: tuple[int, int]) -> torch.Tensor:
+        """Return what the encoder makes of a whole recording at once, [n_frames, d_model]."""
+        features = self.features(samples)
+        with torch.inference_mode():
+            self.model.encoder.set_default_att_context_size(list(look_ahead))
+            encoded, lengths = self.model.encoder(
+                audio_signal=features[None], length=torch.tensor([features.shape[1]])
+            )
+        return encoded[0, :, : int(lengths[0])].T
+
+    def decode_offline(
+        self, samples: NDArray[np.float32], look_ahead: tuple[int, int], decoder: str
+    ) -> Transcript:
+        """Recognise a whole recording at once with the attention mask of a look-ahead."""
+        encoded = self.encode(samples, look_ahead).T[None]
+        lengths = torch.tensor([encoded.shape[2]])
+        with torch.inference_mode():
+            if decoder == "rnnt":
+                [hypothesis] = self.model.decoding.rnnt_decoder_predictions_tensor(
+                    encoder_output=encoded, encoded_lengths=lengths, return_hypotheses=True
+                )
+                return _of_hypothesis(hypothesis)
+            labels = self._ctc_head(encoder_output=encoded).argmax(dim=-1)[0]
+        return self._of_labels(labels)
+
+    def decode_stepwise(
+        self, samples: NDArray[np.float32], look_ahead: tuple[int, int], decoder: str
+    ) -> Transcript:
+        """Recognise chunk by chunk, as NeMo's own cache-aware streaming example does.
+
+        After examples/asr/asr_cache_aware_streaming/speech_to_text_cache_aware_streaming_infer.py.
+        """
+        model, encoder = self.model, self.model.encoder
+        if isinstance(model, EncDecHybridRNNTCTCModel):
+            model.cur_decoder = decoder
+        encoder.set_default_att_context_size(list(look_ahead))
+        buffer = CacheAwareStreamingAudioBuffer(model=model)
+        with torch.inference_mode():
+            # Not append_audio: that takes the masked frame behind the last for audio.
+            buffer.append_processed_signal(self.features(samples)[None])
+            channel, time, channel_len = encoder.get_initial_cache_state(batch_size=1)
+            hypotheses = labels = None
+            for step, (chunk, lengths) in enumerate(buffer):
+                labels, _, channel, time, channel_len, hypotheses = model.conformer_stream_step(
+                    processed_signal=chunk,
+                    processed_signal_length=lengths,
+                    cache_last_channel=channel,
+                    cache_last_time=time,
+                    cache_last_channel_len=channel_len,
+                    keep_all_outputs=buffer.is_buffer_empty(),
+                    previous_hypotheses=hypotheses,
+                    previous_pred_out=labels,
+                    drop_extra_pre_encoded=(
+                        encoder.streaming_cfg.drop_extra_pre_encoded if step else 0
+                    ),
+                    return_transcription=True,
+                )
+        if hypotheses is not None:
+            return _of_hypothesis(hypotheses[0])
+        return self._of_labels(labels[0]) if labels is not None else Transcript((), (), "")
+
+    def transcribe(
+        self, samples: NDArray[np.float32], look_ahead: tuple[int, int], decoder: str
+    ) -> str:
+        """Return the text of `model.transcribe`, the call NeMo's users know."""
+        if isinstance(self.model, EncDecHybridRNNTCTCModel):
+            self.model.cur_decoder = decoder
+        self.model.encoder.set_default_att_context_size(list(look_ahead))
+        [hypothesis] = self.model.transcribe([samples], batch_size=1, verbose=False)
+        self._settle()  # transcribe leaves the encoder as it is in training, dropout and all
+        return str(hypothesis.text)
+
+    @property
+    def _ctc_head(self) -> Any:
+        model = self.model
+        return model.decoder if isinstance(model, EncDecCTCModel) else model.ctc_decoder
+
+    def _of_labels(self, labels: torch.Tensor) -> Transcript:
+        """Join repeats and drop blanks: the definition of CTC, label by label."""
+        blank = self._ctc_head.num_classes_with_blank - 1
+        runs = [
+            (label, next(iter(run))[0])
+            for label, run in groupby(enumerate(labels.tolist()), key=lambda item: item[1])
+            if label != blank
+        ]
+        tokens = tuple(label for label, _ in runs)
+        decoding = getattr(self.model, "ctc_decoding", self.model.decoding)
+        text = decoding.decode_tokens_to_str_with_strip_punctuation(list(tokens))
+        return Transcript(tokens, tuple(frame for _, frame in runs), str(text))
+
+
+def _of_hypothesis(hypothesis: Any) -> Transcript:
+    return Transcript(
+        tuple(int(token) for token in hypothesis.y_sequence),
+        tuple(int(frame) for frame in hypothesis.timestamp),
+        str(hypothesis.text),
+    )
+
+
+def steps_lose_the_tail(n_feature_frames: int, chunk_frames: int, subsampling: int = 8) -> bool:
+    """Tell whether NeMo's streaming buffer drops the end of a recording of so many frames.
+
+    `CacheAwareStreamingAudioBuffer` ends before a last chunk of less than one encoder frame.
+    """
+    first = subsampling * (chunk_frames - 1) + 1
+    rest = (n_feature_frames - first) % (subsampling * chunk_frames)
+    return n_feature_frames > first and 0 < rest < subsampling
