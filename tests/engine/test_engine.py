@@ -37,13 +37,15 @@ async def start() -> AsyncIterator[Start]:
     async def start(
         backend: ArithmeticBackend | None = None, limits: EngineLimits = LIMITS
     ) -> Engine:
-        engine = Engine(backend or ArithmeticBackend(), limits)
+        backend = backend or ArithmeticBackend()
+        engine = Engine(backend, limits)
         engine.start()
-        engines.append(engine)
+        engines.append((engine, backend))
         return engine
 
     yield start
-    for engine in engines:
+    for engine, backend in engines:
+        backend.open_gate()
         await asyncio.to_thread(engine.stop, timeout_s=60)
 
 
@@ -124,6 +126,18 @@ async def test_a_slots_next_tenant_finds_nothing_of_the_last(start: Start) -> No
     session.close()
     await open_when_free(engine, then_close=True)
     assert await finals_when_free(engine, work) == first
+
+
+@pytest.mark.parametrize("control", ["finalize", "reset"])
+async def test_an_utterance_finds_nothing_of_the_one_before(start: Start, control: str) -> None:
+    engine = await start()
+    pcm = noise(7, 9000)
+    fresh, second = make_ingress(), make_ingress()
+    work = [*second.receive_audio(noise(8, 12_000), 0), *getattr(second, control)()]
+    work += [*second.receive_audio(pcm, 0), *second.end()]
+    alone = await finals_of(engine, [*fresh.receive_audio(pcm, 0), *fresh.end()])
+    assert (await finals_of(engine, work))[-1:] == alone
+    assert alone != [""]
 
 
 async def open_when_free(engine: Engine, *, then_close: bool = False) -> EngineSession:

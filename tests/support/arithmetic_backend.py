@@ -43,6 +43,11 @@ class ArithmeticBackend:
     def max_batch(self) -> int:
         return self._max_batch
 
+    def open_gate(self) -> None:
+        """Let the steps that wait go on, so that the engine can be stopped."""
+        if self._gate is not None:
+            self._gate.set()
+
     def reset_slot(self, slot: int) -> None:
         if self.dies:
             raise RuntimeError("the device is gone")

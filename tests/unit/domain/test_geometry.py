@@ -35,6 +35,16 @@ def test_a_chunk_holds_just_the_samples_its_frames_need(chunk_frames: int) -> No
     assert FEATURES.complete_feature_frames(second - 1) == both - 1
 
 
+@pytest.mark.parametrize(
+    ("chunk_frames", "first", "others"), [(1, 1, 8), (2, 9, 16), (7, 49, 56), (14, 105, 112)]
+)
+def test_chunks_are_nemos(chunk_frames: int, first: int, others: int) -> None:
+    """NeMo's `streaming_cfg.chunk_size` of the look-aheads 0, 1, 6 and 13."""
+    geometry = make_geometry(chunk_frames)
+    assert geometry.feature_frames(is_first=True) == first
+    assert geometry.feature_frames(is_first=False) == others
+
+
 @pytest.mark.parametrize(("chunk_frames", "latency_ms"), [(1, 80), (2, 160), (7, 560), (14, 1120)])
 def test_latency_is_80_ms_an_encoder_frame(chunk_frames: int, latency_ms: int) -> None:
     assert make_geometry(chunk_frames).latency_ms == latency_ms

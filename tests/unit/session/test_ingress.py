@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from siren_grpc.audio.decode import Encoding
+from siren_grpc.audio.resample import Resampler
 from siren_grpc.domain.errors import InvalidAudio, InvalidMessage, SessionTooLong
 from siren_grpc.domain.types import (
     Chunk,
@@ -226,6 +227,24 @@ def test_padding_is_heard_but_is_no_time() -> None:
     assert sum(len(chunk.samples) for chunk in chunks if isinstance(chunk, Chunk)) > 4000
     assert all(c.end_samples <= 4000 for c in chunks if isinstance(c, Chunk))
     assert end == EndUtterance(4000, 1)
+
+
+@pytest.mark.parametrize("hertz", [8000, 11025, 16000, 48000])
+def test_all_audio_before_a_control_is_in_its_utterance(hertz: int) -> None:
+    """Promise 4: what the resampler still held is recognised, too, not carried over or lost."""
+    ingress = make_ingress(hertz=hertz, padding_samples=1000)
+    pcm = noise(2 * hertz)
+    for end in ("finalize", "end"):
+        work = [*ingress.receive_audio(pcm, 0), *getattr(ingress, end)()]
+        chunks = [item.samples for item in work if isinstance(item, Chunk)]
+        resampler = Resampler(hertz, 16_000)
+        samples = resampler.push(np.frombuffer(pcm, "<i2").astype("f4") / 32768)
+        expected = np.concatenate([samples, resampler.flush(), np.zeros(1000, "f4")])
+        joined = np.concatenate(chunks)
+        np.testing.assert_array_equal(joined, expected[: len(joined)])
+        assert len(joined) > 16_000
+    end_samples = [item.end_samples for item in work if isinstance(item, EndUtterance)]
+    assert end_samples == [pytest.approx(32_000, abs=2)]
 
 
 def test_each_utterance_begins_with_a_first_chunk() -> None:
