@@ -109,10 +109,12 @@ def make_demo(net: Any, folder: Path) -> None:
     best: tuple[int, int, Wave, str] | None = None
     for attempt in range(240):
         voice = VOICES[attempt % len(VOICES)]
-        text = texts.digit_string(rng, 7)
+        text = texts.digit_string(rng, 9)
         sentence = rng.choice([c for c in COMMANDS if len(c.split()) > 2])
-        pause = np.zeros(int(1.3 * RATE), np.float32)
+        pause = np.zeros(int(1.6 * RATE), np.float32)
         wave = np.concatenate([say(text, voice), pause, say(sentence, voice)])
+        if len(wave) < 6 * RATE:
+            continue
         whole = f"{text} {sentence}"
         errors, found = score(net, wave, whole)
         # The server ends an utterance in the pause: each half must stand alone too.
