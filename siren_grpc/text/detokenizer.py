@@ -78,9 +78,9 @@ class Detokenizer:
             text = text.lstrip(" ")
         if self._space_before_mark is not None:
             text = self._space_before_mark.sub(r"\1", text)
-        held_space = text[-1:] if text[-1:].isspace() else ""
-        text = text.removesuffix(held_space)
-        return DetokenizerState(state.is_start and not text, held_space, b""), text
+        shown = text.rstrip()
+        held_space = text[len(shown) :]
+        return DetokenizerState(state.is_start and not shown, held_space, b""), shown
 
 
 def _decode_utf8(data: bytes) -> tuple[str, bytes]:

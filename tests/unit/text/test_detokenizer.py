@@ -101,6 +101,13 @@ def test_a_space_waits_for_what_follows_it() -> None:
     assert detok.extend(state, [0])[1].lstrip() == "yes"
 
 
+def test_spaces_at_the_end_are_never_shown() -> None:
+    detok = Detokenizer([" yes", " ", " no"], MARKS)
+    state, text = detok.extend(DetokenizerState(), [0, 1, 1])
+    assert text == "yes"
+    assert detok.extend(state, [2])[1] == "   no"
+
+
 def test_word_pieces_join_without_a_space() -> None:
     """WordPiece, as `token_texts` spells it: a space before all but continuations."""
     detok = Detokenizer([" sev", "en", " up", " ?", " ,"], "?,")
