@@ -41,7 +41,8 @@ def stream(net: Any, audio: np.ndarray, look_ahead: list[int]) -> tuple[torch.Te
         signal, length = torch.from_numpy(audio)[None], torch.tensor([len(audio)])
         features, feature_length = net.preprocessor(input_signal=signal, length=length)
         count = int(feature_length)
-        offline, _ = net.encoder(audio_signal=features, length=feature_length)
+        offline, frames = net.encoder(audio_signal=features, length=feature_length)
+        offline = offline[..., : int(frames)]
         cache = net.encoder.get_initial_cache_state(batch_size=1)
         at, pieces = 0, []
         while at < count:
@@ -77,6 +78,7 @@ def prove(path: Path, recording: Path | None) -> None:
         if rate != 16000:
             raise SystemExit(f"{recording} is not at 16 kHz")
         print("transcribe:", net.transcribe([audio], batch_size=1, verbose=False)[0].text)
+        net.eval()  # NeMo's transcribe leaves the model in training mode
     for look_ahead in model.LOOK_AHEADS:
         offline, streamed = stream(net, audio, look_ahead)
         worst = float((offline[..., : streamed.shape[-1]] - streamed).abs().max())
