@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from google.rpc import error_details_pb2
 
 from tests.support.audio import shipped_recordings
 from tests.support.server import SirenServer
@@ -70,8 +71,16 @@ def test_an_error_shows_its_details(running_server: SirenServer) -> None:
     )
     assert result.returncode != 0
     assert "invalid_argument" in result.stderr
-    assert "INVALID_CONFIG" in result.stderr
-    assert "use 2, 7, 14" in result.stderr
+    shown = json.loads(result.stderr)
+    assert "use 2, 7, 14" in shown["message"]
+    details = {detail["type"]: detail["value"] for detail in shown["details"]}
+    info = error_details_pb2.ErrorInfo.FromString(unpadded(details["google.rpc.ErrorInfo"]))
+    assert (info.reason, info.domain) == ("INVALID_CONFIG", "siren")
+
+
+def unpadded(text: str) -> bytes:
+    """Decode base64 as buf prints it."""
+    return base64.b64decode(text + "=" * (-len(text) % 4))
 
 
 @pytest.mark.parametrize("service", ["", "siren.v1.SpeechService"])

@@ -51,7 +51,7 @@ def test_an_empty_config_means_16_khz_linear16_and_the_default_model(wire: Wire)
 @pytest.mark.parametrize("decoder", [pb.DECODER_RNNT, pb.DECODER_CTC])
 @pytest.mark.parametrize("chunk_frames", LOOK_AHEADS)
 def test_every_look_ahead_and_decoder_streams(wire: Wire, chunk_frames: int, decoder: int) -> None:
-    recording = shortest()
+    recording = max(SPOKEN, key=lambda r: len(r.reference.split()))
     exchange = wire.recognise(
         recording.pcm,
         sample_rate_hertz=recording.sample_rate_hertz,
@@ -87,12 +87,12 @@ class TestCuttingDoesNotMatter:
 
     def test_a_megabyte_a_message(self, wire: Wire) -> None:
         recording = next(r for r in SPOKEN if r.sample_rate_hertz == 16000)
-        silence = bytes(32000 * 30)
-        long = recording.pcm + silence + recording.pcm
+        long = recording.pcm + bytes((1 << 20) - len(recording.pcm)) + recording.pcm
+        assert len(long) > 1 << 20
         in_small = wire.recognise(long).text
         in_large = wire.recognise(long, every(1 << 20, long)).text
         assert in_large == in_small
-        assert in_large.count(recording.reference.split()[0]) >= 2
+        assert in_large.startswith(recording.reference)
 
     def test_previews_do_not_change_finals(self, wire: Wire) -> None:
         # Whole in one message there is nothing to preview; in 20 ms messages there is a lot.
