@@ -31,7 +31,7 @@ from torch.utils.data import DataLoader, IterableDataset
 from tqdm import tqdm
 
 from training import model, texts
-from training.augment import Spans, UtteranceSource
+from training.augment import RATE, Spans, UtteranceSource
 from training.pseudo_speakers import SPEAKERS
 from training.rnnt_loss import rnnt_loss
 
@@ -89,13 +89,43 @@ def alignment_loss(log_probs: Tensor, spans: list[Spans], token_of_digit: list[i
     return torch.nn.functional.nll_loss(flat, labels.flatten(), weight)
 
 
+def warp_vocal_tracts(features: Tensor, *, widest: float) -> Tensor:
+    """Stretch each utterance's frequency axis by a factor of its own, as other people would.
+
+    Vocal tract length perturbation (Jaitly and Hinton, 2013) on log-mels [n, n_mels, n_frames]:
+    the factor is drawn from [1 - widest, 1 + widest]; bins past the top repeat the last one.
+    """
+    count, bins, _ = features.shape
+    top = float(hertz_to_mel(torch.tensor(RATE / 2)))
+    hertz = mel_to_hertz(torch.linspace(0, top, bins))
+    factors = 1 + widest * (2 * torch.rand(count, 1) - 1)
+    source = (hertz_to_mel(hertz[None] * factors) / top * (bins - 1)).clamp(0, bins - 1)
+    low = source.floor().long()
+    high = (low + 1).clamp(max=bins - 1)
+    weight = (source - low)[..., None]
+    rows = torch.arange(count)[:, None]
+    return features[rows, low] * (1 - weight) + features[rows, high] * weight
+
+
+def hertz_to_mel(hertz: Tensor) -> Tensor:
+    """Return mels on Slaney's scale, which NeMo's filter bank uses: linear up to 1 kHz."""
+    return torch.where(hertz < 1000, hertz * 0.015, 15 + 14.545 * (hertz.clamp(min=1) / 1000).log())
+
+
+def mel_to_hertz(mel: Tensor) -> Tensor:
+    """Return hertz of Slaney's mels."""
+    return torch.where(mel < 15, mel / 0.015, 1000 * ((mel - 15) / 14.545).exp())
+
+
 def losses(
-    net: Any, batch: Batch, *, rnnt: bool, alignment: bool = False
+    net: Any, batch: Batch, *, rnnt: bool, alignment: bool = False, warp: float = 0.0
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return mean CTC and RNN-T losses per token of one batch, and the alignment loss."""
     audio, lengths, words, spans = batch
     with torch.no_grad():
         features, feature_lengths = net.preprocessor(input_signal=audio, length=lengths)
+        if warp:
+            features = warp_vocal_tracts(features, widest=warp)
         features = net.spec_augmentation(input_spec=features, length=feature_lengths)
     encoded, frames = net.encoder(audio_signal=features, length=feature_lengths)
     ids = [net.tokenizer.text_to_ids(w) for w in words]
@@ -190,6 +220,9 @@ def parse_arguments() -> argparse.Namespace:
         "--easy-draws", type=int, default=10000, help="utterances until none is made easy"
     )
     parser.add_argument("--dropout", type=float, default=0.1, help="dropout of the encoder")
+    parser.add_argument(
+        "--warp", type=float, default=0.0, help="widest stretch of the frequency axis, such as 0.12"
+    )
     parser.add_argument("--rnnt-from", type=int, default=400, help="first step with RNN-T loss")
     parser.add_argument("--align-until", type=int, default=600, help="last step told of places")
     parser.add_argument("--ema", type=float, default=0.998, help="decay of the averaged weights")
@@ -270,7 +303,11 @@ def main() -> None:
         pick_look_ahead(net, rng)
         with torch.autocast("cpu", torch.bfloat16, enabled=args.bf16):
             ctc, rnnt, aligned = losses(
-                net, batch, rnnt=step >= args.rnnt_from, alignment=step < args.align_until
+                net,
+                batch,
+                rnnt=step >= args.rnnt_from,
+                alignment=step < args.align_until,
+                warp=args.warp,
             )
             # All-blank is where CTC goes first: it may not lead before digits are told apart.
             early = step < args.rnnt_from

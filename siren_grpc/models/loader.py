@@ -35,6 +35,8 @@ EMBEDDED_MODEL = "siren-mini-en"
 """The model that ships with the package."""
 _ASSETS = Path(__file__).parent / "assets"
 _PREFERRED_CHUNK_FRAMES = 7
+_PREFERRED_DECODER = {EMBEDDED_MODEL: DecoderKind.CTC}
+"""The decoder that hears a model's purpose better: digits here (docs/model-card.md)."""
 _MAX_SYMBOLS_PER_FRAME = 10
 _FAMILY = "cache-aware-fastconformer"
 
@@ -148,6 +150,7 @@ def backend_of(
     decoder: DecoderKind | None = None,
 ) -> NemoBackend:
     """Make a backend of a restored model; see `load`."""
+    decoder = decoder or _PREFERRED_DECODER.get(name)
     encoder = _streaming_encoder(model, name)
     featurizer = model.preprocessor.featurizer
     featurizer.dither = 0.0  # training noise; recognition is to be repeatable

@@ -12,7 +12,7 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from siren.v1 import speech_pb2 as pb
 
-from tests.support.audio import shipped_recordings
+from tests.support.audio import spoken_digits
 from tests.support.server import SirenServer
 from tests.support.wire import Wire, audio, config, failure
 
@@ -36,7 +36,7 @@ def statuses(target: str) -> set[int]:
 
 def test_a_server_lives_and_stops_in_order() -> None:
     """Not ready until warmed up; then SIGTERM mid-stream gives the final, then SHUTTING_DOWN."""
-    recording = next(r for r in shipped_recordings() if r.reference)
+    recording = spoken_digits()[0]
     server = SirenServer("--shutdown-grace-s=0.5")
     try:
         target = server.target

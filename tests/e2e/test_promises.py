@@ -9,7 +9,7 @@ import subprocess
 import pytest
 from siren.v1 import speech_pb2 as pb
 
-from tests.support.audio import ROOT, shipped_recordings
+from tests.support.audio import ROOT, shipped_recordings, spoken_digits
 from tests.support.server import SIREN, SirenServer
 from tests.support.wire import FINALIZE, RESET, Exchange, Wire, audio, config
 
@@ -88,7 +88,7 @@ def test_promises_hold_on_random_streams(wire: Wire, seed: int) -> None:
 
 
 def test_partials_come_as_the_audio_does_and_settle(wire: Wire) -> None:
-    recording = max(RECORDINGS, key=lambda r: len(r.reference))
+    recording = max(spoken_digits(), key=lambda r: len(r.reference))
     exchange = wire.recognise(recording.pcm, sample_rate_hertz=recording.sample_rate_hertz)
     partials = exchange.of("partial")
     assert len(partials) >= 3
@@ -115,7 +115,7 @@ def test_the_demo_moves_and_settles_at_the_pace_of_speech(running_server: SirenS
 
 
 def test_events_frame_the_speech(wire: Wire) -> None:
-    recording = max(RECORDINGS, key=lambda r: len(r.reference))
+    recording = max(spoken_digits(), key=lambda r: len(r.reference))
     exchange = wire.recognise(recording.pcm, sample_rate_hertz=recording.sample_rate_hertz)
     started, ended = exchange.of("event")
     assert started.type == pb.SpeechEvent.TYPE_SPEECH_STARTED

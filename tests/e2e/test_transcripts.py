@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 from siren.v1 import speech_pb2 as pb
 
-from tests.support.audio import Recording, shipped_recordings
+from tests.support.audio import Recording, shipped_recordings, spoken_digits
 from tests.support.wire import END, FINALIZE, RESET, Wire, audio, config, cut, every
 
 pytestmark = pytest.mark.e2e
 
 RECORDINGS = shipped_recordings()
-SPOKEN = [recording for recording in RECORDINGS if recording.reference]
+SPOKEN = spoken_digits()
 LOOK_AHEADS = (2, 7, 14)
 
 
@@ -31,7 +31,13 @@ def shortest() -> Recording:
 
 @pytest.mark.parametrize("recording", RECORDINGS, ids=by_name)
 def test_shipped_recordings_are_recognised_word_for_word(wire: Wire, recording: Recording) -> None:
-    exchange = wire.recognise(recording.pcm, sample_rate_hertz=recording.sample_rate_hertz)
+    # Words beyond digits are RNN-T's; digits are heard right by the default, CTC, and by RNN-T.
+    is_command = recording.name.startswith("command")
+    exchange = wire.recognise(
+        recording.pcm,
+        sample_rate_hertz=recording.sample_rate_hertz,
+        decoder=pb.DECODER_RNNT if is_command else pb.DECODER_UNSPECIFIED,
+    )
     assert exchange.text == recording.reference
 
 
@@ -44,7 +50,7 @@ def test_an_empty_config_means_16_khz_linear16_and_the_default_model(wire: Wire)
     assert started.sample_rate_hertz == 16000
     assert started.encoding == pb.AUDIO_ENCODING_LINEAR16
     assert (started.chunk_frames, started.latency_ms) == (7, 560)
-    assert started.decoder == pb.DECODER_RNNT
+    assert started.decoder == pb.DECODER_CTC
     assert started.session_id
 
 
@@ -60,9 +66,7 @@ def test_every_look_ahead_and_decoder_streams(wire: Wire, chunk_frames: int, dec
     )
     (started,) = exchange.of("started")
     assert (started.chunk_frames, started.decoder) == (chunk_frames, decoder)
-    # The model is less sure with less look-ahead; most words must stand all the same.
-    said, heard = recording.reference.split(), exchange.text.split()
-    assert len(set(said) & set(heard)) >= len(set(said)) / 2
+    assert exchange.text == recording.reference
 
 
 class TestCuttingDoesNotMatter:

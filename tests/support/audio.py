@@ -43,6 +43,11 @@ def read_wav(path: Path, reference: str = "") -> Recording:
         )
 
 
+def spoken_digits() -> list[Recording]:
+    """Return the recordings of digits: what the default decoder is for."""
+    return [r for r in shipped_recordings() if r.name.startswith("digits")]
+
+
 def shipped_recordings() -> list[Recording]:
     """Return every recording under tests/data/recordings with its reference."""
     references = json.loads((RECORDINGS / "references.json").read_text())
