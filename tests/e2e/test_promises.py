@@ -102,16 +102,25 @@ def test_the_demo_moves_and_settles_at_the_pace_of_speech(running_server: SirenS
     """The client's own pace leaves time for previews: words appear before their chunk is whole."""
     demo = ROOT / "siren_grpc" / "assets" / "demo.wav"
     command = [SIREN, "transcribe", "--json", "--server", running_server.target, demo]
-    output = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
-    lines = [json.loads(line) for line in output.splitlines()]
+    runs = []
+    # A machine busy with other things may have no time for a preview; not three times over.
+    while len(runs) < 3 and not any(runs):
+        output = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+        lines = [json.loads(line) for line in output.stdout.splitlines()]
+        (final,) = [line for line in lines if line["type"] == "final"]
+        assert final["text"] == demo.with_suffix(".txt").read_text().strip()
+        runs.append(has_moved(lines))
+    assert any(runs)
+
+
+def has_moved(lines: list[dict]) -> bool:
+    """Tell whether a partial showed text that was not stable yet."""
     moving = [
         line
         for line in lines
         if line["type"] == "partial" and line["stable_len"] < len(line["text"])
     ]
-    assert moving
-    (final,) = [line for line in lines if line["type"] == "final"]
-    assert final["text"] == demo.with_suffix(".txt").read_text().strip()
+    return bool(moving)
 
 
 def test_events_frame_the_speech(wire: Wire) -> None:
