@@ -70,10 +70,11 @@ def transcript_of(info: ModelInfo, results: Sequence[StepResult]) -> Transcript:
     )
 
 
-def assert_speaks(transcript: Transcript) -> None:
-    """Fail for a transcript too poor to prove anything: hardly any tokens, or the same ones."""
-    kinds = len(set(transcript.tokens))
-    assert kinds >= 4, f"only {kinds} different tokens among {len(transcript.tokens)}"
+def assert_speaks(*transcripts: Transcript) -> None:
+    """Fail for transcripts too poor to prove anything: hardly any tokens, or the same ones."""
+    kinds = {token for transcript in transcripts for token in transcript.tokens}
+    n_tokens = sum(len(transcript.tokens) for transcript in transcripts)
+    assert len(kinds) >= 5, f"only {len(kinds)} different tokens among {n_tokens}"
 
 
 def snapshot(backend: NemoBackend) -> dict[str, np.ndarray]:
