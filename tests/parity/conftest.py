@@ -7,6 +7,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+import torch
 
 from siren_grpc.models.loader import load
 from siren_grpc.models.nemo_backend import NemoBackend
@@ -20,6 +21,12 @@ class Pair:
 
     nemo: NemoReference
     siren: NemoBackend
+
+
+@pytest.fixture(scope="session", autouse=True)
+def single_thread() -> None:
+    """Models this small only lose time, ten times over, when several threads share their work."""
+    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")
