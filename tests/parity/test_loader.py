@@ -70,6 +70,12 @@ def test_defaults_may_be_chosen(folder: Path) -> None:
     assert backend.info.decoders == (DecoderKind.CTC, DecoderKind.RNNT)
 
 
+def test_only_contexts_that_can_be_streamed_are_offered(tmp_path: Path) -> None:
+    contexts = [[-1, 13], [70, 6], [68, 1]]
+    path = checkpoints.build_nemotron(tmp_path / "mixed.nemo", contexts=contexts, tune=False)
+    assert load(str(path), device="cpu", n_slots=1, max_batch=1).info.look_aheads == (2, 7)
+
+
 class TestRefusals:
     def refused(self, path: Path, **defaults: object) -> str:
         with pytest.raises(UnsupportedModel) as caught:
@@ -84,6 +90,13 @@ class TestRefusals:
 
     def test_a_tdt_decoder(self, tmp_path: Path) -> None:
         assert "TDT" in self.refused(checkpoints.build_tdt(tmp_path / "tdt.nemo"))
+
+    def test_an_unlimited_left_context(self, tmp_path: Path) -> None:
+        # NeMo itself refuses to build a left context that is no multiple of the chunk.
+        path = checkpoints.build_nemotron(tmp_path / "odd.nemo", contexts=[[-1, 6]], tune=False)
+        message = self.refused(path)
+        assert "no attention context that can be streamed" in message
+        assert "[-1, 6]" in message
 
     def test_defaults_the_model_does_not_offer(self, tmp_path: Path) -> None:
         path = checkpoints.build_ctc(tmp_path / "small.nemo")

@@ -50,15 +50,18 @@ The weather is nice. Could you repeat that? Yes, of course. No, not really. Than
 """.strip().splitlines()
 
 
-def build_nemotron(path: Path, *, contexts: Sequence[Sequence[int]] = LOOK_AHEADS) -> Path:
+def build_nemotron(
+    path: Path, *, contexts: Sequence[Sequence[int]] = LOOK_AHEADS, tune: bool = True
+) -> Path:
     """Write a small nvidia/nemotron-speech-streaming-en-0.6b to path.
 
-    Its tokenizer has capitals, punctuation and byte tokens for whatever else.
+    Its tokenizer has capitals, punctuation and byte tokens for whatever else. tune: False saves
+    seconds where nothing is to be recognised.
     """
     config = _common(features=128, contexts=contexts, use_bias=False, xscaling=False)
     config |= _transducer(layers=2)
     config["tokenizer"] = _tokenizer(path.parent / f"{path.stem}-tokenizer", has_bytes=True)
-    return _save(EncDecRNNTBPEModel, config, path)
+    return _save(EncDecRNNTBPEModel, config, path, tune=tune)
 
 
 def build_hybrid(path: Path, *, contexts: Sequence[Sequence[int]] = LOOK_AHEADS) -> Path:

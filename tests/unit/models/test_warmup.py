@@ -1,0 +1,56 @@
+"""Every shape of step is run once, and leaves nothing behind."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from siren_grpc.domain.geometry import ChunkGeometry, FeatureGeometry
+from siren_grpc.domain.types import DecoderKind, Lane, Preview, StepRow
+from siren_grpc.models.warmup import warm_up
+
+FEATURES = FeatureGeometry(
+    sample_rate_hertz=16000, hop_samples=160, window_samples=400, subsampling=8
+)
+
+
+class RecordingBackend:
+    """Notes the shapes it is asked to step."""
+
+    batch_sizes = (1, 2, 4)
+    info = SimpleNamespace(
+        look_aheads=(1, 7),
+        decoders=tuple(DecoderKind),
+        geometry=lambda chunk_frames: ChunkGeometry(FEATURES, chunk_frames),
+    )
+
+    def __init__(self, *, is_on_gpu: bool) -> None:
+        self.is_on_gpu = is_on_gpu
+        self.shapes: set[tuple[int, DecoderKind, int, bool]] = set()
+
+    def step(self, lane: Lane, rows: Sequence[StepRow]) -> list[Any]:
+        assert len({row.slot for row in rows}) == len(rows)
+        geometry = ChunkGeometry(FEATURES, lane.chunk_frames)
+        for row in rows:
+            is_first = row.work.is_first
+            assert isinstance(row.work, Preview), "a chunk would change the slot"
+            assert row.work.feature_frames == geometry.feature_frames(is_first=is_first)
+            assert len(row.work.samples) == geometry.chunk_samples(is_first=is_first)
+            self.shapes.add((lane.chunk_frames, lane.decoder, len(rows), is_first))
+        return []
+
+
+@pytest.mark.parametrize(("is_on_gpu", "sizes"), [(True, (1, 2, 4)), (False, (1, 4))])
+def test_every_shape_is_run(is_on_gpu: bool, sizes: tuple[int, ...]) -> None:
+    backend = RecordingBackend(is_on_gpu=is_on_gpu)
+    warm_up(backend)  # type: ignore[arg-type]
+    assert backend.shapes == {
+        (chunk_frames, decoder, size, is_first)
+        for chunk_frames in (1, 7)
+        for decoder in DecoderKind
+        for size in sizes
+        for is_first in (True, False)
+    }
