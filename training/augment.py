@@ -52,6 +52,8 @@ class DigitSpeaker:
         """Read ``SPEAKER.npz``."""
         self.speech = Speech.load(path, "digits")
         self.count = int(self.speech.voices.max()) + 1
+        self.recorded = 0 if path.stem.startswith("blend") else 5
+        """Voices from 0 that are as recorded or merely sped up."""
         self._takes = {
             (voice, digit): np.flatnonzero(
                 (self.speech.voices == voice) & (self.speech.labels == digit)
@@ -71,7 +73,8 @@ def speak_digits(
 ) -> tuple[Wave, str, Spans]:
     """Join takes of one pseudo speaker into a digit string, and tell where each take is."""
     # As recorded or merely sped up half of the time: WORLD's own sound must not become the norm.
-    voice = rng.randrange(5) if rng.random() < 0.4 else rng.randrange(speaker.count)
+    recorded = speaker.recorded > 0 and rng.random() < 0.4
+    voice = rng.randrange(speaker.recorded if recorded else speaker.count)
     length = rng.choice([1, 2, 3, 3, 4, 4, 5, 5, 6, 7, 8, 9, 10])
     digits = [rng.randrange(10) for _ in range(min(length, longest))]
     if longest == 10 and rng.random() < 0.1:  # repeated digits
@@ -177,6 +180,10 @@ def add_noise(wave: Wave, noise: Wave, snr_db: float) -> Wave:
     return (wave + noise * np.float32(scale)).astype(np.float32)
 
 
+#: How often a file of takes is drawn, by the first part of its name; a person counts 1.
+_SHARES = {"flite": 0.4, "blend": 0.08}
+
+
 class UtteranceSource:
     """Draws augmented training utterances."""
 
@@ -196,8 +203,7 @@ class UtteranceSource:
         self._easy_draws = easy_draws
         self._drawn = 0
         self._speakers = [DigitSpeaker(p) for p in digits]
-        # People count for more than synthetic voices.
-        self._speaker_weights = [0.4 if p.stem.startswith("flite") else 1.0 for p in digits]
+        self._speaker_weights = [_SHARES.get(p.stem.split("-")[0], 1.0) for p in digits]
         self._tts = [Speech.load(p, "texts") for p in tts]
         self._weights = [len(s.ends) ** 0.7 for s in self._tts]
         self._digit_share = digit_share

@@ -41,6 +41,11 @@ ESPEAK_VARIANTS = (
     "norbert pablo paul pedro quincy rob robert sandro shelby steph steph2 travis victor zac"
 )
 ESPEAK_TEST = ["en-us+m7", "en-gb+f2", "en-us+Mike", "en-gb-scotland+Andrea", "en-gb-x-rp+steph3"]
+#: voices whose single digits are written as takes
+ESPEAK_TAKES = [
+    "en-us+m3", "en-gb+f4", "en-us+f5", "en-gb-scotland+m1", "en-029+m4", "en-us-nyc+Andy",
+    "en-gb-x-rp+linda", "en-gb-x-gbclan+max", "en-us+klatt2", "en-gb-x-gbcwmd+Annie",
+]  # fmt: skip
 FLITE_TRAIN = ["awb", "rms", "slt", "kal16", "kal"]
 FESTIVAL_TRAIN = ["voice_cmu_us_slt_arctic_hts", "voice_kal_diphone"]
 FESTIVAL_TEST = ["voice_ked_diphone"]
@@ -182,13 +187,15 @@ def synthesise(jobs: list[Job], path: Path, *, processes: int) -> None:
 
 
 def write_takes(out: Path) -> None:
-    """Write single digits of the flite voices as WAV, for ``training.pseudo_speakers``."""
-    for voice in FLITE_TRAIN[:4]:
+    """Write single digits of flite and espeak-ng voices as WAV: DIGIT_VOICE_TAKE.wav, as FSDD."""
+    voices = [("flite", v) for v in FLITE_TRAIN[:4]] + [("espeak", v) for v in ESPEAK_TAKES]
+    for engine, voice in tqdm(voices):
         for digit, word in enumerate(texts.DIGITS):
             for take, speed in enumerate([0.75, 0.85, 0.95, 1.05, 1.15, 1.3]):
-                wave = run_job(Job(word, "flite", voice, speed))
+                wave = run_job(Job(word, engine, voice, speed))
                 if wave is not None:
-                    soundfile.write(out / f"{digit}_flite-{voice}_{take}.wav", wave, RATE)
+                    name = f"{digit}_{engine}-{voice.replace('+', '-')}_{take}.wav"
+                    soundfile.write(out / name, wave, RATE)
 
 
 def main() -> None:

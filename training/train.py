@@ -259,7 +259,7 @@ def main() -> None:
         optimizer.load_state_dict(saved["optimizer"])
         average, step = saved["average"], saved["step"]
     folder = args.work / "digits"
-    digits = [p for p in sorted(folder.glob("*.npz")) if p.stem != args.leave_out]
+    digits = [p for p in sorted(folder.glob("*.npz")) if args.leave_out not in p.stem.split("-")]
     source = {
         "digits": digits,
         "tts": sorted((args.work / "tts").glob("train-*[0-9].npz")),

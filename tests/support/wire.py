@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 import grpc
@@ -116,12 +116,17 @@ class Wire:
         self._channel = grpc.insecure_channel(target)
         self.stub = speech_pb2_grpc.SpeechServiceStub(self._channel)
 
-    def exchange(self, requests: Iterable[pb.StreamingRecognizeRequest]) -> Exchange:
+    def exchange(
+        self,
+        requests: Iterable[pb.StreamingRecognizeRequest],
+        on_response: Callable[[pb.StreamingRecognizeResponse], None] = lambda _: None,
+    ) -> Exchange:
         """Run one stream to its end."""
         exchange = Exchange()
         try:
             for response in self.stub.StreamingRecognize(iter(requests), timeout=TIMEOUT_S):
                 exchange.responses.append(response)
+                on_response(response)
         except grpc.RpcError as error:
             exchange.error = error
         return exchange
