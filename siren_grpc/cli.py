@@ -126,8 +126,8 @@ def _serve(given: dict[str, Any], file: Path | None) -> None:
     from siren_grpc.server.app import StepperDied
 
     try:
-        app = asyncio.run(_run(settings))
-    except (OSError, StepperDied, ModelLoadFailed) as error:
+        app = asyncio.run(_run(settings, lambda: _reload(given, file)))
+    except (OSError, StepperDied, ModelLoadFailed, ValueError) as error:
         _fail(str(error))
         raise typer.Exit(1) from None
     if app.is_loading:
@@ -137,9 +137,17 @@ def _serve(given: dict[str, Any], file: Path | None) -> None:
         os._exit(0)
 
 
-async def _run(settings: Settings) -> App:
+def _reload(given: dict[str, Any], file: Path | None) -> Settings:
+    """Read the settings again. Raises ValueError (pydantic's is one)."""
+    try:
+        return load_settings(given, file)
+    except FileNotFoundError as error:
+        raise ValueError(str(error)) from error
+
+
+async def _run(settings: Settings, reload: Callable[[], Settings]) -> App:
     from siren_grpc.engine.session import EngineLimits
-    from siren_grpc.server.app import App, AppConfig
+    from siren_grpc.server.app import App, AppConfig, Models
     from siren_grpc.server.service import ServiceLimits
 
     config = AppConfig(
@@ -147,6 +155,7 @@ async def _run(settings: Settings) -> App:
         port=settings.port,
         max_message_bytes=settings.max_message_mb << 20,
         shutdown_grace_s=settings.shutdown_grace_s,
+        max_batch_delay_ms=settings.max_batch_delay_ms,
         service=ServiceLimits(
             preview_ms=settings.preview_ms,
             tail_padding_ms=settings.tail_padding_ms,
@@ -158,7 +167,12 @@ async def _run(settings: Settings) -> App:
             max_unsent_results=settings.max_unsent_results,
         ),
     )
-    app = App(config, lambda: load_backend(settings))
+
+    def models() -> Models:
+        now = reload()
+        return Models((now.model, *now.models), now.aliases)
+
+    app = App(config, models, lambda name: load_backend(name, settings))
     await app.run(
         on_bound=lambda port: _log.info(
             "listening on %s:%d, loading %s", settings.host, port, settings.model
@@ -171,25 +185,27 @@ class ModelLoadFailed(Exception):
     """The model of the settings cannot be served; the message is for the operator."""
 
 
-def load_backend(settings: Settings) -> ModelBackend:
-    """Load and warm up the model the settings name. Raises ModelLoadFailed."""
+def load_backend(name: str, settings: Settings) -> ModelBackend:
+    """Load and warm up a model. Raises ModelLoadFailed."""
     _log.info("importing NeMo; this takes some seconds")
     from siren_grpc.models.start import start_backend
 
     try:
         return start_backend(
-            settings.model,
+            name,
             device=settings.device,
             threads=settings.threads,
             n_slots=settings.max_sessions,
-            max_batch=min(settings.max_batch, settings.max_sessions),
+            max_batch=settings.max_batch,
+            session_memory_mb=settings.session_memory_mb,
+            encoder_cache=settings.encoder_cache,
             chunk_frames=settings.chunk_frames,
             decoder=DecoderKind(settings.decoder) if settings.decoder else None,
         )
     except Exception as error:
-        _log.debug("loading %s failed", settings.model, exc_info=True)
+        _log.debug("loading %s failed", name, exc_info=True)
         raise ModelLoadFailed(
-            f"cannot serve model {settings.model!r}: {error} "
+            f"cannot serve model {name!r}: {error} "
             "(--log-level debug shows where; `siren pull MODEL` fetches a hub model ahead)"
         ) from error
 

@@ -41,10 +41,14 @@ class EncoderCache(str, Enum):
 
 @dataclass(frozen=True, slots=True)
 class Lane:
-    """What sessions must have in common to be advanced in one batch."""
+    """What sessions must have in common to be advanced in one batch.
+
+    model: id of the model; empty where there is only one.
+    """
 
     chunk_frames: int
     decoder: DecoderKind
+    model: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,11 @@ Emitted = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 class SlotDecoder(Protocol):
     """Decodes encoder frames of a batch of slots."""
 
+    @property
+    def bytes_per_slot(self) -> int:
+        """Memory of one session's state."""
+        ...
+
     def reset(self, slot: int) -> None:
         """Make a slot's state that of a stream that has heard nothing."""
         ...
@@ -60,6 +65,14 @@ class RnntSlotDecoder:
             )
         ]
         self._state = initial(n_slots)
+
+    @property
+    def bytes_per_slot(self) -> int:
+        """Memory of one session's state."""
+        state = self._state
+        parts = (*state.predictor_states, state.predictor_outputs, state.labels)
+        total = sum(part.nbytes for part in parts) + state.decoded_lengths.nbytes
+        return total // len(state.labels)
 
     def reset(self, slot: int) -> None:
         """Make a slot's state that of a stream that has heard nothing."""
@@ -116,6 +129,11 @@ class CtcSlotDecoder:
         device = next(log_probs.parameters()).device
         self._last_label = torch.full((n_slots,), blank, dtype=torch.int64, device=device)
         self._decoded_frames = torch.zeros(n_slots, dtype=torch.int64, device=device)
+
+    @property
+    def bytes_per_slot(self) -> int:
+        """Memory of one session's state."""
+        return self._last_label[0].nbytes + self._decoded_frames[0].nbytes
 
     def reset(self, slot: int) -> None:
         """Make a slot's state that of a stream that has heard nothing."""

@@ -25,6 +25,7 @@ from nemo.utils.tar_utils import is_safe_tar_member
 
 from siren_grpc.domain.geometry import FeatureGeometry
 from siren_grpc.domain.types import DecoderKind, EncoderCache, ModelInfo
+from siren_grpc.models.calibrate import sizes_up_to
 from siren_grpc.models.conformer import why_unsupported
 from siren_grpc.models.decoders import CtcSlotDecoder, RnntSlotDecoder, SlotDecoder
 from siren_grpc.models.encoder import InputCacheEncoder, KeyValueEncoder, SlotEncoder
@@ -127,7 +128,7 @@ def load(
 ) -> NemoBackend:
     """Load a cache-aware streaming model as a backend, not warmed up yet.
 
-    n_slots: sessions at once. max_batch: rows of one step. chunk_frames, decoder: the defaults of
+    n_slots: sessions at once. max_batch: most rows of a step. chunk_frames, decoder: defaults of
     streams that name none. encoder_cache: what to keep of the left context. Raises
     UnsupportedModel for other kinds of checkpoints, and for defaults the model does not offer.
     """
@@ -190,7 +191,7 @@ def backend_of(
     )
     slot_encoder = _slot_encoder(encoder, contexts, name, encoder_cache, n_slots=slots)
     parts = NemoParts(info, model, features, slot_encoder, decoders)
-    return NemoBackend(parts, n_slots=n_slots, max_batch=max_batch)
+    return NemoBackend(parts, n_slots=n_slots, batch_sizes=sizes_up_to(max_batch))
 
 
 def _streaming_encoder(model: ASRModel, name: str) -> ConformerEncoder:
