@@ -21,7 +21,7 @@ from rich.console import Console
 
 from siren_grpc.config import Settings, load_settings
 from siren_grpc.domain.ports import ModelBackend
-from siren_grpc.domain.types import DecoderKind
+from siren_grpc.domain.types import DecoderKind, EncoderCache, Precision
 from siren_grpc.observe.logging import configure_logging
 
 if TYPE_CHECKING:
@@ -84,7 +84,9 @@ def _with_setting_flags(
         )
     ]
     for name, field in Settings.model_fields.items():
-        default = "" if field.default in (None, PydanticUndefined) else f" [{field.default}]"
+        default = (
+            "" if field.default in (None, PydanticUndefined, (), {}) else f" [{field.default}]"
+        )
         kind = next(
             t
             for t in (int, float, str)
@@ -198,7 +200,8 @@ def load_backend(name: str, settings: Settings) -> ModelBackend:
             n_slots=settings.max_sessions,
             max_batch=settings.max_batch,
             session_memory_mb=settings.session_memory_mb,
-            encoder_cache=settings.encoder_cache,
+            encoder_cache=EncoderCache(settings.encoder_cache),
+            precision=Precision(settings.precision),
             chunk_frames=settings.chunk_frames,
             decoder=DecoderKind(settings.decoder) if settings.decoder else None,
         )

@@ -18,8 +18,6 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-from siren_grpc.domain.types import EncoderCache
-
 
 def _split(value: Any) -> Any:
     return (
@@ -79,7 +77,7 @@ class Settings(BaseSettings):
         None, description="Decoder of streams that name none. Default: the model's own."
     )
     max_sessions: int = Field(
-        64,
+        256,
         ge=1,
         description="Streams served at once; one more is refused with OVERLOADED. Each holds a "
         "slot of the model's caches, allocated at start.",
@@ -103,10 +101,16 @@ class Settings(BaseSettings):
         description="CPU threads of a step; 0 measures at start which number is quickest. No "
         "effect on a GPU.",
     )
-    encoder_cache: EncoderCache = Field(
-        EncoderCache.KEYS_VALUES,
+    encoder_cache: Literal["keys_values", "inputs"] = Field(
+        "keys_values",
         description="What is kept of the left context: keys_values computes nothing twice; inputs, "
         "as NeMo does it, takes half the memory of a session and about twice the time of a step.",
+    )
+    precision: Literal["fp32", "bf16", "int8"] = Field(
+        "fp32",
+        description="How the encoder's linear layers multiply. bf16 and int8 (CPU only) are quicker "
+        "where the processor has instructions for them, and may cost some accuracy: see "
+        "docs/benchmarks.md.",
     )
     session_memory_mb: int | None = Field(
         None,

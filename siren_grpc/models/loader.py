@@ -24,7 +24,7 @@ from nemo.core.connectors.save_restore_connector import SaveRestoreConnector
 from nemo.utils.tar_utils import is_safe_tar_member
 
 from siren_grpc.domain.geometry import FeatureGeometry
-from siren_grpc.domain.types import DecoderKind, EncoderCache, ModelInfo
+from siren_grpc.domain.types import DecoderKind, EncoderCache, ModelInfo, Precision
 from siren_grpc.models.calibrate import sizes_up_to
 from siren_grpc.models.conformer import why_unsupported
 from siren_grpc.models.decoders import CtcSlotDecoder, RnntSlotDecoder, SlotDecoder
@@ -125,12 +125,14 @@ def load(
     chunk_frames: int | None = None,
     decoder: DecoderKind | None = None,
     encoder_cache: EncoderCache = EncoderCache.KEYS_VALUES,
+    precision: Precision = Precision.FP32,
 ) -> NemoBackend:
     """Load a cache-aware streaming model as a backend, not warmed up yet.
 
     n_slots: sessions at once. max_batch: most rows of a step. chunk_frames, decoder: defaults of
-    streams that name none. encoder_cache: what to keep of the left context. Raises
-    UnsupportedModel for other kinds of checkpoints, and for defaults the model does not offer.
+    streams that name none. encoder_cache: what to keep of the left context. precision: of the
+    encoder's products. Raises UnsupportedModel for other kinds of checkpoints, and for defaults
+    the model does not offer.
     """
     model = restore(name, device=device)
     return backend_of(
@@ -141,6 +143,7 @@ def load(
         chunk_frames=chunk_frames,
         decoder=decoder,
         encoder_cache=encoder_cache,
+        precision=precision,
     )
 
 
@@ -153,6 +156,7 @@ def backend_of(
     chunk_frames: int | None = None,
     decoder: DecoderKind | None = None,
     encoder_cache: EncoderCache = EncoderCache.KEYS_VALUES,
+    precision: Precision = Precision.FP32,
 ) -> NemoBackend:
     """Make a backend of a restored model; see `load`."""
     decoder = decoder or _PREFERRED_DECODER.get(name)
@@ -189,7 +193,7 @@ def backend_of(
         token_texts=token_texts(model),
         punctuation=frozenset(getattr(model.decoding, "supported_punctuation", None) or ()),
     )
-    slot_encoder = _slot_encoder(encoder, contexts, name, encoder_cache, n_slots=slots)
+    slot_encoder = _slot_encoder(encoder, contexts, name, encoder_cache, precision, n_slots=slots)
     parts = NemoParts(info, model, features, slot_encoder, decoders)
     return NemoBackend(parts, n_slots=n_slots, batch_sizes=sizes_up_to(max_batch))
 
@@ -220,14 +224,23 @@ def _slot_encoder(
     contexts: dict[int, tuple[int, int]],
     name: str,
     cache: EncoderCache,
+    precision: Precision,
     *,
     n_slots: int,
 ) -> SlotEncoder:
-    if cache is EncoderCache.INPUTS:
-        return InputCacheEncoder(encoder, contexts, n_slots=n_slots)
     obstacle = why_unsupported(encoder)
+    if obstacle is None and cache is EncoderCache.KEYS_VALUES:
+        try:
+            return KeyValueEncoder(encoder, contexts, n_slots=n_slots, precision=precision)
+        except ValueError as error:
+            raise UnsupportedModel(f"{name}: {error}") from error
+    if precision is not Precision.FP32:
+        raise UnsupportedModel(
+            f"{name} runs at precision fp32 only: "
+            + (f"it has {obstacle}" if obstacle else "others need encoder_cache keys_values")
+        )
     if obstacle is None:
-        return KeyValueEncoder(encoder, contexts, n_slots=n_slots)
+        return InputCacheEncoder(encoder, contexts, n_slots=n_slots)
     _log.info("%s has %s: stepped by NeMo's own code, which is slower", name, obstacle)
     return InputCacheEncoder(encoder, contexts, n_slots=n_slots)
 

@@ -6,7 +6,7 @@ import logging
 
 import torch
 
-from siren_grpc.domain.types import DecoderKind, EncoderCache
+from siren_grpc.domain.types import DecoderKind, EncoderCache, Precision
 from siren_grpc.models.allocator import keep_freed_memory
 from siren_grpc.models.calibrate import calibrate
 from siren_grpc.models.loader import backend_of, model_id, restore
@@ -32,6 +32,7 @@ def start_backend(
     chunk_frames: int | None,
     decoder: DecoderKind | None,
     encoder_cache: EncoderCache = EncoderCache.KEYS_VALUES,
+    precision: Precision = Precision.FP32,
     session_memory_mb: int | None = None,
 ) -> NemoBackend:
     """Load a model and warm it up.
@@ -56,6 +57,7 @@ def start_backend(
             chunk_frames=chunk_frames,
             decoder=decoder,
             encoder_cache=encoder_cache,
+            precision=precision,
         )
 
     if session_memory_mb is not None:
