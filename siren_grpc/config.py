@@ -108,8 +108,8 @@ class Settings(BaseSettings):
     )
     precision: Literal["fp32", "bf16", "int8"] = Field(
         "fp32",
-        description="How the encoder's linear layers multiply. bf16 and int8 (CPU only) are quicker "
-        "where the processor has instructions for them, and may cost some accuracy: see "
+        description="How the encoder's linear layers multiply. bf16 and int8 (CPU only) are "
+        "quicker where the processor has instructions for them, and may cost some accuracy: see "
         "docs/benchmarks.md.",
     )
     session_memory_mb: int | None = Field(

@@ -46,10 +46,11 @@ def test_every_look_ahead_and_decoder(embedded: Pair, kind: DecoderKind, chunk_f
 
 @pytest.mark.parametrize("precision", [Precision.BF16, Precision.INT8])
 def test_coarser_products_hear_the_same_words(embedded: Pair, precision: Precision) -> None:
-    """They change every activation a little, and hardly any word: one in twenty at most."""
+    """They change every activation a little, and hardly any of the digits it was made for."""
     coarse = load(EMBEDDED_MODEL, device="cpu", n_slots=1, max_batch=1, precision=precision)
     words = errors = 0
-    for samples in RECORDINGS.values():
+    digits = [samples for name, samples in sounds.shipped(20) if name.startswith("digits")]
+    for samples in digits:
         exact, rough = (
             recognise(backend, samples, Lane(7, DecoderKind.CTC)).text.split()
             for backend in (embedded.siren, coarse)
@@ -57,7 +58,7 @@ def test_coarser_products_hear_the_same_words(embedded: Pair, precision: Precisi
         words += len(exact)
         errors += sum(a != b for a, b in zip(exact, rough, strict=False))
         errors += abs(len(exact) - len(rough))
-    assert words > 10
+    assert words > 20
     assert errors <= words / 20
 
 
