@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import TypeAlias
 
@@ -42,8 +43,11 @@ def _int8(weight: torch.Tensor, bias: torch.Tensor | None) -> Linear:
     """Multiply in int8: weights quantised once for each output, activations at every call."""
     scales = (weight.abs().amax(dim=1) / 127).clamp(min=1e-8).double()
     zeros = torch.zeros(len(scales), dtype=torch.int64)
-    quantised = torch.quantize_per_channel(weight.float(), scales, zeros, 0, torch.qint8)
-    packed = torch.ops.quantized.linear_prepack(quantised, bias)
+    with warnings.catch_warnings():
+        # PyTorch means to replace these by another library's (pytorch/ao), which is no part of it yet.
+        warnings.filterwarnings("ignore", message=".*quantize", category=UserWarning)
+        quantised = torch.quantize_per_channel(weight.float(), scales, zeros, 0, torch.qint8)
+        packed = torch.ops.quantized.linear_prepack(quantised, bias)
 
     def linear(x: torch.Tensor) -> torch.Tensor:
         # Without VNNI instructions sums of 8-bit products overflow 16 bits; of 7-bit ones never.
