@@ -23,6 +23,7 @@ from siren_grpc.config import Settings, load_settings
 from siren_grpc.domain.ports import ModelBackend
 from siren_grpc.domain.types import DecoderKind, EncoderCache, Precision
 from siren_grpc.observe.logging import configure_logging
+from siren_grpc.runtime import share_the_cores
 
 if TYPE_CHECKING:
     from siren_grpc.server.app import App
@@ -124,6 +125,7 @@ def _serve(given: dict[str, Any], file: Path | None) -> None:
     configure_logging(settings.log_level)
     for name, value in settings.model_dump().items():
         _log.info("setting %s = %r", name, value)
+    share_the_cores()
     # Imported late: grpc is quick, but `siren --help` needs none of it.
     from siren_grpc.server.app import StepperDied
 
