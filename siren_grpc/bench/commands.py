@@ -2,149 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated
-
 import typer
-from rich.console import Console
-from rich.progress import Progress
 
-from siren_grpc.bench import report
-from siren_grpc.bench.audio import UnusableAudio, load_recordings
+from siren_grpc.bench.engine_command import engine
+from siren_grpc.bench.long_command import long
+from siren_grpc.bench.server_command import server
 
 app = typer.Typer(
     help="Measure this server on this machine. Every command ends with a table; --json keeps it.",
     no_args_is_help=True,
 )
-_console = Console(stderr=True)
-
-Model = Annotated[str, typer.Option(help="Hub name, .nemo path, or siren-mini-en.")]
-ChunkFrames = Annotated[int, typer.Option(help="Look-ahead, in encoder frames of 80 ms.")]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")]
-Threads = Annotated[int, typer.Option(min=0, help="CPU threads of a step; 0: one per core.")]
-Audio = Annotated[
-    list[Path] | None,
-    typer.Option(help="WAV file to play, mono 16-bit; repeatable. Default: the demo recording."),
-]
-Json = Annotated[Path | None, typer.Option("--json", help="File to keep the results in.")]
-Seed = Annotated[int, typer.Option(help="Of the random offsets, pauses and jitter.")]
-
-
-def fail(message: str) -> typer.Exit:
-    """Say what is wrong and return the exit to raise."""
-    _console.print(message, style="red", markup=False, soft_wrap=True)
-    return typer.Exit(1)
-
-
-def numbers(text: str) -> list[int]:
-    """Read `1,4,16`. Raises typer.BadParameter."""
-    try:
-        values = [int(part) for part in text.split(",")]
-    except ValueError:
-        values = []
-    if not values or min(values) < 1:
-        raise typer.BadParameter(f"{text!r} is no list of positive numbers such as 1,4,16")
-    return values
-
-
-@app.command()
-def engine(
-    model: Model = "siren-mini-en",
-    streams: Annotated[str, typer.Option(help="Batch sizes, such as 1,4,16,64.")] = "1,4,16,64",
-    chunk_frames: ChunkFrames = 7,
-    decoder: Annotated[
-        list[str] | None,
-        typer.Option(help="rnnt or ctc; repeatable. Default: all the model has."),
-    ] = None,
-    threads: Threads = 0,
-    device: Device = "auto",
-    seconds: Annotated[
-        float, typer.Option(min=0.1, help="Measuring, per contestant and batch size.")
-    ] = 4.0,
-    audio: Audio = None,
-    nemo: Annotated[bool, typer.Option(help="Compare with NeMo's cache-aware pipeline.")] = True,
-    buffered: Annotated[bool, typer.Option(help="And with its buffered pipeline.")] = True,
-    stepper: Annotated[bool, typer.Option(help="Also measure through the engine's thread.")] = False,
-    nemo_eou_ms: Annotated[
-        int, typer.Option(help="Silence after which NeMo ends an utterance; -1 for never.")
-    ] = 800,
-    seed: Seed = 1,
-    json: Json = None,
-) -> None:
-    """Compare the engine, without gRPC, with NeMo 3.0's pipelines and with the bare model.
-
-    All hear the same audio with the same model and take turns of a few steps, so that noise of
-    the machine hits them alike. `real-time streams` = streams x chunk duration / mean step.
-
-    Examples:
-
-      siren bench engine
-
-      siren bench engine --streams 1,16 --decoder rnnt --seconds 10 --json engine.json
-
-      siren bench engine --model nvidia/nemotron-speech-streaming-en-0.6b --device cuda --streams 1,16,64,256
-    """
-    batches = numbers(streams)
-    from siren_grpc.bench.engine_adapter import lane_of, load_model, quiet_nemo
-    from siren_grpc.bench.engine_bench import EngineBenchSettings, measure_batch
-
-    settings = EngineBenchSettings(
-        seconds=seconds,
-        seed=seed,
-        eou_ms=nemo_eou_ms,
-        with_nemo=nemo,
-        with_buffered=buffered,
-        with_stepper=stepper,
-    )
-    quiet_nemo()
-    try:
-        loaded = load_model(model, device=device, threads=threads)
-        info = loaded.backend(1).info
-        lanes = [lane_of(info, chunk_frames, kind) for kind in decoder or info.decoders]
-        recordings = load_recordings(
-            audio or [], sample_rate_hertz=info.features.sample_rate_hertz
-        )
-    except (ValueError, OSError, UnusableAudio) as error:
-        raise fail(str(error)) from None
-    result = report.new_report(
-        "engine",
-        {
-            "model": info.id,
-            "chunk_frames": chunk_frames,
-            "chunk_ms": info.geometry(chunk_frames).latency_ms,
-            "device": loaded.device,
-            "threads": loaded.threads,
-            "seconds": seconds,
-            "nemo_eou_ms": nemo_eou_ms,
-            "seed": seed,
-        },
-    )
-    result["runs"] = []
-    with Progress(console=_console, transient=True) as progress:
-        for lane in lanes:
-            run = {"decoder": lane.decoder.value, "batches": []}
-            result["runs"].append(run)
-            for n_streams in batches:
-                task = progress.add_task(f"{lane.decoder.value}, {n_streams} streams", total=1.0)
-                found = measure_batch(
-                    loaded,
-                    info,
-                    lane,
-                    recordings,
-                    n_streams,
-                    settings,
-                    lambda done, task=task: progress.update(task, completed=done),
-                )
-                run["batches"].append(found)
-                for name, n_different in found["different_words"].items():
-                    if n_different:
-                        progress.console.print(
-                            f"{lane.decoder.value}: {name} read {n_different} of {n_streams} "
-                            "streams otherwise than siren",
-                            style="yellow",
-                        )
-    report.save(result, json)
-    Console().print(report.engine_table(result))
-    absent = {k: v for r in result["runs"] for b in r["batches"] for k, v in b["absent"].items()}
-    for name, reason in absent.items():
-        _console.print(f"{name} is absent somewhere: {reason}")
+app.command()(engine)
+app.command()(server)
+app.command()(long)

@@ -105,6 +105,7 @@ class SyncEngine:
         self._scheduler = Scheduler(max_batch=backend.max_batch)
         self._ingresses: list[Ingress] = []
         self._utterances: list[Utterance] = []
+        self._n_pushed = 0
 
     def open(self) -> int:
         """Open a stream in the next slot and return its number, which is its slot, too."""
@@ -126,10 +127,17 @@ class SyncEngine:
     def _push(self, stream: int, work: Sequence[Work]) -> None:
         for item in work:
             self._scheduler.push(stream, item, 0.0)
+            self._n_pushed += 1
+
+    @property
+    def has_work(self) -> bool:
+        """Whether `run` has something to do."""
+        return self._n_pushed > 0
 
     def run(self) -> list[tuple[int, Result]]:
         """Step until nothing is left to do; return what each stream's client would be sent."""
         results: list[tuple[int, Result]] = []
+        self._n_pushed = 0
         while not (plan := self._scheduler.plan()).is_empty:
             for stream, marker in plan.markers:
                 if isinstance(marker, EndUtterance):

@@ -97,6 +97,7 @@ class NemoPipeline:
 
     def open(self, streams: Streams) -> None:
         """See `Contestant`. Ids are new ones, so that streams never meet old state."""
+        self._pipeline.open_session()
         first = self._next_id
         self._next_id += len(streams.samples)
         self._ids = range(first, self._next_id)
