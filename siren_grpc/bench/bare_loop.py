@@ -50,7 +50,8 @@ class BareLoop:
     def open(self, streams: Streams) -> None:
         """See `Contestant`: computes the features of the whole recordings, as NeMo does."""
         encoder = self._model.encoder
-        context = next(c for c in encoder.att_context_size_all if c[1] + 1 == self._lane.chunk_frames)
+        contexts = encoder.att_context_size_all
+        context = next(c for c in contexts if c[1] + 1 == self._lane.chunk_frames)
         encoder.set_default_att_context_size(list(context))
         with torch.inference_mode():
             features = torch.cat([self._features(samples) for samples in streams.samples])
@@ -129,4 +130,4 @@ class BareLoop:
 
     def session_bytes(self) -> int | None:
         """See `Contestant`: the encoder's caches."""
-        return sum(cache.nbytes for cache in self._caches) // int(self._caches[2].shape[0])
+        return int(sum(cache.nbytes for cache in self._caches)) // len(self._caches[2])

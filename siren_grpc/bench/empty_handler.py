@@ -12,12 +12,13 @@ import sys
 from collections.abc import AsyncIterator
 from typing import Any
 
+import grpc
 import grpc.aio
 from google.protobuf.duration_pb2 import Duration
 from siren.v1 import speech_pb2 as pb
-from siren.v1.speech_pb2_grpc import SpeechServiceServicer, add_SpeechServiceServicer_to_server
 
 _BYTES_PER_MS = 32
+_SERVICE = pb.DESCRIPTOR.services_by_name["SpeechService"].full_name
 
 
 def _position(n_bytes: int) -> Duration:
@@ -25,20 +26,20 @@ def _position(n_bytes: int) -> Duration:
     return Duration(seconds=milliseconds // 1000, nanos=milliseconds % 1000 * 1_000_000)
 
 
-class EmptyHandler(SpeechServiceServicer):  # type: ignore[misc]
+class EmptyHandler:
     """Counts bytes."""
 
     def __init__(self, chunk_ms: int) -> None:
         """Answer every so many milliseconds of audio."""
         self._chunk_bytes = chunk_ms * _BYTES_PER_MS
 
-    async def StreamingRecognize(  # noqa: N802 - the name of the method
-        self, request_iterator: AsyncIterator[pb.StreamingRecognizeRequest], context: Any
+    async def stream(
+        self, requests: AsyncIterator[pb.StreamingRecognizeRequest], context: Any
     ) -> AsyncIterator[pb.StreamingRecognizeResponse]:
-        """Answer without recognising."""
+        """Answer a stream without recognising."""
         received = answered = 0
         yield pb.StreamingRecognizeResponse(started=pb.StreamStarted(session_id="empty"))
-        async for request in request_iterator:
+        async for request in requests:
             if request.HasField("audio"):
                 received += len(request.audio.data)
                 if received - answered >= self._chunk_bytes:
@@ -49,11 +50,20 @@ class EmptyHandler(SpeechServiceServicer):  # type: ignore[misc]
                 yield pb.StreamingRecognizeResponse(final=pb.FinalResult())
         yield pb.StreamingRecognizeResponse(final=pb.FinalResult())
 
+    def methods(self) -> grpc.GenericRpcHandler:
+        """Return the one method it has."""
+        handler = grpc.stream_stream_rpc_method_handler(
+            self.stream,
+            request_deserializer=pb.StreamingRecognizeRequest.FromString,
+            response_serializer=pb.StreamingRecognizeResponse.SerializeToString,
+        )
+        return grpc.method_handlers_generic_handler(_SERVICE, {"StreamingRecognize": handler})
+
 
 async def serve(chunk_ms: int) -> None:
     """Serve until SIGTERM."""
     server = grpc.aio.server()
-    add_SpeechServiceServicer_to_server(EmptyHandler(chunk_ms), server)
+    server.add_generic_rpc_handlers((EmptyHandler(chunk_ms).methods(),))
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     print(f"listening on 127.0.0.1:{port}\nempty handler: serving nothing", file=sys.stderr)

@@ -10,8 +10,9 @@ from typing import Any
 from siren_grpc.bench.audio import Speech
 from siren_grpc.bench.bare_loop import BareLoop
 from siren_grpc.bench.contestant import Contestant, Streams, Timings, turn_order
-from siren_grpc.bench.engine_adapter import LoadedModel, Ours, OursInThread
+from siren_grpc.bench.engine_adapter import LoadedModel
 from siren_grpc.bench.nemo_pipelines import buffered, cache_aware, why_not_buffered
+from siren_grpc.bench.ours import Ours, OursInThread
 from siren_grpc.bench.statistics import (
     distribution,
     paired_ratio,
@@ -140,9 +141,7 @@ def _run(
             elif number < buffered_turns:
                 timings[name].take_turn(by_name[name], 1)
         progress((done + size) / streams.n_steps)
-    texts = {
-        name: contestant.finish() for name, contestant in by_name.items() if name != BUFFERED
-    }
+    texts = {name: contestant.finish() for name, contestant in by_name.items() if name != BUFFERED}
     for name, found in timings.items():
         n_skipped = 1 if name == BUFFERED else _SKIPPED_STEPS
         del found.wall_s[:n_skipped], found.cpu_s[:n_skipped], found.turns_s[0]

@@ -15,7 +15,6 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from siren_client import AsyncSirenClient, RecognitionOptions
-
 from siren_grpc.bench.audio import load_recordings
 from siren_grpc.bench.player import SAMPLE_RATE_HERTZ, StreamReport, play, write_script
 from siren_grpc.bench.schedule import staggered_starts

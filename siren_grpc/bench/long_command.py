@@ -22,6 +22,18 @@ from siren_grpc.bench.options import (
     fail,
 )
 
+HELP = """Show that a step costs the same after hours: one stream, played as fast as it goes.
+
+Prints the median step, the memory of the process and the state of the stream in the first
+and in the last minute of audio; --json has every minute.
+
+Examples:
+
+  siren bench long
+
+  siren bench long --hours 0.5 --decoder rnnt --json long.json
+"""
+
 
 def long(
     hours: Annotated[float, typer.Option(min=0.005, help="Audio of the stream.")] = 3.0,
@@ -37,17 +49,7 @@ def long(
     seed: Seed = 1,
     json: Json = None,
 ) -> None:
-    """Show that a step costs the same after hours: one stream, played as fast as it goes.
-
-    Prints the median step, the memory of the process and the state of the stream in the first
-    and in the last minute of audio; --json has every minute.
-
-    Examples:
-
-      siren bench long
-
-      siren bench long --hours 0.5 --decoder rnnt --json long.json
-    """
+    """Show that a step costs the same after hours: one stream, played as fast as it goes."""
     from siren_grpc.bench.engine_adapter import lane_of, load_model, quiet_nemo
     from siren_grpc.bench.long_run import play_long
 

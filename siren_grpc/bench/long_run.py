@@ -76,7 +76,9 @@ def play_long(
         "finals": n_finals,
         "words": n_words,
         "minutes": minutes,
-        "change": {name: _change(minutes, name) for name in ("step_ms", "rss_bytes", "state_bytes")},
+        "change": {
+            name: _change(minutes, name) for name in ("step_ms", "rss_bytes", "state_bytes")
+        },
     }
 
 

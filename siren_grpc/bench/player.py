@@ -9,7 +9,6 @@ from random import Random
 from time import monotonic
 
 from siren_client import AsyncSirenClient, Control, Final, Partial, RecognitionOptions, SirenError
-
 from siren_grpc.bench.audio import Speech, to_pcm
 from siren_grpc.bench.latency import Latency, LatencyBook
 from siren_grpc.bench.schedule import Packet, packets

@@ -10,7 +10,6 @@ from time import monotonic, sleep
 from typing import Any
 
 from siren_client import RecognitionOptions
-
 from siren_grpc.bench.generator import Generator, Load
 from siren_grpc.bench.player import StreamReport
 from siren_grpc.bench.processes import cpu_s, rss_bytes

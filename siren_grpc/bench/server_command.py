@@ -16,8 +16,22 @@ from siren_grpc.bench.ramp import largest_held
 
 if TYPE_CHECKING:
     from siren_client import RecognitionOptions
-
     from siren_grpc.bench.server_process import ServerProcess
+
+HELP = """Play live streams against a server and measure how long results take.
+
+A partial's latency runs from when the packet that completed its audio was due and handed to
+gRPC, a final's from FINALIZE or the end of the audio, both until the client has the result.
+The generator checks itself: a run in which it sent packets late is marked invalid.
+
+Examples:
+
+  siren bench server --streams 1,8
+
+  siren bench server --ramp --json server.json -- --max-batch 32
+
+  siren bench server --target 10.0.0.5:50051 --streams 200 --processes 4
+"""
 
 
 def server(
@@ -57,20 +71,7 @@ def server(
     seed: Seed = 1,
     json: Json = None,
 ) -> None:
-    """Play live streams against a server and measure how long results take.
-
-    A partial's latency runs from when the packet that completed its audio was due and handed to
-    gRPC, a final's from FINALIZE or the end of the audio, both until the client has the result.
-    The generator checks itself: a run in which it sent packets late is marked invalid.
-
-    Examples:
-
-      siren bench server --streams 1,8
-
-      siren bench server --ramp --json server.json -- --max-batch 32
-
-      siren bench server --target 10.0.0.5:50051 --streams 200 --processes 4
-    """
+    """Play live streams against a server and measure how long results take."""
     counts = numbers(streams)
     paths = audio or []
     try:
@@ -136,9 +137,7 @@ def server(
                 process = stack.enter_context(ServerProcess.siren(flags))
             except ServerDidNotStart as error:
                 raise fail(str(error)) from None
-        under_load = (
-            Target(process.target, process.pid) if process else Target(str(target), None)
-        )
+        under_load = Target(process.target, process.pid) if process else Target(str(target), None)
         for n_streams in counts:
             measure(n_streams)
         result["largest_held"] = (

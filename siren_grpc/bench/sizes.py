@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import deque
 from collections.abc import Callable, Iterator
 from types import FunctionType, MethodType, ModuleType
 
@@ -46,8 +47,8 @@ def _children(item: object) -> list[object]:
     if isinstance(item, torch.Tensor):
         return []
     children: list[object] = []
-    if isinstance(item, (list, tuple, set, frozenset)) or type(item).__name__ == "deque":
-        children.extend(item)  # type: ignore[call-overload]
+    if isinstance(item, (list, tuple, set, frozenset, deque)):
+        children.extend(item)
     children.extend(getattr(item, "__dict__", {}).values())
     for kind in type(item).__mro__:
         names = kind.__dict__.get("__slots__", ())
