@@ -54,21 +54,24 @@ def engine_table(report: Report) -> list[str]:
     """Write the comparison of the engine."""
     lines = [
         "| decoder | streams | contestant | median ms | p95 | p99 | CPU ms | real-time streams "
-        "| time / Siren | state a session | other words than Siren |",
-        "| --- | ---: | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
+        "| time / Siren | CPU / Siren | state a session | other words than Siren |",
+        "| --- | ---: | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
     for run in report["runs"]:
         for batch in run["batches"]:
+            own_cpu = batch["contestants"]["siren"]["cpu_ms"]["p50"]
             for name, found in batch["contestants"].items():
+                cpu = found["cpu_ms"]["p50"]
                 step, state = found["step_ms"], found["session_bytes"]
                 differs = batch["different_words"].get(name)
                 words = "" if differs is None else f"{differs} of {batch['streams']}"
                 kept = "" if state is None else f"{state / 1024:.0f} KiB"
                 lines.append(
                     f"| {run['decoder']} | {batch['streams']} | {NAMES[name]} | {step['p50']:.1f} "
-                    f"| {step['p95']:.1f} | {step['p99']:.1f} | {found['cpu_ms']['p50']:.1f} "
+                    f"| {step['p95']:.1f} | {step['p99']:.1f} | {cpu:.1f} "
                     f"| {found['real_time_streams_median']:.0f} "
-                    f"| {found['times_slower_than_siren']:.2f} | {kept} | {words} |"
+                    f"| {found['times_slower_than_siren']:.2f} | {cpu / own_cpu:.2f} "
+                    f"| {kept} | {words} |"
                 )
     return lines
 
@@ -90,6 +93,11 @@ def server_figures(report: Report) -> dict[str, str]:
     return {"bench-server": draw(panels)}
 
 
+def short(milliseconds: float) -> str:
+    """Write a latency with two digits or more."""
+    return f"{milliseconds:.0f}" if milliseconds >= 10 else f"{milliseconds:.1f}"
+
+
 def server_table(report: Report) -> list[str]:
     """Write the rungs of the server."""
     lines = [
@@ -100,8 +108,9 @@ def server_table(report: Report) -> list[str]:
     ]
     for rung in [*report["rungs"], *report["empty_handler"]]:
         server, messages = rung["server"], rung["messages_per_s"]
+        lag_ms = rung["generator"]["lag_ms"]
         latencies = [
-            " / ".join(f"{found[p]:.0f}" for p in ("p50", "p95", "p99")) if found else "none"
+            " / ".join(short(found[p]) for p in ("p50", "p95", "p99")) if found else "none"
             for found in (rung["partial_ms"], rung["final_ms"])
         ]
         name = "empty handler" if rung["is_empty_handler"] else "Siren"
@@ -112,7 +121,7 @@ def server_table(report: Report) -> list[str]:
             f"| {'' if cpu is None else f'{cpu:.2f}'} "
             f"| {'' if rss is None else f'{rss / 2**20:.0f}'} "
             f"| {messages['sent']:.0f}, {messages['received']:.0f} "
-            f"| {rung['generator']['lag_ms']['p99']:.1f} "
+            f"| {'' if lag_ms is None else format(lag_ms['p99'], '.1f')} "
             f"| {'yes' if rung['held'] else ', '.join(rung['reasons'])} |"
         )
     bound = report["settings"]["bound_ms"]

@@ -25,7 +25,7 @@ OURS, BARE, NEMO, BUFFERED = "siren", "bare loop", "nemo cache-aware", "nemo buf
 _WARM_UP_STEPS = 6
 _SKIPPED_STEPS = 2
 """At a run's start: the first chunk has another shape."""
-_FEWEST_STEPS, _MOST_STEPS = 12, 2000
+_FEWEST_STEPS, _MOST_STEPS = 20, 2000
 _TURN_STEPS = 4
 _FEWEST_BUFFERED_TURNS = 3
 

@@ -121,7 +121,8 @@ def engine(
                             style="yellow",
                         )
     report.save(result, json)
-    Console().print(report.engine_table(result))
+    for table in report.engine_tables(result):
+        Console().print(table)
     absent = {k: v for r in result["runs"] for b in r["batches"] for k, v in b["absent"].items()}
     for name, reason in absent.items():
         console.print(f"{name} is absent somewhere: {reason}")

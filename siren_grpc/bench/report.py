@@ -39,61 +39,63 @@ def _rounded(value: Any) -> Any:
     return value
 
 
-def engine_table(report: dict[str, Any]) -> Table:
-    """Lay out `siren bench engine`."""
-    table = Table(title="Engine: one step of a batch, milliseconds")
-    columns = "decoder,streams,contestant,median,p95,p99,CPU,real-time streams,time / siren,state"
-    for name in columns.split(","):
-        table.add_column(name, justify="left" if name in ("decoder", "contestant") else "right")
+def engine_tables(report: dict[str, Any]) -> list[Table]:
+    """Lay out `siren bench engine`, a table for each decoder."""
+    tables = []
     for run in report["runs"]:
+        table = Table(title=f"Engine: one step of a batch, {run['decoder']}, milliseconds")
+        table.add_column("streams", justify="right")
+        table.add_column("contestant", no_wrap=True)
+        for name in ("p50", "p95", "p99", "CPU", "real time", "time/siren", "CPU/siren", "KiB"):
+            table.add_column(name, justify="right")
         for batch in run["batches"]:
+            own_cpu = batch["contestants"]["siren"]["cpu_ms"]["p50"]
             for name, found in batch["contestants"].items():
                 step, state = found["step_ms"], found["session_bytes"]
-                ratio = found["times_slower_than_siren"]
+                ratio, cpu = found["times_slower_than_siren"], found["cpu_ms"]["p50"]
                 table.add_row(
-                    run["decoder"],
                     str(batch["streams"]),
                     name,
-                    f"{step['p50']:.1f}",
-                    f"{step['p95']:.1f}",
-                    f"{step['p99']:.1f}",
-                    f"{found['cpu_ms']['p50']:.1f}",
+                    *(f"{step[percent]:.1f}" for percent in ("p50", "p95", "p99")),
+                    f"{cpu:.1f}",
                     f"{found['real_time_streams']:.0f}",
                     "" if ratio is None else f"{ratio:.2f}",
-                    "" if state is None else f"{state / 1024:.0f} KiB",
+                    f"{cpu / own_cpu:.2f}",
+                    "" if state is None else f"{state / 1024:.0f}",
                 )
             table.add_section()
-    return table
+        tables.append(table)
+    return tables
 
 
 def server_table(report: dict[str, Any]) -> Table:
     """Lay out `siren bench server`."""
-    table = Table(title="Server: streams in real time over gRPC, latencies in milliseconds")
-    for name in ("", "streams", "partial p50", "p95", "p99", "final p50", "p95", "p99"):
+    table = Table(title="Server: streams in real time over gRPC; latencies p50/p95/p99 in ms")
+    table.add_column("streams", justify="right")
+    for name in ("partials", "finals", "late", "errors", "CPU", "MiB", "lag"):
         table.add_column(name, justify="right")
-    for name in ("late", "errors", "server CPU", "RSS", "generator lag p99", "held"):
-        table.add_column(name, justify="right")
+    table.add_column("held")
     for rung in [*report["rungs"], *report["empty_handler"]]:
-        server = rung["server"]
+        server, lag_ms = rung["server"], rung["generator"]["lag_ms"]
+        name = " (empty handler)" if rung["is_empty_handler"] else ""
         table.add_row(
-            "empty handler" if rung["is_empty_handler"] else "siren",
-            str(rung["streams"]),
-            *_latencies(rung["partial_ms"]),
-            *_latencies(rung["final_ms"]),
+            f"{rung['streams']}{name}",
+            _latencies(rung["partial_ms"]),
+            _latencies(rung["final_ms"]),
             str(rung["late_streams"]),
             str(sum(rung["errors"].values())),
-            "" if server["cpu_cores"] is None else f"{server['cpu_cores']:.2f} cores",
-            "" if server["rss_bytes"] is None else f"{server['rss_bytes'] / 2**20:.0f} MiB",
-            f"{rung['generator']['lag_ms']['p99']:.1f}",
+            "" if server["cpu_cores"] is None else f"{server['cpu_cores']:.2f}",
+            "" if server["rss_bytes"] is None else f"{server['rss_bytes'] / 2**20:.0f}",
+            "" if lag_ms is None else f"{lag_ms['p99']:.1f}",
             "yes" if rung["held"] else "; ".join(rung["reasons"]),
         )
     return table
 
 
-def _latencies(found: dict[str, float] | None) -> list[str]:
+def _latencies(found: dict[str, float] | None) -> str:
     if found is None:
-        return ["", "", ""]
-    return [f"{found[name]:.0f}" for name in ("p50", "p95", "p99")]
+        return "none"
+    return "/".join(f"{found[name]:.0f}" for name in ("p50", "p95", "p99"))
 
 
 def long_table(report: dict[str, Any]) -> Table:

@@ -38,7 +38,7 @@ def test_engine_compares_all_contestants_on_the_same_audio(tmp_path: Path) -> No
         tmp_path, "engine", "--streams", "1,2", "--seconds", "0.2", "--threads", "1"
     )
 
-    assert "Engine: one step of a batch" in output
+    assert "one step of a batch" in output
     assert [run["decoder"] for run in report["runs"]] == ["ctc", "rnnt"]
     for run in report["runs"]:
         assert [batch["streams"] for batch in run["batches"]] == [1, 2]
