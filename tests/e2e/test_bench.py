@@ -15,10 +15,10 @@ pytestmark = pytest.mark.e2e
 DISTRIBUTION = {"n", "mean", "p50", "p95", "p99", "max"}
 
 
-def bench(tmp_path: Path, *arguments: str) -> tuple[dict[str, Any], str]:
+def bench(tmp_path: Path, command: str, *arguments: str) -> tuple[dict[str, Any], str]:
     path = tmp_path / "report.json"
     done = subprocess.run(
-        [str(SIREN), "bench", *arguments, "--json", str(path)],
+        [str(SIREN), "bench", command, "--json", str(path), *arguments],
         capture_output=True,
         text=True,
         check=False,
@@ -61,7 +61,8 @@ def test_server_reports_latencies_of_live_streams(
 ) -> None:
     report, output = bench(
         tmp_path,
-        *("server", "--target", running_server.target, "--streams", "2", "--seconds", "4"),
+        "server",
+        *("--target", running_server.target, "--streams", "2", "--seconds", "4"),
         *("--bound-ms", "60000", "--lag-bound-ms", "60000"),
     )
 
@@ -79,7 +80,8 @@ def test_server_reports_latencies_of_live_streams(
 def test_server_counts_refusals_by_reason(tmp_path: Path, running_server: SirenServer) -> None:
     report, _ = bench(
         tmp_path,
-        *("server", "--target", running_server.target, "--streams", "1", "--seconds", "1"),
+        "server",
+        *("--target", running_server.target, "--streams", "1", "--seconds", "1"),
         *("--chunk-frames", "3"),
     )
 
