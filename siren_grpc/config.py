@@ -98,8 +98,8 @@ class Settings(BaseSettings):
     threads: int = Field(
         0,
         ge=0,
-        description="CPU threads of a step; 0 measures at start which number is quickest. No "
-        "effect on a GPU.",
+        description="CPU threads of a step, of which cores / threads run at once; 0 measures at "
+        "start how few keep a step short. No effect on a GPU.",
     )
     encoder_cache: Literal["keys_values", "inputs"] = Field(
         "keys_values",

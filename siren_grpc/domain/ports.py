@@ -15,8 +15,8 @@ class OutOfMemory(Exception):
 class ModelBackend(Protocol):
     """A loaded model with one slot of recognition state per session.
 
-    Only one thread may call it. A `step` that raises has changed no slot, so its rows may be
-    tried again one by one.
+    Threads may step and reset different slots at once; never the same slot. A `step` that raises
+    has changed no slot, so its rows may be tried again one by one.
     """
 
     @property
@@ -32,6 +32,11 @@ class ModelBackend(Protocol):
     @property
     def batch_sizes(self) -> tuple[int, ...]:
         """The sizes, ascending, to one of which a step pads its rows; the last is the most."""
+        ...
+
+    @property
+    def n_parallel(self) -> int:
+        """How many steps at once are worth it on its device."""
         ...
 
     def reset_slot(self, slot: int) -> None:

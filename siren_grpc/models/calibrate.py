@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Callable
 
 import torch
 
@@ -19,7 +18,9 @@ from siren_grpc.models.warmup import silent_rows
 
 _log = logging.getLogger(__name__)
 _REPEATS = 3
-_LONGEST_SHARE = 0.15
+_SHORT_SHARE = 0.1
+"""Of a chunk's duration: what a step of one row may take before more threads share it."""
+_LONGEST_SHARE = 0.1
 """Of a chunk's duration: the longest step worth its throughput. Others wait for it."""
 _WORTH = 0.97
 """A larger batch must cost each row at most this much of what the smaller one does."""
@@ -35,23 +36,39 @@ def sizes_up_to(largest: int) -> tuple[int, ...]:
 
 
 def calibrate(backend: NemoBackend, *, threads: int, max_batch: int | None) -> None:
-    """Set torch's threads and the backend's batch sizes.
+    """Set torch's threads, how many steps to run at once, and the backend's batch sizes.
 
-    threads: 0 for the quickest number. max_batch: the most rows, None for what is worth it.
+    threads: of a step; 0 for as few as keep a step of one row short. The cores are then shared by
+    steps at once: that wastes less than threads that wait for each other within a step.
+    max_batch: the most rows, None for what is worth it.
     """
     lane = Lane(backend.info.default_chunk_frames, backend.info.decoders[0])
-    sizes = backend.batch_sizes
-    middle = min(sizes, key=lambda size: abs(size - 8))
+    cores = _cores()
     if threads == 0:
-        seconds = {
-            count: _with_threads(count, lambda: _seconds(backend, lane, middle))
-            for count in _thread_counts()
-        }
-        threads = min(seconds, key=lambda count: seconds[count])
-        _log.info("threads: %d (%s)", threads, _milliseconds(seconds, "thread(s)"))
+        threads = _fewest_threads(backend, lane, cores)
     torch.set_num_threads(threads)
+    backend.n_parallel = max(1, cores // threads)
     if max_batch is None:
         backend.batch_sizes = _worthwhile(backend, lane)
+    _log.info(
+        "steps of at most %d rows, %d at once, %d thread(s) each",
+        backend.batch_sizes[-1],
+        backend.n_parallel,
+        threads,
+    )
+
+
+def _fewest_threads(backend: NemoBackend, lane: Lane, cores: int) -> int:
+    """Return the fewest threads with which a step of one row is short, else the quickest number."""
+    short = _SHORT_SHARE * backend.info.geometry(lane.chunk_frames).latency_ms / 1000
+    seconds: dict[int, float] = {}
+    for count in sorted({*(1 << shift for shift in range(cores.bit_length())), cores}):
+        if count <= cores:
+            torch.set_num_threads(count)
+            seconds[count] = _seconds(backend, lane, 1)
+            if seconds[count] <= short:
+                return count
+    return min(seconds, key=lambda count: seconds[count])
 
 
 def _worthwhile(backend: NemoBackend, lane: Lane) -> tuple[int, ...]:
@@ -69,15 +86,11 @@ def _worthwhile(backend: NemoBackend, lane: Lane) -> tuple[int, ...]:
     return tuple(size for size in backend.batch_sizes if size <= best)
 
 
-def _thread_counts() -> list[int]:
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    cores = cores or 1
-    return sorted({1, *(1 << shift for shift in range(cores.bit_length())), cores} - {0})
-
-
-def _with_threads(count: int, measure: Callable[[], float]) -> float:
-    torch.set_num_threads(count)
-    return measure()
+def _cores() -> int:
+    """Return the cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _seconds(backend: NemoBackend, lane: Lane, n_rows: int) -> float:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import torch
 from nemo.collections.asr.modules.conformer_encoder import ConformerEncoder
@@ -39,6 +39,9 @@ class FeatureGroup:
 
 class SlotEncoder(Protocol):
     """Advances an encoder for a batch of slots, one look-ahead at a time."""
+
+    is_reentrant: ClassVar[bool]
+    """Whether threads may step different slots at once."""
 
     @property
     def bytes_per_slot(self) -> int:
@@ -84,6 +87,8 @@ class _MelCache:
 
 class KeyValueEncoder:
     """Steps the encoder with keys, values and convolution inputs in rings: see `conformer`."""
+
+    is_reentrant: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -145,6 +150,8 @@ class InputCacheEncoder:
     NeMo's step keeps its look-ahead and its drop count in attributes of the encoder while it
     runs, so only one thread may use it.
     """
+
+    is_reentrant: ClassVar[bool] = False
 
     def __init__(
         self, encoder: ConformerEncoder, contexts: Mapping[int, tuple[int, int]], *, n_slots: int

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import numpy as np
@@ -44,6 +46,10 @@ class NemoBackend:
         self._spare_slot = n_slots
         self._batch_sizes = batch_sizes
         self._device = next(parts.model.parameters()).device
+        self._n_parallel = 1
+        self._turns: AbstractContextManager[object] = (
+            nullcontext() if parts.encoder.is_reentrant else threading.Lock()
+        )
 
     @property
     def info(self) -> ModelInfo:
@@ -72,6 +78,15 @@ class NemoBackend:
         self._batch_sizes = sizes
 
     @property
+    def n_parallel(self) -> int:
+        """How many steps at once are worth it on its device."""
+        return self._n_parallel
+
+    @n_parallel.setter
+    def n_parallel(self, count: int) -> None:
+        self._n_parallel = count if self._parts.encoder.is_reentrant else 1
+
+    @property
     def is_on_gpu(self) -> bool:
         """Whether it steps on a GPU."""
         return self._device.type == "cuda"
@@ -92,7 +107,7 @@ class NemoBackend:
         """
         # First chunks have another shape than the rest, and come first in the batch.
         order = sorted(range(len(rows)), key=lambda i: not rows[i].work.is_first)
-        with torch.inference_mode():
+        with torch.inference_mode(), self._turns:
             try:
                 ordered = self._step(lane, [rows[i] for i in order])
             except torch.OutOfMemoryError as error:

@@ -30,6 +30,8 @@ from siren_grpc.domain.types import (
 SessionId: TypeAlias = int
 """Never used twice in a process, so a late result cannot reach another session."""
 Marker: TypeAlias = EndUtterance | DiscardUtterance | EndStream
+_LEAST_SHARE = 8
+"""Rows that are not worth sharing between steps at once: each has costs of its own."""
 _PREVIEW_SHARE = 4
 """How many times fewer rows than chunks a step of previews has."""
 
@@ -154,8 +156,11 @@ class Scheduler:
         if len(queue) == 1 and not session.is_in_flight:
             self._offer(session_id, session)
 
-    def plan(self, now: float) -> StepPlan:
-        """Choose what to do next. Rows are in flight until `complete`."""
+    def plan(self, now: float, *, n_idle: int = 1) -> StepPlan:
+        """Choose what to do next. Rows are in flight until `complete`.
+
+        n_idle: steps that could be begun now; a large batch is shared between them.
+        """
         markers = tuple(self._take_markers())
         waiting = sorted(
             (top, lane) for lane in self._lanes if (top := self._top(lane)) is not None
@@ -164,7 +169,7 @@ class Scheduler:
         for (_, _, session_id), lane in waiting:
             ripe_at = self._ripe_at(lane, self._sessions[session_id].queue[0])
             if ripe_at <= now:
-                return StepPlan(markers, lane, tuple(self._take_chunks(lane, now)))
+                return StepPlan(markers, lane, tuple(self._take_chunks(lane, now, n_idle)))
             wake_at = ripe_at if wake_at is None else min(wake_at, ripe_at)
         if not waiting:
             for lane, state in self._lanes.items():
@@ -226,15 +231,19 @@ class Scheduler:
             return float("-inf")
         return first.came_at + self._max_delay_s
 
-    def _take_chunks(self, lane: Lane, now: float) -> Iterator[tuple[SessionId, Chunk]]:
+    def _take_chunks(
+        self, lane: Lane, now: float, n_idle: int
+    ) -> Iterator[tuple[SessionId, Chunk]]:
         """Take the chunks of a step.
 
         Early ones do not make the step of those that are due any longer: they join up to the
         size it is padded to anyway.
         """
         sizes = self._lanes[lane].limits.batch_sizes
+        share = -(-len(self._lanes[lane].chunks) // n_idle)
+        most = min(sizes[-1], max(share, _LEAST_SHARE))
         n_rows, are_due = 0, False
-        while (top := self._top(lane)) is not None and n_rows < sizes[-1]:
+        while (top := self._top(lane)) is not None and n_rows < most:
             session_id = top[2]
             session = self._sessions[session_id]
             queued = session.queue[0]

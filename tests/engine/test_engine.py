@@ -31,8 +31,8 @@ LIMITS = EngineLimits(max_backlog_s=2.0, max_unsent_results=1000)
 Start = Callable[..., Awaitable[Engine]]
 
 
-@pytest.fixture
-async def start() -> AsyncIterator[Start]:
+@pytest.fixture(params=[1, 3], ids=["one worker", "three workers"])
+async def start(request: pytest.FixtureRequest) -> AsyncIterator[Start]:
     """Start engines, and stop them behind the test."""
     engines = []
 
@@ -40,6 +40,7 @@ async def start() -> AsyncIterator[Start]:
         backend: ArithmeticBackend | None = None, limits: EngineLimits = LIMITS
     ) -> Engine:
         backend = backend or ArithmeticBackend()
+        backend.n_parallel = request.param
         engine = Engine(limits)
         engine.start()
         engine.add_model(backend)

@@ -28,7 +28,9 @@ class ArithmeticBackend:
         max_batch: int = 3,
         gate: threading.Event | None = None,
         name: str = "test-model",
+        n_parallel: int = 1,
     ) -> None:
+        self.n_parallel = n_parallel
         self._name = name
         self._state = [0] * n_slots
         self._frames = [0] * n_slots
