@@ -35,6 +35,17 @@ class DecoderKind(str, Enum):
     """RNNT that also predicts how many frames each token lasts, and skips them."""
 
 
+class EncoderCache(str, Enum):
+    """What a cache-aware encoder keeps of its left context.
+
+    KEYS_VALUES: keys and values as projected, nothing of which is computed twice. INPUTS: what
+    goes into each layer, as NeMo does: half the memory, and about twice the work of a step.
+    """
+
+    KEYS_VALUES = "keys_values"
+    INPUTS = "inputs"
+
+
 @dataclass(frozen=True, slots=True)
 class Lane:
     """What sessions must have in common to be advanced in one batch."""

@@ -82,7 +82,13 @@ class RnntSlotDecoder:
             decoded_lengths=state.decoded_lengths[slots],
         )
         hypotheses, new_state = self._computer(encoded, lengths, gathered)
-        emitted = (hypotheses.transcript, hypotheses.timestamps, hypotheses.current_lengths)
+        # The computer's buffers are made for longer audio than a chunk.
+        most = encoded.shape[1] * self._computer.max_symbols
+        emitted = (
+            hypotheses.transcript[:, :most],
+            hypotheses.timestamps[:, :most],
+            hypotheses.current_lengths,
+        )
         return emitted, lambda kept_slots, rows: self._store(new_state, kept_slots, rows)
 
     def _store(

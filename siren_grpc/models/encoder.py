@@ -1,35 +1,143 @@
-"""The cache-aware encoder with one slot of caches per session.
+"""Cache-aware encoders with one slot of caches per session.
 
-`cache_aware_stream_step` of NeMo does the work; what is added is where its state lives. NeMo's
-step keeps its look-ahead and its drop count in attributes of the encoder while it runs, so only
-one thread may use it.
+Two ways to keep the left context: `InputCacheEncoder` is NeMo's own `cache_aware_stream_step`,
+which keeps what goes into each layer; `KeyValueEncoder` keeps keys and values as projected, for
+twice the memory and about half the work.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from nemo.collections.asr.modules.conformer_encoder import ConformerEncoder
 
+from siren_grpc.models.conformer import ConformerLayers
+from siren_grpc.models.subsampling import Subsampling
+
+Keep = Callable[[torch.Tensor, torch.Tensor], None]
+"""keep(slots [n_kept], rows [n_kept]) stores the state of some rows of a step."""
+
 
 @dataclass(frozen=True, slots=True)
-class NextCaches:
-    """What a step would leave in the slots of its rows."""
+class FeatureGroup:
+    """Rows of a step whose chunks have one shape: all first chunks, or all later ones.
 
-    channel: torch.Tensor
-    """[n_layers, n_rows, left, d_model]"""
-    time: torch.Tensor
-    """[n_layers, n_rows, d_model, kernel - 1]"""
-    channel_len: torch.Tensor
-    """[n_rows] int64"""
-    mel: torch.Tensor
-    """[n_rows, n_mels, n_cached]: the last feature frames, for the subsampling."""
+    slots: [n] int64. features: [n, n_mels, n_feature_frames]. frames: [n] int64, the feature
+    frames of each row that count. are_whole: all of them do, in every row.
+    """
+
+    slots: torch.Tensor
+    features: torch.Tensor
+    frames: torch.Tensor
+    is_first: bool
+    are_whole: bool
 
 
-class StreamingEncoder:
-    """Advances the encoder for a batch of slots, one look-ahead at a time."""
+class SlotEncoder(Protocol):
+    """Advances an encoder for a batch of slots, one look-ahead at a time."""
+
+    @property
+    def bytes_per_slot(self) -> int:
+        """Memory of one session's caches."""
+        ...
+
+    def reset(self, slot: int) -> None:
+        """Make a slot's caches those of a stream that has heard nothing."""
+        ...
+
+    def step(
+        self, groups: Sequence[FeatureGroup], *, chunk_frames: int
+    ) -> tuple[torch.Tensor, torch.Tensor, Keep]:
+        """Encode a chunk of each row of all groups without changing what any slot has heard.
+
+        Returns (encoded [n_rows, n_frames, d_model]; its lengths [n_rows] int64; how to keep the
+        caches once the step has succeeded), rows in the order of the groups.
+        """
+        ...
+
+
+class _MelCache:
+    """The last feature frames of each slot, which the subsampling needs before a later chunk."""
+
+    def __init__(self, encoder: ConformerEncoder, *, n_slots: int) -> None:
+        parameter = next(encoder.parameters())
+        _, n_frames = encoder.streaming_cfg.pre_encode_cache_size
+        self.frames = torch.zeros(
+            n_slots, encoder._feat_in, n_frames, dtype=parameter.dtype, device=parameter.device
+        )
+
+    def extend(self, group: FeatureGroup) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Return (features to subsample, how many count, the cache behind them)."""
+        features = group.features.to(self.frames.dtype)
+        with_cache = torch.cat((self.frames[group.slots], features), dim=-1)
+        n_cached = self.frames.shape[-1]
+        behind = with_cache[..., -n_cached:]
+        # A first chunk has nothing before it: the convolutions pad it within themselves.
+        if group.is_first:
+            return features, group.frames, behind
+        return with_cache, group.frames + n_cached, behind
+
+
+class KeyValueEncoder:
+    """Steps the encoder with keys, values and convolution inputs in rings: see `conformer`."""
+
+    def __init__(
+        self, encoder: ConformerEncoder, contexts: Mapping[int, tuple[int, int]], *, n_slots: int
+    ) -> None:
+        """Allocate the caches of every slot.
+
+        contexts: (left, right) attention context in encoder frames by `chunk_frames`. The encoder
+        must be one that `conformer.why_unsupported` has nothing against.
+        """
+        self._subsampling = Subsampling(encoder.pre_encode)
+        self.layers = ConformerLayers(encoder, contexts, n_slots=n_slots)
+        self._drop = int(encoder.streaming_cfg.drop_extra_pre_encoded)
+        self._mel = _MelCache(encoder, n_slots=n_slots)
+
+    @property
+    def bytes_per_slot(self) -> int:
+        """Memory of one session's caches."""
+        return self.layers.bytes_per_slot + self._mel.frames[0].nbytes
+
+    def reset(self, slot: int) -> None:
+        """Make a slot's caches those of a stream that has heard nothing."""
+        self.layers.reset(slot)
+        self._mel.frames[slot] = 0
+
+    def step(
+        self, groups: Sequence[FeatureGroup], *, chunk_frames: int
+    ) -> tuple[torch.Tensor, torch.Tensor, Keep]:
+        """Encode a chunk of each row; the layers see the rows of all groups in one batch."""
+        frames, lengths, mels = [], [], []
+        for group in groups:
+            features, counts, mel = self._mel.extend(group)
+            subsampled, n_frames = self._subsampling(features, counts, are_whole=group.are_whole)
+            if not group.is_first:
+                subsampled, n_frames = subsampled[:, self._drop :], n_frames - self._drop
+            frames.append(subsampled)
+            lengths.append(n_frames.clamp(min=0))
+            mels.append(mel)
+        slots = torch.cat([group.slots for group in groups])
+        length = torch.cat(lengths)
+        encoded = self.layers.step(slots, torch.cat(frames), length)
+        cached = torch.cat(mels)
+
+        def keep(kept_slots: torch.Tensor, rows: torch.Tensor) -> None:
+            self.layers.keep(kept_slots, chunk_frames)
+            self._mel.frames[kept_slots] = cached[rows]
+
+        return encoded, length, keep
+
+
+class InputCacheEncoder:
+    """Steps the encoder with NeMo's `cache_aware_stream_step`; only its state lives here.
+
+    NeMo's step keeps its look-ahead and its drop count in attributes of the encoder while it
+    runs, so only one thread may use it.
+    """
 
     def __init__(
         self, encoder: ConformerEncoder, contexts: Mapping[int, tuple[int, int]], *, n_slots: int
@@ -48,65 +156,54 @@ class StreamingEncoder:
         self._channel, self._time, self._channel_len = encoder.get_initial_cache_state(
             batch_size=n_slots, dtype=parameter.dtype, device=parameter.device
         )
-        _, n_mel_cache = encoder.streaming_cfg.pre_encode_cache_size
-        self._mel = torch.zeros(
-            n_slots, encoder._feat_in, n_mel_cache, dtype=parameter.dtype, device=parameter.device
-        )
+        self._mel = _MelCache(encoder, n_slots=n_slots)
+
+    @property
+    def bytes_per_slot(self) -> int:
+        """Memory of one session's caches."""
+        tensors = (self._channel, self._time, self._channel_len, self._mel.frames)
+        return sum(t.nbytes for t in tensors) // len(self._channel_len)
 
     def reset(self, slot: int) -> None:
         """Make a slot's caches those of a stream that has heard nothing."""
         self._channel[:, slot] = 0
         self._time[:, slot] = 0
         self._channel_len[slot] = 0
-        self._mel[slot] = 0
+        self._mel.frames[slot] = 0
 
     def step(
-        self,
-        slots: torch.Tensor,
-        features: torch.Tensor,
-        frames: torch.Tensor,
-        *,
-        chunk_frames: int,
-        is_first: bool,
-    ) -> tuple[torch.Tensor, torch.Tensor, NextCaches]:
-        """Encode a chunk of each row without changing any slot.
-
-        slots: [n_rows] int64. features: [n_rows, n_mels, n_feature_frames]. frames: [n_rows]
-        int64, the feature frames of each row that count.
-        Returns (encoded [n_rows, n_encoder_frames, d_model]; its lengths [n_rows] int64; the
-        caches to `keep` once the step has succeeded).
-        """
+        self, groups: Sequence[FeatureGroup], *, chunk_frames: int
+    ) -> tuple[torch.Tensor, torch.Tensor, Keep]:
+        """Encode a chunk of each row: one call of NeMo's step for each group."""
         self._select(chunk_frames)
         left = self._encoder.streaming_cfg.last_channel_cache_size
-        features = features.to(self._mel.dtype)
-        with_cache = torch.cat((self._mel[slots], features), dim=-1)
-        n_cached = with_cache.shape[-1] - features.shape[-1]
-        # A first chunk has nothing before it: NeMo pads within the subsampling then.
-        signal = features if is_first else with_cache
-        lengths = frames if is_first else frames + n_cached
-        drop = 0 if is_first else self._encoder.streaming_cfg.drop_extra_pre_encoded
-        encoded, encoded_len, channel, time, channel_len = self._encoder.cache_aware_stream_step(
-            processed_signal=signal,
-            processed_signal_length=lengths,
-            cache_last_channel=self._channel[:, slots, -left:],
-            cache_last_time=self._time[:, slots],
-            cache_last_channel_len=self._channel_len[slots],
-            keep_all_outputs=True,
-            drop_extra_pre_encoded=drop,
+        steps = []
+        for group in groups:
+            features, counts, mel = self._mel.extend(group)
+            drop = 0 if group.is_first else self._encoder.streaming_cfg.drop_extra_pre_encoded
+            step = self._encoder.cache_aware_stream_step(
+                processed_signal=features,
+                processed_signal_length=counts,
+                cache_last_channel=self._channel[:, group.slots, -left:],
+                cache_last_time=self._time[:, group.slots],
+                cache_last_channel_len=self._channel_len[group.slots],
+                keep_all_outputs=True,
+                drop_extra_pre_encoded=drop,
+            )
+            steps.append((*step, mel))
+        encoded = torch.cat([step[0] for step in steps]).transpose(1, 2)
+        lengths, channel, time, channel_len, mel = (
+            torch.cat([step[i] for step in steps], dim=dim)
+            for i, dim in ((1, 0), (2, 1), (3, 1), (4, 0), (5, 0))
         )
-        caches = NextCaches(channel, time, channel_len, with_cache[..., -n_cached:])
-        return encoded.transpose(1, 2), encoded_len, caches
 
-    def keep(self, slots: torch.Tensor, caches: NextCaches, rows: torch.Tensor) -> None:
-        """Store the caches of some rows of a step.
+        def keep(slots: torch.Tensor, rows: torch.Tensor) -> None:
+            self._channel[:, slots, -left:] = channel[:, rows]
+            self._time[:, slots] = time[:, rows]
+            self._channel_len[slots] = channel_len[rows]
+            self._mel.frames[slots] = mel[rows]
 
-        slots: [n_kept] int64, where to. rows: [n_kept] int64, which rows of the step.
-        """
-        left = caches.channel.shape[2]
-        self._channel[:, slots, -left:] = caches.channel[:, rows]
-        self._time[:, slots] = caches.time[:, rows]
-        self._channel_len[slots] = caches.channel_len[rows]
-        self._mel[slots] = caches.mel[rows]
+        return encoded, lengths, keep
 
     def _select(self, chunk_frames: int) -> None:
         if chunk_frames != self._current:

@@ -24,9 +24,10 @@ from nemo.core.connectors.save_restore_connector import SaveRestoreConnector
 from nemo.utils.tar_utils import is_safe_tar_member
 
 from siren_grpc.domain.geometry import FeatureGeometry
-from siren_grpc.domain.types import DecoderKind, ModelInfo
+from siren_grpc.domain.types import DecoderKind, EncoderCache, ModelInfo
+from siren_grpc.models.conformer import why_unsupported
 from siren_grpc.models.decoders import CtcSlotDecoder, RnntSlotDecoder, SlotDecoder
-from siren_grpc.models.encoder import StreamingEncoder
+from siren_grpc.models.encoder import InputCacheEncoder, KeyValueEncoder, SlotEncoder
 from siren_grpc.models.features import StreamingFeatures
 from siren_grpc.models.nemo_backend import NemoBackend, NemoParts
 from siren_grpc.models.vocabulary import token_texts
@@ -122,12 +123,13 @@ def load(
     max_batch: int,
     chunk_frames: int | None = None,
     decoder: DecoderKind | None = None,
+    encoder_cache: EncoderCache = EncoderCache.KEYS_VALUES,
 ) -> NemoBackend:
     """Load a cache-aware streaming model as a backend, not warmed up yet.
 
     n_slots: sessions at once. max_batch: rows of one step. chunk_frames, decoder: the defaults of
-    streams that name none. Raises UnsupportedModel for other kinds of checkpoints, and for
-    defaults the model does not offer.
+    streams that name none. encoder_cache: what to keep of the left context. Raises
+    UnsupportedModel for other kinds of checkpoints, and for defaults the model does not offer.
     """
     model = restore(name, device=device)
     return backend_of(
@@ -137,6 +139,7 @@ def load(
         max_batch=max_batch,
         chunk_frames=chunk_frames,
         decoder=decoder,
+        encoder_cache=encoder_cache,
     )
 
 
@@ -148,6 +151,7 @@ def backend_of(
     max_batch: int,
     chunk_frames: int | None = None,
     decoder: DecoderKind | None = None,
+    encoder_cache: EncoderCache = EncoderCache.KEYS_VALUES,
 ) -> NemoBackend:
     """Make a backend of a restored model; see `load`."""
     decoder = decoder or _PREFERRED_DECODER.get(name)
@@ -184,9 +188,8 @@ def backend_of(
         token_texts=token_texts(model),
         punctuation=frozenset(getattr(model.decoding, "supported_punctuation", None) or ()),
     )
-    parts = NemoParts(
-        info, model, features, StreamingEncoder(encoder, contexts, n_slots=slots), decoders
-    )
+    slot_encoder = _slot_encoder(encoder, contexts, name, encoder_cache, n_slots=slots)
+    parts = NemoParts(info, model, features, slot_encoder, decoders)
     return NemoBackend(parts, n_slots=n_slots, max_batch=max_batch)
 
 
@@ -209,6 +212,23 @@ def _streaming_encoder(model: ASRModel, name: str) -> ConformerEncoder:
             "support yet"
         )
     return encoder
+
+
+def _slot_encoder(
+    encoder: ConformerEncoder,
+    contexts: dict[int, tuple[int, int]],
+    name: str,
+    cache: EncoderCache,
+    *,
+    n_slots: int,
+) -> SlotEncoder:
+    if cache is EncoderCache.INPUTS:
+        return InputCacheEncoder(encoder, contexts, n_slots=n_slots)
+    obstacle = why_unsupported(encoder)
+    if obstacle is None:
+        return KeyValueEncoder(encoder, contexts, n_slots=n_slots)
+    _log.info("%s has %s: stepped by NeMo's own code, which is slower", name, obstacle)
+    return InputCacheEncoder(encoder, contexts, n_slots=n_slots)
 
 
 def _contexts(encoder: ConformerEncoder, name: str) -> dict[int, tuple[int, int]]:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from nemo.collections.asr.models import ASRModel
 
 from siren_grpc.domain.types import Chunk, DecoderKind, Lane, ModelInfo, StepResult, StepRow
 from siren_grpc.models.decoders import SlotDecoder
-from siren_grpc.models.encoder import StreamingEncoder
+from siren_grpc.models.encoder import FeatureGroup, SlotEncoder
 from siren_grpc.models.features import StreamingFeatures
 
 
@@ -21,16 +22,8 @@ class NemoParts:
     info: ModelInfo
     model: ASRModel
     features: StreamingFeatures
-    encoder: StreamingEncoder
+    encoder: SlotEncoder
     decoders: Mapping[DecoderKind, SlotDecoder]
-
-
-@dataclass(frozen=True, slots=True)
-class _ComputedStep:
-    """A step that has changed no slot until `keep` is called."""
-
-    results: list[StepResult]
-    keep: Callable[[], None]
 
 
 class NemoBackend:
@@ -87,60 +80,61 @@ class NemoBackend:
         Raises FloatingPointError when the model's output is not finite, and whatever NeMo raises;
         no slot has changed then.
         """
-        results: dict[int, StepResult] = {}
+        # First chunks have another shape than the rest, and come first in the batch.
+        order = sorted(range(len(rows)), key=lambda i: not rows[i].work.is_first)
         with torch.inference_mode():
-            steps = []
-            for is_first in (True, False):
-                # A first chunk has another shape than the rest, hence a call of its own.
-                group = [i for i, row in enumerate(rows) if row.work.is_first is is_first]
-                if group:
-                    step = self._compute(lane, [rows[i] for i in group], is_first=is_first)
-                    results.update(zip(group, step.results, strict=True))
-                    steps.append(step)
-            for step in steps:
-                step.keep()
+            ordered = self._step(lane, [rows[i] for i in order])
+        results = dict(zip(order, ordered, strict=True))
         return [results[i] for i in range(len(rows))]
 
-    def _compute(self, lane: Lane, rows: list[StepRow], *, is_first: bool) -> _ComputedStep:
+    def _step(self, lane: Lane, rows: list[StepRow]) -> list[StepResult]:
         parts = self._parts
         n_rows = next(size for size in self._batch_sizes if size >= len(rows))
-        padding = n_rows - len(rows)
-        slots = torch.tensor(
-            [row.slot for row in rows] + [self._spare_slot] * padding, device=self._device
-        )
-        works = [row.work for row in rows] + [rows[0].work] * padding
-        geometry = parts.info.geometry(lane.chunk_frames)
-        features, frames, tails = parts.features.compute(
-            slots, works, feature_frames=geometry.feature_frames(is_first=is_first)
-        )
-        encoded, lengths, caches = parts.encoder.step(
-            slots, features, frames, chunk_frames=lane.chunk_frames, is_first=is_first
-        )
+        padding = [StepRow(self._spare_slot, rows[-1].work)] * (n_rows - len(rows))
+        n_first = sum(row.work.is_first for row in rows)
+        padded = [*rows, *padding]
+        split = n_first if n_first < len(rows) else n_rows
+        groups, tails = [], []
+        for some in (padded[:split], padded[split:]):
+            if some:
+                group, tail = self._featurise(lane, some)
+                groups.append(group)
+                tails.append(tail)
+        encoded, lengths, keep_encoder = parts.encoder.step(groups, chunk_frames=lane.chunk_frames)
+        slots = torch.cat([group.slots for group in groups])
         valid = torch.arange(encoded.shape[1], device=self._device)[None] < lengths[:, None]
-        if not torch.isfinite(encoded).all(dim=2).logical_or(~valid).all():
-            raise FloatingPointError("the encoder's output holds NaN or infinity")
-        decoder = parts.decoders[lane.decoder]
-        (tokens, token_frames, counts), keep_decoder = decoder.decode(slots, encoded, lengths)
-
-        n_most = int(counts.max())
-        packed = torch.cat((counts[:, None], tokens[:, :n_most], token_frames[:, :n_most]), dim=1)
-        results = []
-        for count, *pairs in packed[: len(rows)].tolist():
-            ids, at = pairs[:n_most], pairs[n_most:]
-            results.append(StepResult(tuple(ids[:count]), tuple(at[:count])))
-
-        kept = torch.tensor(
-            [i for i, row in enumerate(rows) if isinstance(row.work, Chunk)],
-            dtype=torch.int64,
-            device=self._device,
+        is_sound = torch.isfinite(encoded).all(dim=2).logical_or_(~valid).all(dim=1)
+        (tokens, token_frames, counts), keep_decoder = parts.decoders[lane.decoder].decode(
+            slots, encoded, lengths
         )
+        # All that the host is to know travels at once, and only this waits for the device.
+        packed = torch.cat((is_sound[:, None], counts[:, None], tokens, token_frames), dim=1)
+        found = packed[: len(rows)].cpu().numpy()
+        if not found[:, 0].all():
+            raise FloatingPointError("the encoder's output holds NaN or infinity")
 
-        def keep() -> None:
-            parts.features.tail[slots[kept]] = tails[kept]
-            parts.encoder.keep(slots[kept], caches, kept)
-            keep_decoder(slots[kept], kept)
+        kept = [i for i, row in enumerate(rows) if isinstance(row.work, Chunk)]
+        if kept:
+            which = torch.tensor(kept, device=self._device)
+            where = slots[which]
+            parts.features.tail[where] = torch.cat(tails)[which]
+            keep_encoder(where, which)
+            keep_decoder(where, which)
+        ids, at = np.split(found[:, 2:], 2, axis=1)
+        return [
+            StepResult(tuple(ids[i, :count].tolist()), tuple(at[i, :count].tolist()))
+            for i, count in enumerate(found[:, 1])
+        ]
 
-        return _ComputedStep(results, keep)
+    def _featurise(self, lane: Lane, rows: list[StepRow]) -> tuple[FeatureGroup, torch.Tensor]:
+        """Return the features of rows that are all first chunks or all later ones; the tails."""
+        is_first = rows[0].work.is_first
+        whole = self._parts.info.geometry(lane.chunk_frames).feature_frames(is_first=is_first)
+        slots = torch.tensor([row.slot for row in rows], device=self._device)
+        works = [row.work for row in rows]
+        features, frames, tails = self._parts.features.compute(slots, works, feature_frames=whole)
+        are_whole = all(work.feature_frames == whole for work in works)
+        return FeatureGroup(slots, features, frames, is_first, are_whole), tails
 
 
 def _sizes_up_to(max_batch: int) -> tuple[int, ...]:

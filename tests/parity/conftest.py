@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from siren_grpc.domain.types import EncoderCache
 from siren_grpc.models.loader import load
 from siren_grpc.models.nemo_backend import NemoBackend
 from tests.support import checkpoints
@@ -36,12 +37,17 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def pair_of(folder: Path) -> object:
-    """Return pairs by the name of their builder: nemotron, hybrid or ctc."""
+    """Return pairs by the name of their builder (nemotron, hybrid, ctc) and the encoder's cache."""
 
     @cache
-    def make(name: str) -> Pair:
+    def reference(name: str) -> tuple[Path, NemoReference]:
         path = getattr(checkpoints, f"build_{name}")(folder / f"{name}.nemo")
-        backend = load(str(path), device="cpu", n_slots=6, max_batch=5)
-        return Pair(NemoReference(path), backend)
+        return path, NemoReference(path)
+
+    @cache
+    def make(name: str, cache: EncoderCache = EncoderCache.KEYS_VALUES) -> Pair:
+        path, nemo = reference(name)
+        backend = load(str(path), device="cpu", n_slots=6, max_batch=5, encoder_cache=cache)
+        return Pair(nemo, backend)
 
     return make

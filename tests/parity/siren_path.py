@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from random import Random
 
 import numpy as np
+import torch
 
 from siren_grpc.audio.chunker import Chunker, CutChunk
 from siren_grpc.domain.types import (
@@ -18,6 +19,7 @@ from siren_grpc.domain.types import (
     StepResult,
     StepRow,
 )
+from siren_grpc.models.encoder import InputCacheEncoder, KeyValueEncoder
 from siren_grpc.models.nemo_backend import NemoBackend
 from siren_grpc.text.detokenizer import Detokenizer
 from siren_grpc.text.hypothesis import Hypothesis
@@ -81,10 +83,19 @@ def snapshot(backend: NemoBackend) -> dict[str, np.ndarray]:
     """Copy every tensor that holds the state of slots, the spare one left out."""
     tensors = {"tail": backend._parts.features.tail}
     encoder = backend._parts.encoder
-    tensors["channel"] = encoder._channel.transpose(0, 1)
-    tensors["time"] = encoder._time.transpose(0, 1)
-    tensors["channel_len"] = encoder._channel_len
-    tensors["mel"] = encoder._mel
+    tensors["mel"] = encoder._mel.frames  # type: ignore[attr-defined]
+    if isinstance(encoder, KeyValueEncoder):
+        tensors["written"] = encoder.layers._written
+        # What its rings hold outside the left context is nobody's.
+        contexts = [encoder.layers.left_context(slot) for slot in range(backend.n_slots)]
+        widest = max(context.shape[2] for context in contexts)
+        tensors["context"] = torch.stack(
+            [torch.nn.functional.pad(c, (0, 0, 0, widest - c.shape[2])) for c in contexts]
+        )
+    elif isinstance(encoder, InputCacheEncoder):
+        tensors["channel"] = encoder._channel.transpose(0, 1)
+        tensors["time"] = encoder._time.transpose(0, 1)
+        tensors["channel_len"] = encoder._channel_len
     for kind, decoder in backend._parts.decoders.items():
         if kind == "ctc":
             tensors["ctc_label"] = decoder._last_label  # type: ignore[attr-defined]

@@ -9,7 +9,16 @@ import numpy as np
 import pytest
 import torch
 
-from siren_grpc.domain.types import Chunk, DecoderKind, Lane, Samples, StepResult, StepRow
+from siren_grpc.domain.types import (
+    Chunk,
+    DecoderKind,
+    EncoderCache,
+    Lane,
+    Samples,
+    StepResult,
+    StepRow,
+)
+from siren_grpc.models.encoder import InputCacheEncoder, KeyValueEncoder
 from siren_grpc.models.nemo_backend import NemoBackend
 from tests.parity.conftest import Pair
 from tests.parity.siren_path import (
@@ -30,7 +39,7 @@ CASES = [
     *(("hybrid", kind, chunk_frames) for kind in (RNNT, CTC) for chunk_frames in (1, 2, 7, 14)),
     *(("ctc", CTC, chunk_frames) for chunk_frames in (2, 7)),
 ]
-MAKE = Callable[[str], Pair]
+MAKE = Callable[..., Pair]
 SPEECH = {
     "babble": sounds.babble(16_000 * 3 + 77, seed=1),
     "long babble": sounds.babble(16_000 * 7 + 1234, seed=2),
@@ -96,9 +105,9 @@ def test_encoder_frames_are_those_of_the_whole_recording(
     step, parts = encoder.step, []
 
     def spy(*arguments: object, **named: object) -> object:
-        encoded, lengths, caches = step(*arguments, **named)  # type: ignore[arg-type]
+        encoded, lengths, keep = step(*arguments, **named)  # type: ignore[arg-type]
         parts.append(encoded[0, : int(lengths[0])])
-        return encoded, lengths, caches
+        return encoded, lengths, keep
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(encoder, "step", spy)
@@ -112,6 +121,24 @@ def test_encoder_frames_are_those_of_the_whole_recording(
         # second. Siren does as its stepping does; the first frame is the same either way.
         ours, theirs = ours[:1], theirs[:1]
     torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["nemotron", "hybrid", "ctc"])
+@pytest.mark.parametrize("chunk_frames", [2, 7])
+def test_inputs_and_keys_values_are_two_ways_to_the_same_tokens(
+    pair_of: MAKE, name: str, chunk_frames: int
+) -> None:
+    rings = pair_of(name).siren
+    inputs = pair_of(name, EncoderCache.INPUTS).siren
+    assert isinstance(rings._parts.encoder, KeyValueEncoder)
+    assert isinstance(inputs._parts.encoder, InputCacheEncoder)
+    heard = []
+    for samples in SPEECH.values():
+        for kind in rings.info.decoders:
+            ours = recognise(rings, samples, Lane(chunk_frames, kind))
+            assert ours == recognise(inputs, samples, Lane(chunk_frames, kind))
+            heard.append(ours)
+    assert_speaks(*heard)
 
 
 def test_text_is_that_of_transcribe(pair_of: MAKE) -> None:
@@ -192,7 +219,11 @@ def test_a_reused_slot_leaks_nothing(pair_of: MAKE) -> None:
             backend.step(lane, [StepRow(2, work)])
         backend.reset_slot(2)
     for key, tensor in snapshot(backend).items():
-        np.testing.assert_array_equal(tensor[2], fresh[key][2], err_msg=key)
+        # Other tests' sessions may have left a wider context elsewhere: that of slot 2 is empty.
+        mine, was = tensor[2], fresh[key][2]
+        if key == "context":
+            mine, was = mine.any(), was.any()
+        np.testing.assert_array_equal(mine, was, err_msg=key)
     assert recognise(backend, SPEECH["babble"], lane, slot=2).tokens == expected
 
 
@@ -238,20 +269,25 @@ def test_a_step_costs_the_same_however_long_the_stream_is(pair_of: MAKE) -> None
     """O(1): no state grows, and the shapes a step sees do not depend on the past."""
     backend = pair_of("hybrid").siren
     lane = Lane(2, RNNT)
+    encoder = backend._parts.encoder
     shapes: list[tuple[int, ...]] = []
-    step = backend._parts.encoder._encoder.cache_aware_stream_step
+    step = encoder.layers.step  # type: ignore[attr-defined]
 
-    def spy(**arguments: torch.Tensor) -> object:
-        shapes.append(tuple(arguments["processed_signal"].shape))
-        shapes.append(tuple(arguments["cache_last_channel"].shape))
-        return step(**arguments)
+    def spy(*tensors: torch.Tensor) -> torch.Tensor:
+        shapes.append(tuple(tensor.shape for tensor in tensors))
+        return step(*tensors)
+
+    def sizes() -> dict[str, int]:
+        rings = encoder.layers  # type: ignore[attr-defined]
+        return {key: v.numel() for key, v in vars(rings).items() if isinstance(v, torch.Tensor)}
 
     backend.reset_slot(4)
-    sizes = {key: tensor.shape for key, tensor in snapshot(backend).items()}
+    before = sizes()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(backend._parts.encoder._encoder, "cache_aware_stream_step", spy)
+        patch.setattr(encoder.layers, "step", spy)  # type: ignore[attr-defined]
         for work in works_of(sounds.babble(16_000 * 20, seed=11), backend.info, 2)[1:-1]:
             backend.step(lane, [StepRow(4, work)])
-    assert len(shapes) > 200
-    assert len(set(shapes)) == 2
-    assert {key: tensor.shape for key, tensor in snapshot(backend).items()} == sizes
+    assert len(shapes) > 100
+    assert len(set(shapes)) == 1
+    assert sizes() == before
+    assert len(before) >= 3

@@ -1,0 +1,282 @@
+"""The Conformer layers of a cache-aware encoder, stepped with keys and values kept in rings.
+
+NeMo's own step caches what goes into a layer, and projects the keys and values of the whole left
+context anew at every step. Here they are kept as projected: a step computes its new frames only.
+Same weights, same arithmetic, other order of it: equal to NeMo's step up to rounding.
+
+The state of a layer is a ring of frames for each slot, wider than the left context by the widest
+chunk. A step writes its new frames where no left context is, then reads the window that ends with
+them; only `keep` moves the end of a slot's left context. A step that fails, or that was only a
+preview, has therefore changed nothing.
+
+After Transformer-XL (https://arxiv.org/abs/1901.02860, section 3.3) as in NeMo's
+`RelPositionMultiHeadAttention`, and Conformer (https://arxiv.org/abs/2005.08100).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from nemo.collections.asr.modules.conformer_encoder import ConformerEncoder
+
+_MASKED = -10000.0
+"""NeMo's score of a key that must not be seen."""
+
+
+def why_unsupported(encoder: ConformerEncoder) -> str | None:
+    """Return what keeps an encoder from being stepped here, None when it can be."""
+    if encoder.self_attention_model != "rel_pos":
+        return f"self_attention_model {encoder.self_attention_model!r}"
+    if encoder.reduction_position is not None:
+        return "a reduction between its layers"
+    for layer in encoder.layers:
+        conv = layer.conv
+        if conv.depthwise_conv._right_padding:
+            return "convolutions that look ahead"
+        if conv.pointwise_activation != "glu_":
+            return f"pointwise activation {conv.pointwise_activation!r}"
+        if conv.norm_type not in ("batch_norm", "layer_norm"):
+            return f"conv_norm_type {conv.norm_type!r}"
+        if layer.is_adapter_available():
+            return "adapters"
+    return None
+
+
+class ConformerLayers:
+    """Steps all layers for a batch of slots."""
+
+    def __init__(
+        self, encoder: ConformerEncoder, contexts: Mapping[int, tuple[int, int]], *, n_slots: int
+    ) -> None:
+        """Allocate the rings of every slot.
+
+        contexts: (left, right) attention context in encoder frames by `chunk_frames`.
+        """
+        parameter = next(encoder.parameters())
+        self._left = {frames: left for frames, (left, _) in contexts.items()}
+        self._scale = float(encoder.xscale) if encoder.xscale else None
+        self._out_proj = encoder.out_proj
+        first = encoder.layers[0]
+        self._heads, self._d_head = int(first.self_attn.h), int(first.self_attn.d_k)
+        kernel = int(first.conv.depthwise_conv.kernel_size[0])
+        self._n_conv = kernel - 1
+        widest = max(contexts)
+        self._ring = max(self._left[frames] + frames for frames in contexts)
+        self._conv_ring = self._n_conv + widest
+        self._encoder = encoder
+        self._layers = [_Layer(layer) for layer in encoder.layers]
+        d_model = self._heads * self._d_head
+        count = len(self._layers)
+        options: dict[str, Any] = {"dtype": parameter.dtype, "device": parameter.device}
+        rows = n_slots * self._heads * self._ring
+        self._keys_values = torch.zeros(count, rows, 2 * self._d_head, **options)
+        self._convolved = torch.zeros(count, n_slots * self._conv_ring, d_model, **options)
+        self._written = torch.zeros(n_slots, dtype=torch.int64, device=parameter.device)
+        self._positions = {
+            frames: self._project_positions(left, frames) for frames, left in self._left.items()
+        }
+
+    @property
+    def bytes_per_slot(self) -> int:
+        """Memory of one session's rings."""
+        tensors = (self._keys_values, self._convolved, self._written)
+        return sum(t.numel() * t.element_size() for t in tensors) // len(self._written)
+
+    def reset(self, slot: int) -> None:
+        """Make a slot's left context empty."""
+        self._written[slot] = 0
+        # Masked keys are read all the same, and a NaN behind the mask would still be one.
+        n_slots = len(self._written)
+        self._keys_values.view(len(self._layers), n_slots, -1)[:, slot] = 0
+        self._convolved.view(len(self._layers), n_slots, -1)[:, slot] = 0
+
+    def left_context(self, slot: int) -> torch.Tensor:
+        """Return a copy of a slot's keys and values, [n_layers, heads, left, 2 * d_head]."""
+        left = max(self._left.values())
+        written = int(self._written[slot])
+        at = torch.arange(max(0, written - left), written, device=self._written.device)
+        rings = self._keys_values.view(
+            len(self._layers), -1, self._heads, self._ring, 2 * self._d_head
+        )
+        return rings[:, slot][:, :, at % self._ring]
+
+    def keep(self, slots: torch.Tensor, n_frames: int) -> None:
+        """Make the frames of the last step part of the left context of some of its slots.
+
+        slots: [n_kept] int64.
+        """
+        self._written[slots] += n_frames
+
+    def step(
+        self, slots: torch.Tensor, frames: torch.Tensor, lengths: torch.Tensor
+    ) -> torch.Tensor:
+        """Encode a chunk of each row; nothing is kept until `keep`.
+
+        slots: [n_rows] int64. frames: [n_rows, chunk_frames, d_model], subsampled. lengths:
+        [n_rows] int64, the frames of each row that count. Returns [n_rows, chunk_frames, d_out].
+        """
+        n_rows, n_new, _ = frames.shape
+        left = self._left[n_new]
+        window = left + n_new
+        device = frames.device
+        new = torch.arange(n_new, device=device)
+        seen = torch.arange(-left, n_new, device=device)
+        written = self._written[slots]
+        # Rows of the rings, head by head: [heads, n_rows, frames].
+        head = torch.arange(self._heads, device=device)[:, None, None]
+        base = (slots[None, :, None] * self._heads + head) * self._ring
+        write = (base + (written[:, None] + new) % self._ring).flatten()
+        read = (base + (written[:, None] + seen) % self._ring).flatten()
+        hidden = (written[:, None] + seen < 0) | (seen >= lengths[:, None])
+        mask = hidden.to(frames.dtype)[None, :, None] * _MASKED
+        conv_base = slots[:, None] * self._conv_ring
+        conv_seen = torch.arange(-self._n_conv, n_new, device=device)
+        conv_write = (conv_base + (written[:, None] + new) % self._conv_ring).flatten()
+        conv_read = (conv_base + (written[:, None] + conv_seen) % self._conv_ring).flatten()
+        behind = (new >= lengths[:, None])[..., None]
+
+        x = frames if self._scale is None else frames * self._scale
+        n_heads, d_head = self._heads, self._d_head
+        for layer, keys_values, convolved, positions in zip(
+            self._layers,
+            self._keys_values,
+            self._convolved,
+            self._positions[n_new],
+            strict=True,
+        ):
+            x = x + layer.feed_forward1(x)
+
+            query, key_value = layer.project(x, n_heads)
+            keys_values.index_copy_(0, write, key_value.reshape(-1, 2 * d_head))
+            context = keys_values.index_select(0, read).view(-1, window, 2 * d_head)
+            with_u = query + layer.bias_u
+            with_v = query + layer.bias_v
+            distances = torch.bmm(with_v.view(n_heads, n_rows * n_new, d_head), positions)
+            # Query i of a row meets key j at distance left + i - j: each query reads its
+            # distances one further to the left (NeMo's `rel_shift`, without its copies).
+            width = distances.shape[-1]
+            shifted = distances.as_strided(
+                (n_heads * n_rows, n_new, window), (n_new * width, width - 1, 1), n_new - 1
+            )
+            scores = torch.baddbmm(
+                shifted,
+                with_u.view(-1, n_new, d_head),
+                context[..., :d_head].transpose(1, 2),
+                beta=layer.score_scale,
+                alpha=layer.score_scale,
+            )
+            scores.view(n_heads, n_rows, n_new, window).add_(mask)
+            heard = torch.bmm(torch.softmax(scores, dim=-1), context[..., d_head:])
+            heard = heard.view(n_heads, n_rows, n_new, d_head).permute(1, 2, 0, 3)
+            x = x + layer.attention_out(heard.reshape(n_rows, n_new, -1))
+
+            gated = layer.gate(x).masked_fill(behind, 0.0)
+            convolved.index_copy_(0, conv_write, gated.view(-1, gated.shape[-1]))
+            around = convolved.index_select(0, conv_read).view(n_rows, -1, gated.shape[-1])
+            x = x + layer.convolve(around)
+
+            x = x + layer.feed_forward2(x)
+            x = layer.norm_out(x)
+        return x if self._out_proj is None else self._out_proj(x)
+
+    def _project_positions(self, left: int, n_new: int) -> list[torch.Tensor]:
+        """Return each layer's projected distances, [heads, d_head, left + 2 * n_new - 1].
+
+        They are left + n_new - 1, ..., 1 - n_new: those a query of the chunk can have to a key.
+        """
+        encoding = self._encoder.pos_enc
+        window = left + n_new
+        encoding.extend_pe(window, encoding.pe.device, encoding.pe.dtype)
+        start = encoding.pe.shape[1] // 2 + 1 - window
+        distances = encoding.pe[:, start : start + window + n_new - 1]
+        projected = []
+        for layer in self._encoder.layers:
+            attention = layer.self_attn
+            p = attention.linear_pos(distances.to(attention.linear_pos.weight.dtype))
+            p = p.view(-1, attention.h, attention.d_k).permute(1, 2, 0)
+            projected.append(p.contiguous())
+        return projected
+
+
+class _Layer:
+    """One layer's weights, laid out for stepping."""
+
+    def __init__(self, layer: Any) -> None:
+        attention, conv = layer.self_attn, layer.conv
+        self._layer = layer
+        self._qkv = _joined(attention.linear_q, attention.linear_k, attention.linear_v)
+        self.bias_u = attention.pos_bias_u.detach()[:, None, None]
+        self.bias_v = attention.pos_bias_v.detach()[:, None, None]
+        self.score_scale = 1 / math.sqrt(attention.d_k)
+        self.attention_out = attention.linear_out
+        self.norm_out = layer.norm_out
+        self._gate = _pointwise(conv.pointwise_conv1)
+        self._depthwise = conv.depthwise_conv.weight.detach().squeeze(1).t().contiguous()
+        self._depthwise_bias = conv.depthwise_conv.bias
+        self._norm = conv.batch_norm
+        self._is_layer_norm = conv.norm_type == "layer_norm"
+        self._pointwise2 = _pointwise(conv.pointwise_conv2)
+
+    def feed_forward1(self, x: torch.Tensor) -> torch.Tensor:
+        """Return what the first half feed-forward adds."""
+        return self._feed_forward(self._layer.norm_feed_forward1(x), self._layer.feed_forward1)
+
+    def feed_forward2(self, x: torch.Tensor) -> torch.Tensor:
+        """Return what the second half feed-forward adds."""
+        return self._feed_forward(self._layer.norm_feed_forward2(x), self._layer.feed_forward2)
+
+    def _feed_forward(self, x: torch.Tensor, module: Any) -> torch.Tensor:
+        hidden = F.silu(module.linear1(x), inplace=True)
+        return module.linear2(hidden).mul_(self._layer.fc_factor)
+
+    def project(self, x: torch.Tensor, n_heads: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return queries [heads, n_rows, n_new, d_head]; keys and values side by side, likewise."""
+        n_rows, n_new, _ = x.shape
+        joined = self._qkv(self._layer.norm_self_att(x)).view(n_rows, n_new, 3, n_heads, -1)
+        query, key, value = joined.permute(2, 3, 0, 1, 4)
+        return query.contiguous(), torch.cat((key, value), dim=-1)
+
+    def gate(self, x: torch.Tensor) -> torch.Tensor:
+        """Return what the depthwise convolution hears of the new frames."""
+        return F.glu(self._gate(self._layer.norm_conv(x)), dim=-1)
+
+    def convolve(self, around: torch.Tensor) -> torch.Tensor:
+        """Return what the convolution module adds.
+
+        around: the new frames behind kernel - 1 older ones, [n_rows, kernel - 1 + n_new, d_model].
+        """
+        kernel = len(self._depthwise)
+        n_new = around.shape[1] - kernel + 1
+        y = around[:, :n_new] * self._depthwise[0]
+        for tap in range(1, kernel):
+            y = torch.addcmul(y, around[:, tap : tap + n_new], self._depthwise[tap])
+        if self._depthwise_bias is not None:
+            y = y + self._depthwise_bias
+        y = self._norm(y) if self._is_layer_norm else self._norm(y.transpose(1, 2)).transpose(1, 2)
+        return self._pointwise2(F.silu(y))
+
+
+def _joined(*linears: torch.nn.Linear) -> torch.nn.Linear:
+    """Return one linear layer that gives several layers' outputs side by side."""
+    weight = torch.cat([linear.weight.detach() for linear in linears])
+    biases = [linear.bias for linear in linears]
+    bias = torch.cat([b.detach() for b in biases]) if biases[0] is not None else None
+    return _linear(weight, bias)
+
+
+def _pointwise(conv: torch.nn.Conv1d) -> torch.nn.Linear:
+    """Return a convolution of kernel 1 as a linear layer of the same weights."""
+    return _linear(conv.weight.detach().squeeze(-1), conv.bias)
+
+
+def _linear(weight: torch.Tensor, bias: torch.Tensor | None) -> torch.nn.Linear:
+    linear = torch.nn.Linear(1, 1, bias=False, device="meta")
+    linear.in_features, linear.out_features = weight.shape[1], weight.shape[0]
+    linear.weight = torch.nn.Parameter(weight, requires_grad=False)
+    if bias is not None:
+        linear.bias = torch.nn.Parameter(bias.detach(), requires_grad=False)
+    return linear
