@@ -20,6 +20,7 @@ from pydantic_core import PydanticUndefined
 from rich.console import Console
 
 from siren_grpc.config import Settings, load_settings
+from siren_grpc.domain.geometry import BufferedSeconds
 from siren_grpc.domain.ports import ModelBackend
 from siren_grpc.domain.types import DecoderKind
 from siren_grpc.observe.logging import configure_logging
@@ -185,6 +186,9 @@ def load_backend(settings: Settings) -> ModelBackend:
             max_batch=min(settings.max_batch, settings.max_sessions),
             chunk_frames=settings.chunk_frames,
             decoder=DecoderKind(settings.decoder) if settings.decoder else None,
+            buffered=BufferedSeconds(
+                settings.buffered_left_s, settings.buffered_chunk_s, settings.buffered_right_s
+            ),
         )
     except Exception as error:
         _log.debug("loading %s failed", settings.model, exc_info=True)

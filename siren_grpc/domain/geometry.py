@@ -131,3 +131,30 @@ class BufferedGeometry(ChunkGeometry):
     def chunk_samples(self, *, is_first: bool) -> int:
         """Samples a whole chunk adds."""
         return self.feature_frames(is_first=is_first) * self.features.hop_samples
+
+
+@dataclass(frozen=True, slots=True)
+class BufferedSeconds:
+    """The window of a buffered model as people think of it: seconds on either side of a chunk."""
+
+    left_s: float
+    chunk_s: float
+    right_s: float
+
+    def in_frames(self, features: FeatureGeometry) -> BufferedContext:
+        """Return the window in whole encoder frames, each part rounded to the nearest.
+
+        Raises ValueError for a negative part, or a chunk of less than half a frame.
+        """
+
+        def frames(seconds: float) -> int:
+            return round(seconds * features.sample_rate_hertz / features.encoder_frame_samples)
+
+        context = BufferedContext(frames(self.left_s), frames(self.chunk_s), frames(self.right_s))
+        if context.chunk_frames < 1 or min(self.left_s, self.right_s) < 0:
+            raise ValueError(
+                f"a window of {self.left_s:g} s, {self.chunk_s:g} s and {self.right_s:g} s cannot "
+                f"be streamed: a chunk has at least one encoder frame "
+                f"({features.encoder_frame_ms} ms), a context at least 0 s"
+            )
+        return context

@@ -63,7 +63,7 @@ class ModelInfo:
     language_codes: tuple[str, ...]
     features: FeatureGeometry
     look_aheads: tuple[int, ...]
-    """`chunk_frames` the model was trained for or, if it is buffered, is offered with; ascending."""
+    """`chunk_frames` the model was trained for or, buffered, is offered with; ascending."""
     default_chunk_frames: int
     decoders: tuple[DecoderKind, ...]
     """The default first."""

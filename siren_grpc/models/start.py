@@ -7,9 +7,10 @@ import os
 
 import torch
 
+from siren_grpc.domain.geometry import BufferedSeconds
 from siren_grpc.domain.types import DecoderKind
-from siren_grpc.models.loader import load
-from siren_grpc.models.nemo_backend import NemoBackend
+from siren_grpc.models.buffered_loader import DEFAULT_CONTEXT
+from siren_grpc.models.loader import LoadedBackend, load
 from siren_grpc.models.warmup import warm_up
 
 _log = logging.getLogger(__name__)
@@ -24,7 +25,8 @@ def start_backend(
     max_batch: int,
     chunk_frames: int | None,
     decoder: DecoderKind | None,
-) -> NemoBackend:
+    buffered: BufferedSeconds = DEFAULT_CONTEXT,
+) -> LoadedBackend:
     """Load a model and warm it up.
 
     device: a torch device, or "auto" for a GPU if there is one. threads: CPU threads of a step,
@@ -40,6 +42,7 @@ def start_backend(
         max_batch=max_batch,
         chunk_frames=chunk_frames,
         decoder=decoder,
+        buffered=buffered,
     )
     _log.info("loaded %s on %s; warming up", backend.info.id, device)
     warm_up(backend)

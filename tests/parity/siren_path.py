@@ -49,7 +49,7 @@ def works_of(
 
 
 def _chunk(cut: CutChunk) -> Chunk:
-    return Chunk(cut.samples, cut.feature_frames, cut.is_first, cut.end_samples, 0)
+    return Chunk(cut.samples, cut.feature_frames, cut.is_first, cut.end_samples, 0, cut.is_last)
 
 
 def recognise(backend: NemoBackend, samples: Samples, lane: Lane, *, slot: int = 0) -> Transcript:
