@@ -105,7 +105,7 @@ def build_parakeet_rnnt(path: Path) -> Path:
     config = _offline(features=80)
     config |= _transducer(layers=2)
     config["tokenizer"] = _tokenizer(path.parent / f"{path.stem}-tokenizer", has_bytes=False)
-    return _save(EncDecRNNTBPEModel, config, path)
+    return _save(EncDecRNNTBPEModel, config, path, seeds=_OFFLINE_SEEDS)
 
 
 def build_parakeet_tdt(path: Path) -> Path:
@@ -113,7 +113,7 @@ def build_parakeet_tdt(path: Path) -> Path:
     config = _offline(features=128)
     config |= _tdt_parts(config)
     config["tokenizer"] = _tokenizer(path.parent / f"{path.stem}-tokenizer", has_bytes=True)
-    return _save(EncDecRNNTBPEModel, config, path)
+    return _save(EncDecRNNTBPEModel, config, path, seeds=_OFFLINE_SEEDS)
 
 
 def build_parakeet_ctc(path: Path) -> Path:
@@ -123,7 +123,7 @@ def build_parakeet_ctc(path: Path) -> Path:
     config["decoding"] = {"strategy": "greedy"}
     config["ctc_reduction"] = "mean_batch"
     config["tokenizer"] = _tokenizer(path.parent / f"{path.stem}-tokenizer", has_bytes=False)
-    return _save(EncDecCTCModelBPE, config, path)
+    return _save(EncDecCTCModelBPE, config, path, seeds=_OFFLINE_SEEDS)
 
 
 def build_parakeet_hybrid(path: Path, *, tune: bool = True) -> Path:
@@ -173,6 +173,7 @@ _N_LAYERS = 2
 _CHANNELS = 16
 _PREDICTOR = 96
 _SEEDS = 6
+_OFFLINE_SEEDS = 3
 
 
 def _common(
@@ -309,10 +310,17 @@ def _without_punctuation(line: str) -> str:
     return "".join(c for c in line.lower() if c.isalpha() or c == " ")
 
 
-def _save(kind: type[ASRModel], config: dict[str, Any], path: Path, *, tune: bool = True) -> Path:
+def _save(
+    kind: type[ASRModel],
+    config: dict[str, Any],
+    path: Path,
+    *,
+    tune: bool = True,
+    seeds: int = _SEEDS,
+) -> Path:
     best, most_kinds = None, -1
     with torch.random.fork_rng(devices=[]):
-        for seed in range(_SEEDS if tune else 1):
+        for seed in range(seeds if tune else 1):
             torch.manual_seed(seed)
             model = kind(cfg=OmegaConf.create(config))
             model.eval()
@@ -338,7 +346,7 @@ def _tune(model: Any) -> int:
             input_signal=torch.from_numpy(wave)[None], length=torch.tensor([len(wave)])
         )
         first, *_, last = model.encoder.att_context_size_all * 2
-        for context in (last, first):
+        for context in {tuple(last): last, tuple(first): first}.values():
             model.encoder.set_default_att_context_size(context)
             encoded.append(model.encoder(audio_signal=features, length=lengths)[0])
     if isinstance(model, EncDecCTCModelBPE):
@@ -391,7 +399,10 @@ def _tune_transducer(model: Any, encoded: list[torch.Tensor]) -> int:
 
 
 def _set_blank(
-    layer: Any, blank: int, encoded: list[torch.Tensor], emitted: Callable[[torch.Tensor], list[int]]
+    layer: Any,
+    blank: int,
+    encoded: list[torch.Tensor],
+    emitted: Callable[[torch.Tensor], list[int]],
 ) -> int:
     n_frames = sum(part.shape[2] for part in encoded)
     low, high = 0.0, 40.0
