@@ -19,6 +19,10 @@ BOUNDS = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
 
 def type_of(annotation: Any) -> str:
     """Return what a value may be, in words of the table."""
+    if get_origin(annotation) is tuple:
+        return "list"
+    if get_origin(annotation) is dict:
+        return "pairs"
     if get_origin(annotation) is Literal:
         return ", ".join(f"`{value}`" for value in get_args(annotation))
     if get_origin(annotation) in (Union, UnionType):
@@ -40,7 +44,7 @@ def bounds_of(field: FieldInfo) -> str:
 
 def row(name: str, field: FieldInfo) -> str:
     """Return a setting's line of the table."""
-    default = "unset" if field.default is None else f"`{field.default}`"
+    default = "unset" if field.default in (None, (), {}) else f"`{field.default}`"
     value = type_of(field.annotation) + bounds_of(field)
     prefix = Settings.model_config["env_prefix"]
     return f"| `{name}` | `{prefix}{name.upper()}` | {value} | {default} | {field.description} |"

@@ -22,8 +22,9 @@ from rich.console import Console
 from siren_grpc.config import Settings, load_settings
 from siren_grpc.domain.geometry import BufferedSeconds
 from siren_grpc.domain.ports import ModelBackend
-from siren_grpc.domain.types import DecoderKind
+from siren_grpc.domain.types import DecoderKind, EncoderCache, Precision
 from siren_grpc.observe.logging import configure_logging
+from siren_grpc.runtime import share_the_cores
 
 if TYPE_CHECKING:
     from siren_grpc.server.app import App
@@ -85,7 +86,9 @@ def _with_setting_flags(
         )
     ]
     for name, field in Settings.model_fields.items():
-        default = "" if field.default in (None, PydanticUndefined) else f" [{field.default}]"
+        default = (
+            "" if field.default in (None, PydanticUndefined, (), {}) else f" [{field.default}]"
+        )
         kind = next(
             t
             for t in (int, float, str)
@@ -123,12 +126,13 @@ def _serve(given: dict[str, Any], file: Path | None) -> None:
     configure_logging(settings.log_level)
     for name, value in settings.model_dump().items():
         _log.info("setting %s = %r", name, value)
+    share_the_cores()
     # Imported late: grpc is quick, but `siren --help` needs none of it.
     from siren_grpc.server.app import StepperDied
 
     try:
-        app = asyncio.run(_run(settings))
-    except (OSError, StepperDied, ModelLoadFailed) as error:
+        app = asyncio.run(_run(settings, lambda: _reload(given, file)))
+    except (OSError, StepperDied, ModelLoadFailed, ValueError) as error:
         _fail(str(error))
         raise typer.Exit(1) from None
     if app.is_loading:
@@ -138,9 +142,17 @@ def _serve(given: dict[str, Any], file: Path | None) -> None:
         os._exit(0)
 
 
-async def _run(settings: Settings) -> App:
+def _reload(given: dict[str, Any], file: Path | None) -> Settings:
+    """Read the settings again. Raises ValueError (pydantic's is one)."""
+    try:
+        return load_settings(given, file)
+    except FileNotFoundError as error:
+        raise ValueError(str(error)) from error
+
+
+async def _run(settings: Settings, reload: Callable[[], Settings]) -> App:
     from siren_grpc.engine.session import EngineLimits
-    from siren_grpc.server.app import App, AppConfig
+    from siren_grpc.server.app import App, AppConfig, Models
     from siren_grpc.server.service import ServiceLimits
 
     config = AppConfig(
@@ -148,6 +160,7 @@ async def _run(settings: Settings) -> App:
         port=settings.port,
         max_message_bytes=settings.max_message_mb << 20,
         shutdown_grace_s=settings.shutdown_grace_s,
+        max_batch_delay_ms=settings.max_batch_delay_ms,
         service=ServiceLimits(
             preview_ms=settings.preview_ms,
             tail_padding_ms=settings.tail_padding_ms,
@@ -159,7 +172,12 @@ async def _run(settings: Settings) -> App:
             max_unsent_results=settings.max_unsent_results,
         ),
     )
-    app = App(config, lambda: load_backend(settings))
+
+    def models() -> Models:
+        now = reload()
+        return Models((now.model, *now.models), now.aliases)
+
+    app = App(config, models, lambda name: load_backend(name, settings))
     await app.run(
         on_bound=lambda port: _log.info(
             "listening on %s:%d, loading %s", settings.host, port, settings.model
@@ -172,18 +190,21 @@ class ModelLoadFailed(Exception):
     """The model of the settings cannot be served; the message is for the operator."""
 
 
-def load_backend(settings: Settings) -> ModelBackend:
-    """Load and warm up the model the settings name. Raises ModelLoadFailed."""
+def load_backend(name: str, settings: Settings) -> ModelBackend:
+    """Load and warm up a model. Raises ModelLoadFailed."""
     _log.info("importing NeMo; this takes some seconds")
     from siren_grpc.models.start import start_backend
 
     try:
         return start_backend(
-            settings.model,
+            name,
             device=settings.device,
             threads=settings.threads,
             n_slots=settings.max_sessions,
-            max_batch=min(settings.max_batch, settings.max_sessions),
+            max_batch=settings.max_batch,
+            session_memory_mb=settings.session_memory_mb,
+            encoder_cache=EncoderCache(settings.encoder_cache),
+            precision=Precision(settings.precision),
             chunk_frames=settings.chunk_frames,
             decoder=DecoderKind(settings.decoder) if settings.decoder else None,
             buffered=BufferedSeconds(
@@ -191,9 +212,9 @@ def load_backend(settings: Settings) -> ModelBackend:
             ),
         )
     except Exception as error:
-        _log.debug("loading %s failed", settings.model, exc_info=True)
+        _log.debug("loading %s failed", name, exc_info=True)
         raise ModelLoadFailed(
-            f"cannot serve model {settings.model!r}: {error} "
+            f"cannot serve model {name!r}: {error} "
             "(--log-level debug shows where; `siren pull MODEL` fetches a hub model ahead)"
         ) from error
 

@@ -7,15 +7,37 @@ else from a TOML file, else from the default here.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 from pydantic_settings import (
     BaseSettings,
+    NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     TomlConfigSettingsSource,
 )
+
+
+def _split(value: Any) -> Any:
+    return (
+        [part.strip() for part in value.split(",") if part.strip()]
+        if isinstance(value, str)
+        else value
+    )
+
+
+def _split_pairs(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    pairs = [part.partition("=") for part in _split(value)]
+    if any(not name or not target for name, _, target in pairs):
+        raise ValueError("give pairs such as fast=siren-mini-en, separated by commas")
+    return {name.strip(): target.strip() for name, _, target in pairs}
+
+
+CommaSeparated = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
+CommaSeparatedPairs = Annotated[dict[str, str], NoDecode, BeforeValidator(_split_pairs)]
 
 
 class Settings(BaseSettings):
@@ -31,6 +53,16 @@ class Settings(BaseSettings):
         "siren-mini-en",
         description="Model to serve: a hub name such as nvidia/nemotron-speech-streaming-en-0.6b, "
         "a path to a .nemo file, or siren-mini-en, which ships with the package.",
+    )
+    models: CommaSeparated = Field(
+        (),
+        description="Further models to serve beside it, named likewise; streams choose by "
+        "config.model. Separated by commas, or a list in the file. Read again on SIGHUP.",
+    )
+    aliases: CommaSeparatedPairs = Field(
+        {},
+        description="Other names for models, such as fast=siren-mini-en. Separated by commas, or a "
+        "table in the file. Read again on SIGHUP.",
     )
     device: str = Field(
         "auto", description="Where to run it: auto (a GPU if there is one), cpu, cuda, cuda:1, ..."
@@ -65,18 +97,46 @@ class Settings(BaseSettings):
         description="Audio an offline model hears behind each chunk; adds to the latency.",
     )
     max_sessions: int = Field(
-        64,
+        256,
         ge=1,
         description="Streams served at once; one more is refused with OVERLOADED. Each holds a "
         "slot of the model's caches, allocated at start.",
     )
-    max_batch: int = Field(
-        16,
+    max_batch: int | None = Field(
+        None,
         ge=1,
-        description="Streams advanced in one step. More is more throughput, and longer steps.",
+        description="Most streams advanced in one step. More is more throughput, and longer steps. "
+        "Default: on a CPU what is measured to be worth it at start, on a GPU 256.",
+    )
+    max_batch_delay_ms: float = Field(
+        2.0,
+        ge=0,
+        le=1000,
+        description="How long a chunk may wait for others to share its step. More fills batches on "
+        "a device that is nearly busy; every result may be later by as much.",
     )
     threads: int = Field(
-        0, ge=0, description="CPU threads of a step; 0 for one per core. No effect on a GPU."
+        0,
+        ge=0,
+        description="CPU threads of a step; 0 measures at start which number is quickest. No "
+        "effect on a GPU.",
+    )
+    encoder_cache: Literal["keys_values", "inputs"] = Field(
+        "keys_values",
+        description="What is kept of the left context: keys_values computes nothing twice; inputs, "
+        "as NeMo does it, takes half the memory of a session and about twice the time of a step.",
+    )
+    precision: Literal["fp32", "bf16", "int8"] = Field(
+        "fp32",
+        description="How the encoder's linear layers multiply. bf16 and int8 (CPU only) are "
+        "quicker where the processor has instructions for them, and may cost some accuracy: see "
+        "docs/benchmarks.md.",
+    )
+    session_memory_mb: int | None = Field(
+        None,
+        ge=1,
+        description="Memory for the sessions of each model, in MiB: fewer are served than "
+        "max_sessions if no more fit. The log says at start what one takes. Default: no limit.",
     )
     preview_ms: int = Field(
         160,

@@ -128,7 +128,7 @@ def make_blends(
         labels: list[int] = []
         owners: list[int] = []
         for voice in range(voices):
-            weight = rng.uniform(-0.35, 0.9)
+            weight = rng.uniform(-0.5, 1.0)
             pitch = float(np.exp(rng.uniform(np.log(0.75), np.log(1.7))))
             formant, pace = rng.uniform(0.9, 1.14), rng.uniform(0.8, 1.25)
             for digit in range(10):

@@ -8,6 +8,10 @@ from typing import Protocol
 from siren_grpc.domain.types import Lane, ModelInfo, StepResult, StepRow
 
 
+class OutOfMemory(Exception):
+    """A step needs more memory than its device has free; fewer rows may do."""
+
+
 class ModelBackend(Protocol):
     """A loaded model with one slot of recognition state per session.
 
@@ -26,8 +30,8 @@ class ModelBackend(Protocol):
         ...
 
     @property
-    def max_batch(self) -> int:
-        """The most rows one step takes."""
+    def batch_sizes(self) -> tuple[int, ...]:
+        """The sizes, ascending, to one of which a step pads its rows; the last is the most."""
         ...
 
     def reset_slot(self, slot: int) -> None:
@@ -37,7 +41,8 @@ class ModelBackend(Protocol):
     def step(self, lane: Lane, rows: Sequence[StepRow]) -> list[StepResult]:
         """Recognise every row's audio and keep the state of those whose work is a `Chunk`.
 
-        rows: 1 to max_batch, distinct slots, all of the lane. Returns one result per row, in
-        order. Raises whatever the model raises, leaving every slot as it was.
+        rows: 1 to the largest batch size, distinct slots, all of the lane. Returns one result
+        per row, in order. Raises OutOfMemory, or whatever the model raises, leaving every slot as
+        it was.
         """
         ...

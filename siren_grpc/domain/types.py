@@ -46,12 +46,27 @@ class EncoderCache(str, Enum):
     INPUTS = "inputs"
 
 
+class Precision(str, Enum):
+    """How an encoder's linear layers multiply; everything else is float32.
+
+    BF16: bfloat16 products. INT8: dynamic 8-bit quantisation, on a CPU only.
+    """
+
+    FP32 = "fp32"
+    BF16 = "bf16"
+    INT8 = "int8"
+
+
 @dataclass(frozen=True, slots=True)
 class Lane:
-    """What sessions must have in common to be advanced in one batch."""
+    """What sessions must have in common to be advanced in one batch.
+
+    model: id of the model; empty where there is only one.
+    """
 
     chunk_frames: int
     decoder: DecoderKind
+    model: str = ""
 
 
 @dataclass(frozen=True, slots=True)

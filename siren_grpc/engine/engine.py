@@ -1,42 +1,62 @@
-"""Sessions of one model for asyncio callers: open, submit, take, close."""
+"""Sessions of a device's models for asyncio callers: open, submit, take, close."""
 
 from __future__ import annotations
 
 import asyncio
 import itertools
 from collections.abc import Sequence
+from dataclasses import dataclass, field
+from dataclasses import replace as replaced
 
 from siren_grpc.domain.errors import InternalError, Overloaded
-from siren_grpc.domain.ports import ModelBackend
-from siren_grpc.domain.types import Lane, ModelInfo, StreamEnded
+from siren_grpc.domain.ports import ModelBackend, OutOfMemory
+from siren_grpc.domain.types import Lane, ModelInfo
 from siren_grpc.engine.session import EngineLimits, EngineSession
-from siren_grpc.engine.stepper import Delivery, Stepper
+from siren_grpc.engine.stepper import Delivery, Failed, Stepper
 from siren_grpc.scheduling.scheduler import SessionId
+from siren_grpc.session.utterance import Utterance
+from siren_grpc.text.detokenizer import Detokenizer
 
 _RETRY_AFTER_S = 1.0
+_MEMORY_PAUSE_S = 10.0
+"""How long no session is opened after a step of a single row found no memory."""
 _DEAD = "the recogniser stopped unexpectedly; the cause is in the server's log"
 _session_ids = itertools.count(1)
 
 
-class Engine:
-    """One model with its stepper. Belongs to the event loop that made it."""
+@dataclass(slots=True)
+class _Model:
+    info: ModelInfo
+    n_slots: int
+    detokenizer: Detokenizer
+    sessions: set[SessionId] = field(default_factory=set)
+    """Sessions whose slots are taken: until the stepper has said that they are free again."""
+    is_retiring: bool = False
+    retired: asyncio.Event = field(default_factory=asyncio.Event)
 
-    def __init__(self, backend: ModelBackend, limits: EngineLimits) -> None:
-        """Prepare; `start` starts the stepper."""
-        self._backend = backend
+
+class Engine:
+    """Models that share a device, behind one stepper. Belongs to the event loop that made it."""
+
+    def __init__(self, limits: EngineLimits, *, max_delay_s: float = 0.0) -> None:
+        """Prepare; `start` starts the stepper. max_delay_s: as for `Stepper`."""
         self._limits = limits
         self._loop = asyncio.get_running_loop()
+        self._models: dict[str, _Model] = {}
         self._sessions: dict[SessionId, EngineSession] = {}
-        self._taken_slots: set[SessionId] = set()
+        self._model_of: dict[SessionId, _Model] = {}
+        self._closed_until = 0.0
         self._is_dead = asyncio.Event()
         self._stepper = Stepper(
-            backend, deliver=self._deliver_from_thread, on_death=self._die_from_thread
+            deliver=self._deliver_from_thread,
+            on_death=self._die_from_thread,
+            max_delay_s=max_delay_s,
         )
 
     @property
-    def info(self) -> ModelInfo:
-        """What the model is and offers."""
-        return self._backend.info
+    def models(self) -> tuple[ModelInfo, ...]:
+        """The models in service, in the order in which they came."""
+        return tuple(m.info for m in self._models.values() if not m.is_retiring)
 
     @property
     def n_sessions(self) -> int:
@@ -60,26 +80,63 @@ class Engine:
         """Stop the stepper after the step under way."""
         self._stepper.stop(timeout_s=timeout_s)
 
-    def open(self, lane: Lane) -> EngineSession:
-        """Open a session.
+    def add_model(self, backend: ModelBackend) -> None:
+        """Take a model that is warmed up into service.
 
-        Raises Overloaded when every slot of the model is taken, InternalError when its stepper
-        has died.
+        Raises ValueError when one of its id is in service already.
+        """
+        info = backend.info
+        if info.id in self._models:
+            raise ValueError(f"model {info.id} is in service already")
+        detokenizer = Detokenizer(info.token_texts, info.punctuation)
+        self._models[info.id] = _Model(info, backend.n_slots, detokenizer)
+        self._stepper.add_model(info.id, backend)
+
+    async def retire_model(self, model_id: str) -> None:
+        """Take a model out of service, and free it when the last of its sessions has ended.
+
+        Raises KeyError for a model that is not in service.
+        """
+        model = self._models[model_id]
+        model.is_retiring = True
+        while model.sessions:
+            model.retired.clear()
+            await model.retired.wait()
+        del self._models[model_id]
+        self._stepper.remove_model(model_id)
+
+    def open(self, lane: Lane) -> EngineSession:
+        """Open a session of a lane; one that names no model means the first.
+
+        Raises Overloaded when every slot of the model is taken or memory has run out, KeyError
+        for a model that is not in service, InternalError when the stepper has died.
         """
         if not self.is_alive:
             raise InternalError(_DEAD)
-        # A slot counts as taken until the stepper has said that it is free again.
-        if len(self._taken_slots) >= self._backend.n_slots:
+        name = lane.model or self.models[0].id
+        model = self._models[name]
+        if model.is_retiring:
+            raise KeyError(name)
+        if self._loop.time() < self._closed_until:
             raise Overloaded(
-                f"all {self._backend.n_slots} sessions of model {self.info.id} are taken; "
+                "the server's device is out of memory; try again shortly or on another replica",
+                retry_after_s=_MEMORY_PAUSE_S,
+            )
+        if len(model.sessions) >= model.n_slots:
+            raise Overloaded(
+                f"all {model.n_slots} sessions of model {name} are taken; "
                 "try again shortly or on another replica",
                 retry_after_s=_RETRY_AFTER_S,
             )
         session_id = next(_session_ids)
-        session = EngineSession(session_id, self._stepper, self._limits, self.info, self._forget)
+        utterance = Utterance(model.detokenizer, model.info.features)
+        session = EngineSession(
+            session_id, self._stepper, self._limits, model.info, utterance, self._forget
+        )
         self._sessions[session_id] = session
-        self._taken_slots.add(session_id)
-        self._stepper.open(session_id, lane)
+        self._model_of[session_id] = model
+        model.sessions.add(session_id)
+        self._stepper.open(session_id, replaced(lane, model=name))
         return session
 
     def _forget(self, session_id: SessionId) -> None:
@@ -92,10 +149,17 @@ class Engine:
     def _deliver(self, deliveries: Sequence[Delivery]) -> None:
         for delivery in deliveries:
             session = self._sessions.get(delivery.session_id)
-            if session is not None:
-                session.receive(delivery)
+            if session is not None and delivery.outcome is not None:
+                session.receive(delivery.outcome)
+            if isinstance(delivery.outcome, Failed) and isinstance(
+                delivery.outcome.cause, OutOfMemory
+            ):
+                self._closed_until = self._loop.time() + _MEMORY_PAUSE_S
             if delivery.is_closed:
-                self._taken_slots.discard(delivery.session_id)
+                model = self._model_of.pop(delivery.session_id)
+                model.sessions.discard(delivery.session_id)
+                if not model.sessions:
+                    model.retired.set()
 
     def _die_from_thread(self) -> None:
         if not self._loop.is_closed():
@@ -103,6 +167,5 @@ class Engine:
 
     def _die(self) -> None:
         self._is_dead.set()
-        ended = StreamEnded(InternalError(_DEAD))
         for session in self._sessions.values():
-            session.receive(Delivery(session.id, (ended,)))
+            session.end(InternalError(_DEAD))

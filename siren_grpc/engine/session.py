@@ -6,10 +6,24 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from siren_grpc.domain.types import Chunk, EndUtterance, Final, ModelInfo, Result, Work
-from siren_grpc.engine.stepper import Delivery, Stepper
+from siren_grpc.domain.errors import ModelError, Overloaded, SirenError
+from siren_grpc.domain.ports import OutOfMemory
+from siren_grpc.domain.types import (
+    Chunk,
+    DiscardUtterance,
+    EndUtterance,
+    Final,
+    ModelInfo,
+    Result,
+    StreamEnded,
+    Work,
+)
+from siren_grpc.engine.stepper import Failed, Outcome, Recognised, Stepper
 from siren_grpc.scheduling.scheduler import SessionId
 from siren_grpc.session.outbox import Outbox
+from siren_grpc.session.utterance import Utterance
+
+_RETRY_AFTER_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +41,9 @@ class EngineLimits:
 class EngineSession:
     """Submits work, hands out results, and makes the submitter wait when either piles up.
 
-    One task submits and one task takes; both in the engine's event loop.
+    The text is built here, from the tokens of each step, in the caller's event loop: the thread
+    that steps the model has other things to do. One task submits and one task takes; both in the
+    engine's event loop.
     """
 
     def __init__(
@@ -36,11 +52,14 @@ class EngineSession:
         stepper: Stepper,
         limits: EngineLimits,
         info: ModelInfo,
+        utterance: Utterance,
         on_close: Callable[[SessionId], None],
     ) -> None:
         """Made by `Engine.open`."""
         self._id = session_id
         self._stepper = stepper
+        self._info = info
+        self._utterance = utterance
         self._max_backlog_samples = int(limits.max_backlog_s * info.features.sample_rate_hertz)
         self._backlog_samples = 0
         self._max_due_finals = limits.max_unsent_results
@@ -56,6 +75,11 @@ class EngineSession:
     def id(self) -> SessionId:
         """Number of the session in the engine's log."""
         return self._id
+
+    @property
+    def info(self) -> ModelInfo:
+        """The model that recognises the session."""
+        return self._info
 
     async def submit(self, work: Sequence[Work]) -> None:
         """Queue work in order, waiting whenever too much is under way or unread.
@@ -87,16 +111,35 @@ class EngineSession:
             self._on_close(self._id)
             self._stepper.close(self._id)
 
-    def receive(self, delivery: Delivery) -> None:
+    def receive(self, outcome: Outcome) -> None:
         """Take in what the stepper found; called by the engine."""
-        for result in delivery.results:
+        results = self._results_of(outcome)
+        for result in results:
             self._outbox.put(result)
             if isinstance(result, Final):
                 self._due_finals -= 1
-        self._backlog_samples -= delivery.done_samples
+        if isinstance(outcome, (Recognised, Failed)) and isinstance(outcome.work, Chunk):
+            self._backlog_samples -= len(outcome.work.samples)
         self._update_room()
-        if delivery.results:
+        if results:
             self._has_result.set()
+
+    def end(self, error: SirenError) -> None:
+        """End the session's results with an error; called by the engine."""
+        self._outbox.put(StreamEnded(error))
+        self._has_result.set()
+
+    def _results_of(self, outcome: Outcome) -> list[Result]:
+        if isinstance(outcome, Recognised):
+            return self._utterance.advance(outcome.work, outcome.result)
+        if isinstance(outcome, Failed):
+            return [StreamEnded(_error_of(outcome.cause))]
+        if isinstance(outcome, EndUtterance):
+            return self._utterance.finish(outcome)
+        if isinstance(outcome, DiscardUtterance):
+            self._utterance.discard(outcome)
+            return []
+        return [StreamEnded(outcome.error)]
 
     def _update_room(self) -> None:
         if (
@@ -107,3 +150,16 @@ class EngineSession:
             self._has_room.set()
         else:
             self._has_room.clear()
+
+
+def _error_of(cause: Exception) -> SirenError:
+    """Return what the client is told of a failed step; the cause is in the log."""
+    if isinstance(cause, OutOfMemory):
+        return Overloaded(
+            "the server's device is out of memory; try again shortly or on another replica",
+            retry_after_s=_RETRY_AFTER_S,
+        )
+    return ModelError(
+        "recognition failed for this stream; the cause is in the server's log under "
+        "the session id. Other streams go on; a new stream may well succeed"
+    )

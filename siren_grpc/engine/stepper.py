@@ -1,4 +1,4 @@
-"""The thread that steps a model: plan, step, complete, deliver."""
+"""The thread that steps the models of a device: plan, step, complete, deliver."""
 
 from __future__ import annotations
 
@@ -10,40 +10,50 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import TypeAlias
 
-from siren_grpc.domain.errors import ModelError
-from siren_grpc.domain.ports import ModelBackend
+from siren_grpc.domain.ports import ModelBackend, OutOfMemory
 from siren_grpc.domain.types import (
     AudioWork,
-    Chunk,
     DiscardUtterance,
-    EndStream,
     EndUtterance,
     Lane,
-    Result,
     StepResult,
     StepRow,
-    StreamEnded,
     Work,
 )
-from siren_grpc.scheduling.scheduler import Marker, Scheduler, SessionId, StepPlan
+from siren_grpc.scheduling.scheduler import LaneLimits, Marker, Scheduler, SessionId, StepPlan
 from siren_grpc.scheduling.slots import SlotTable
-from siren_grpc.session.utterance import Utterance
-from siren_grpc.text.detokenizer import Detokenizer
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Delivery:
-    """What one step means for one session.
+class Recognised:
+    """A chunk or preview, and what its step found."""
 
-    done_samples: audio of the session that waits no longer.
+    work: AudioWork
+    result: StepResult
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """A chunk or preview whose step failed; nothing of the session follows."""
+
+    work: AudioWork
+    cause: Exception
+
+
+Outcome: TypeAlias = Recognised | Failed | Marker
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """What one plan means for one session.
+
     is_closed: the session's slot is free; nothing follows.
     """
 
     session_id: SessionId
-    results: tuple[Result, ...] = ()
-    done_samples: int = 0
+    outcome: Outcome | None = None
     is_closed: bool = False
 
 
@@ -65,17 +75,35 @@ class _Close:
     session_id: SessionId
 
 
-_Message: TypeAlias = _Open | _Push | _Close
+@dataclass(frozen=True, slots=True)
+class _AddModel:
+    name: str
+    backend: ModelBackend
+
+
+@dataclass(frozen=True, slots=True)
+class _RemoveModel:
+    name: str
+
+
+_Message: TypeAlias = _Open | _Push | _Close | _AddModel | _RemoveModel
 
 
 @dataclass(slots=True)
+class _Model:
+    backend: ModelBackend
+    slots: SlotTable
+    batch_sizes: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class _Stream:
+    model: _Model
     slot: int
-    utterance: Utterance
 
 
 class Stepper:
-    """Owns the model, its slots, the scheduler and every session's recognition.
+    """Owns a device's models, their slots and the scheduler; sessions' text is not its business.
 
     Callers talk to it by messages only; it answers by `deliver`, called in its thread once a
     step. The inbox itself is not bounded: sessions bound what they submit (`EngineSession`).
@@ -83,29 +111,26 @@ class Stepper:
 
     def __init__(
         self,
-        backend: ModelBackend,
         *,
         deliver: Callable[[Sequence[Delivery]], None],
         on_death: Callable[[], None],
+        max_delay_s: float = 0.0,
     ) -> None:
         """Prepare the thread; `start` starts it.
 
-        deliver: takes the results of a step. on_death: called once if the thread ends by itself;
-        no session hears from it again. Both are called in the thread.
+        deliver: takes the outcomes of a step. on_death: called once if the thread ends by itself;
+        no session hears from it again. Both are called in the thread. max_delay_s: how long a
+        chunk may wait for others to share its step.
         """
-        self._backend = backend
         self._deliver = deliver
         self._on_death = on_death
-        self._detokenizer = Detokenizer(backend.info.token_texts, backend.info.punctuation)
-        self._scheduler = Scheduler(max_batch=backend.max_batch)
-        self._slots = SlotTable(backend.n_slots)
+        self._scheduler = Scheduler(max_delay_s=max_delay_s)
+        self._models: dict[str, _Model] = {}
         self._streams: dict[SessionId, _Stream] = {}
         self._inbox: deque[_Message] = deque()
         self._wakeup = threading.Condition()
         self._is_stopping = False
-        self._thread = threading.Thread(
-            target=self._run, name=f"stepper-{backend.info.id}", daemon=True
-        )
+        self._thread = threading.Thread(target=self._run, name="stepper", daemon=True)
 
     def start(self) -> None:
         """Start the thread."""
@@ -122,6 +147,14 @@ class Stepper:
     def is_alive(self) -> bool:
         """Whether the thread runs."""
         return self._thread.is_alive()
+
+    def add_model(self, name: str, backend: ModelBackend) -> None:
+        """Take over a model that is warmed up; lanes name it by `name`."""
+        self._post(_AddModel(name, backend))
+
+    def remove_model(self, name: str) -> None:
+        """Let go of a model that no session uses any more."""
+        self._post(_RemoveModel(name))
 
     def open(self, session_id: SessionId, lane: Lane) -> None:
         """Give a session a slot; the caller has made sure that one is free."""
@@ -144,21 +177,24 @@ class Stepper:
     def _run(self) -> None:
         try:
             while True:
-                plan = self._scheduler.plan()
+                plan = self._scheduler.plan(monotonic())
                 if not plan.is_empty:
                     self._execute(plan)
-                for message in self._next_messages(may_wait=plan.is_empty):
+                for message in self._next_messages(plan):
                     self._receive(message)
                 if self._is_stopping:
                     return
         except Exception:
-            _log.exception("stepper of %s died", self._backend.info.id)
+            _log.exception("the stepper died")
             self._on_death()
 
-    def _next_messages(self, *, may_wait: bool) -> list[_Message]:
+    def _next_messages(self, plan: StepPlan) -> list[_Message]:
+        """Return what has come in; behind an empty plan, wait for it or for a batch to ripen."""
         with self._wakeup:
-            if may_wait:
-                self._wakeup.wait_for(lambda: self._inbox or self._is_stopping)
+            if plan.is_empty and not self._inbox and not self._is_stopping:
+                wait = None if plan.wake_at is None else plan.wake_at - monotonic()
+                if wait is None or wait > 0:
+                    self._wakeup.wait(wait)
             messages = list(self._inbox)
             self._inbox.clear()
         return messages
@@ -167,66 +203,82 @@ class Stepper:
         if isinstance(message, _Push):
             self._scheduler.push(message.session_id, message.work, message.received_at)
         elif isinstance(message, _Open):
-            slot = self._slots.acquire()
-            self._backend.reset_slot(slot)
-            utterance = Utterance(self._detokenizer, self._backend.info.features)
-            self._streams[message.session_id] = _Stream(slot, utterance)
-            self._scheduler.add(message.session_id, message.lane)
-        else:
+            model = self._models[message.lane.model]
+            slot = model.slots.acquire()
+            model.backend.reset_slot(slot)
+            self._streams[message.session_id] = _Stream(model, slot)
+            self._scheduler.add(message.session_id, message.lane, _limits(model))
+        elif isinstance(message, _Close):
             self._close(message.session_id)
+        elif isinstance(message, _AddModel):
+            backend = message.backend
+            slots = SlotTable(backend.n_slots)
+            self._models[message.name] = _Model(backend, slots, backend.batch_sizes)
+        else:
+            del self._models[message.name]
 
     def _close(self, session_id: SessionId) -> None:
         self._scheduler.remove(session_id)
         stream = self._streams.pop(session_id, None)
         if stream is not None:
-            self._slots.release(stream.slot)
+            stream.model.slots.release(stream.slot)
             self._deliver([Delivery(session_id, is_closed=True)])
 
     def _execute(self, plan: StepPlan) -> None:
-        deliveries = [self._mark(session_id, marker) for session_id, marker in plan.markers]
+        for session_id, marker in plan.markers:
+            if isinstance(marker, (EndUtterance, DiscardUtterance)):
+                stream = self._streams[session_id]
+                stream.model.backend.reset_slot(stream.slot)
+        deliveries = [Delivery(session_id, marker) for session_id, marker in plan.markers]
         if plan.lane is not None:
             deliveries.extend(self._step(plan.lane, plan.rows))
         self._scheduler.complete(plan)
         self._deliver(deliveries)
 
-    def _mark(self, session_id: SessionId, marker: Marker) -> Delivery:
-        stream = self._streams[session_id]
-        results: list[Result] = []
-        if isinstance(marker, EndUtterance):
-            results = stream.utterance.finish(marker)
-            self._backend.reset_slot(stream.slot)
-        elif isinstance(marker, DiscardUtterance):
-            stream.utterance.discard(marker)
-            self._backend.reset_slot(stream.slot)
-        elif isinstance(marker, EndStream):
-            results = [StreamEnded(marker.error)]
-        return Delivery(session_id, tuple(results))
-
     def _step(self, lane: Lane, works: Sequence[tuple[SessionId, AudioWork]]) -> list[Delivery]:
         rows = [StepRow(self._streams[session_id].slot, work) for session_id, work in works]
         deliveries = []
-        outcomes = self._outcomes(lane, rows)
-        for (session_id, work), outcome in zip(works, outcomes, strict=True):
-            if isinstance(outcome, StepResult):
-                stream = self._streams[session_id]
-                results = tuple(stream.utterance.advance(work, outcome))
+        found = self._found(lane, rows)
+        for (session_id, work), result in zip(works, found, strict=True):
+            outcome: Outcome
+            if isinstance(result, StepResult):
+                outcome = Recognised(work, result)
             else:
                 self._scheduler.remove(session_id)
-                _log.error("session %d: step failed", session_id, exc_info=outcome)
-                error = ModelError(
-                    "recognition failed for this stream; the cause is in the server's log under "
-                    "the session id. Other streams go on; a new stream may well succeed"
-                )
-                results = (StreamEnded(error),)
-            done = len(work.samples) if isinstance(work, Chunk) else 0
-            deliveries.append(Delivery(session_id, results, done_samples=done))
+                _log.error("session %d: step failed", session_id, exc_info=result)
+                outcome = Failed(work, result)
+            deliveries.append(Delivery(session_id, outcome))
         return deliveries
 
-    def _outcomes(self, lane: Lane, rows: list[StepRow]) -> list[StepResult | Exception]:
-        """Step a batch; if it fails, step each row alone, so that only the guilty one fails."""
+    def _found(self, lane: Lane, rows: list[StepRow]) -> list[StepResult | Exception]:
+        """Step a batch; if it fails, step each row alone, so that only the guilty one fails.
+
+        A batch too large for the memory is halved, and so are the lane's batches from then on.
+        """
+        model = self._models[lane.model]
         try:
-            return list(self._backend.step(lane, rows))
+            return list(model.backend.step(lane, rows))
+        except OutOfMemory as error:
+            if len(rows) == 1:
+                return [error]
+            half = len(rows) // 2
+            model.batch_sizes = _no_larger(model.batch_sizes, half)
+            self._scheduler.limit(lane, _limits(model))
+            _log.warning(
+                "out of memory: steps of %s take at most %d rows from now on",
+                model.backend.info.id,
+                model.batch_sizes[-1],
+            )
+            return self._found(lane, rows[:half]) + self._found(lane, rows[half:])
         except Exception as error:
             if len(rows) == 1:
                 return [error]
-        return [outcome for row in rows for outcome in self._outcomes(lane, [row])]
+        return [result for row in rows for result in self._found(lane, [row])]
+
+
+def _limits(model: _Model) -> LaneLimits:
+    return LaneLimits(model.backend.info.features.sample_rate_hertz, model.batch_sizes)
+
+
+def _no_larger(sizes: tuple[int, ...], most: int) -> tuple[int, ...]:
+    return tuple(size for size in sizes if size <= most) or (1,)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import torch
 from nemo.collections.asr.models import ASRModel
 
+from siren_grpc.domain.ports import OutOfMemory
 from siren_grpc.domain.types import Chunk, DecoderKind, Lane, ModelInfo, StepResult, StepRow
 from siren_grpc.models.buffered_window import AudioWindows
 from siren_grpc.models.decoders import Emitted, SlotDecoder, frames_from
@@ -35,12 +36,15 @@ class BufferedBackend:
     how many they are selects other kernels, which would round differently.
     """
 
-    def __init__(self, parts: BufferedParts, *, n_slots: int, max_batch: int) -> None:
-        """Step a loaded model; its state holds n_slots sessions and one spare slot."""
+    def __init__(self, parts: BufferedParts, *, n_slots: int, batch_sizes: tuple[int, ...]) -> None:
+        """Step a loaded model; its state holds n_slots sessions and one spare slot.
+
+        batch_sizes: ascending, to one of which steps pad their rows.
+        """
         self._parts = parts
         self._n_slots = n_slots
         self._spare_slot = n_slots
-        self._batch_sizes = _sizes_up_to(max_batch)
+        self._batch_sizes = batch_sizes
         self._contexts = {context.chunk_frames: context for context in parts.info.buffered}
         parameter = next(parts.model.encoder.parameters())
         self._device, self._dtype = parameter.device, parameter.dtype
@@ -54,11 +58,6 @@ class BufferedBackend:
     def n_slots(self) -> int:
         """How many sessions it holds at once."""
         return self._n_slots
-
-    @property
-    def max_batch(self) -> int:
-        """The most rows one step takes."""
-        return self._batch_sizes[-1]
 
     @property
     def bytes_per_slot(self) -> int:
@@ -90,11 +89,18 @@ class BufferedBackend:
     def step(self, lane: Lane, rows: Sequence[StepRow]) -> list[StepResult]:
         """Recognise every row's audio and keep the state of those whose work is a `Chunk`.
 
-        Raises FloatingPointError when the model's output is not finite, and whatever NeMo raises;
-        no slot has changed then.
+        Raises OutOfMemory, FloatingPointError when the model's output is not finite, and whatever
+        NeMo raises; no slot has changed then.
         """
         with torch.inference_mode():
-            results, keep = self._compute(lane, rows)
+            try:
+                results, keep = self._compute(lane, rows)
+            except torch.OutOfMemoryError as error:
+                raise OutOfMemory(str(error)) from error
+            except RuntimeError as error:
+                if "can't allocate memory" in str(error):  # torch's allocator of a CPU
+                    raise OutOfMemory(str(error)) from error
+                raise
             keep()
         return results
 
@@ -175,12 +181,3 @@ def _results(emitted: Emitted, tail: Emitted) -> list[StepResult]:
         )
         for count, tail_count, *both in packed.tolist()
     ]
-
-
-def _sizes_up_to(max_batch: int) -> tuple[int, ...]:
-    sizes = []
-    size = 1
-    while size < max_batch:
-        sizes.append(size)
-        size *= 2
-    return (*sizes, max_batch)

@@ -11,6 +11,7 @@ from siren_grpc.domain.geometry import BufferedContext, BufferedSeconds, Feature
 from siren_grpc.domain.types import DecoderKind, ModelInfo
 from siren_grpc.models.buffered_backend import BufferedBackend, BufferedParts
 from siren_grpc.models.buffered_window import AudioWindows
+from siren_grpc.models.calibrate import sizes_up_to
 from siren_grpc.models.checkpoint import (
     UnsupportedModel,
     decoders_of,
@@ -85,7 +86,7 @@ def buffered_backend_of(
         device=next(model.parameters()).device,
     )
     parts = BufferedParts(info, model, windows, decoders)
-    return BufferedBackend(parts, n_slots=n_slots, max_batch=max_batch)
+    return BufferedBackend(parts, n_slots=n_slots, batch_sizes=sizes_up_to(max_batch))
 
 
 def _contexts(

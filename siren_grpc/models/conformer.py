@@ -23,6 +23,9 @@ import torch
 import torch.nn.functional as F
 from nemo.collections.asr.modules.conformer_encoder import ConformerEncoder
 
+from siren_grpc.domain.types import Precision
+from siren_grpc.models.linear import Linear, make_linear
+
 _MASKED = -10000.0
 """NeMo's score of a key that must not be seen."""
 
@@ -50,11 +53,17 @@ class ConformerLayers:
     """Steps all layers for a batch of slots."""
 
     def __init__(
-        self, encoder: ConformerEncoder, contexts: Mapping[int, tuple[int, int]], *, n_slots: int
+        self,
+        encoder: ConformerEncoder,
+        contexts: Mapping[int, tuple[int, int]],
+        *,
+        n_slots: int,
+        precision: Precision,
     ) -> None:
         """Allocate the rings of every slot.
 
-        contexts: (left, right) attention context in encoder frames by `chunk_frames`.
+        contexts: (left, right) attention context in encoder frames by `chunk_frames`. precision:
+        of the linear layers; ValueError is raised for one that the device does not have.
         """
         parameter = next(encoder.parameters())
         self._left = {frames: left for frames, (left, _) in contexts.items()}
@@ -68,7 +77,7 @@ class ConformerLayers:
         self._ring = max(self._left[frames] + frames for frames in contexts)
         self._conv_ring = self._n_conv + widest
         self._encoder = encoder
-        self._layers = [_Layer(layer) for layer in encoder.layers]
+        self._layers = [_Layer(layer, precision) for layer in encoder.layers]
         d_model = self._heads * self._d_head
         count = len(self._layers)
         options: dict[str, Any] = {"dtype": parameter.dtype, "device": parameter.device}
@@ -205,33 +214,45 @@ class ConformerLayers:
 class _Layer:
     """One layer's weights, laid out for stepping."""
 
-    def __init__(self, layer: Any) -> None:
+    def __init__(self, layer: Any, precision: Precision) -> None:
+        def linear(*modules: Any) -> Linear:
+            """Return one linear layer that gives several modules' outputs side by side."""
+            biases = [module.bias for module in modules]
+            # A pointwise convolution is a linear layer whose weights have one axis more.
+            weight = torch.cat([module.weight.detach().flatten(1) for module in modules])
+            bias = None if biases[0] is None else torch.cat([b.detach() for b in biases])
+            return make_linear(weight, bias, precision)
+
         attention, conv = layer.self_attn, layer.conv
         self._layer = layer
-        self._qkv = _joined(attention.linear_q, attention.linear_k, attention.linear_v)
+        self._expand1, self._contract1 = map(
+            linear, (layer.feed_forward1.linear1, layer.feed_forward1.linear2)
+        )
+        self._expand2, self._contract2 = map(
+            linear, (layer.feed_forward2.linear1, layer.feed_forward2.linear2)
+        )
+        self._qkv = linear(attention.linear_q, attention.linear_k, attention.linear_v)
         self.bias_u = attention.pos_bias_u.detach()[:, None, None]
         self.bias_v = attention.pos_bias_v.detach()[:, None, None]
         self.score_scale = 1 / math.sqrt(attention.d_k)
-        self.attention_out = attention.linear_out
+        self.attention_out = linear(attention.linear_out)
         self.norm_out = layer.norm_out
-        self._gate = _pointwise(conv.pointwise_conv1)
+        self._gate = linear(conv.pointwise_conv1)
         self._depthwise = conv.depthwise_conv.weight.detach().squeeze(1).t().contiguous()
         self._depthwise_bias = conv.depthwise_conv.bias
         self._norm = conv.batch_norm
         self._is_layer_norm = conv.norm_type == "layer_norm"
-        self._pointwise2 = _pointwise(conv.pointwise_conv2)
+        self._pointwise2 = linear(conv.pointwise_conv2)
 
     def feed_forward1(self, x: torch.Tensor) -> torch.Tensor:
         """Return what the first half feed-forward adds."""
-        return self._feed_forward(self._layer.norm_feed_forward1(x), self._layer.feed_forward1)
+        hidden = F.silu(self._expand1(self._layer.norm_feed_forward1(x)), inplace=True)
+        return self._contract1(hidden).mul_(self._layer.fc_factor)
 
     def feed_forward2(self, x: torch.Tensor) -> torch.Tensor:
         """Return what the second half feed-forward adds."""
-        return self._feed_forward(self._layer.norm_feed_forward2(x), self._layer.feed_forward2)
-
-    def _feed_forward(self, x: torch.Tensor, module: Any) -> torch.Tensor:
-        hidden = F.silu(module.linear1(x), inplace=True)
-        return module.linear2(hidden).mul_(self._layer.fc_factor)
+        hidden = F.silu(self._expand2(self._layer.norm_feed_forward2(x)), inplace=True)
+        return self._contract2(hidden).mul_(self._layer.fc_factor)
 
     def project(self, x: torch.Tensor, n_heads: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Return queries [heads, n_rows, n_new, d_head]; keys and values side by side, likewise."""
@@ -258,25 +279,3 @@ class _Layer:
             y = y + self._depthwise_bias
         y = self._norm(y) if self._is_layer_norm else self._norm(y.transpose(1, 2)).transpose(1, 2)
         return self._pointwise2(F.silu(y))
-
-
-def _joined(*linears: torch.nn.Linear) -> torch.nn.Linear:
-    """Return one linear layer that gives several layers' outputs side by side."""
-    weight = torch.cat([linear.weight.detach() for linear in linears])
-    biases = [linear.bias for linear in linears]
-    bias = torch.cat([b.detach() for b in biases]) if biases[0] is not None else None
-    return _linear(weight, bias)
-
-
-def _pointwise(conv: torch.nn.Conv1d) -> torch.nn.Linear:
-    """Return a convolution of kernel 1 as a linear layer of the same weights."""
-    return _linear(conv.weight.detach().squeeze(-1), conv.bias)
-
-
-def _linear(weight: torch.Tensor, bias: torch.Tensor | None) -> torch.nn.Linear:
-    linear = torch.nn.Linear(1, 1, bias=False, device="meta")
-    linear.in_features, linear.out_features = weight.shape[1], weight.shape[0]
-    linear.weight = torch.nn.Parameter(weight, requires_grad=False)
-    if bias is not None:
-        linear.bias = torch.nn.Parameter(bias.detach(), requires_grad=False)
-    return linear

@@ -14,6 +14,7 @@ from typing import Protocol
 import torch
 from nemo.collections.asr.modules.conformer_encoder import ConformerEncoder
 
+from siren_grpc.domain.types import Precision
 from siren_grpc.models.conformer import ConformerLayers
 from siren_grpc.models.subsampling import Subsampling
 
@@ -85,15 +86,21 @@ class KeyValueEncoder:
     """Steps the encoder with keys, values and convolution inputs in rings: see `conformer`."""
 
     def __init__(
-        self, encoder: ConformerEncoder, contexts: Mapping[int, tuple[int, int]], *, n_slots: int
+        self,
+        encoder: ConformerEncoder,
+        contexts: Mapping[int, tuple[int, int]],
+        *,
+        n_slots: int,
+        precision: Precision = Precision.FP32,
     ) -> None:
         """Allocate the caches of every slot.
 
         contexts: (left, right) attention context in encoder frames by `chunk_frames`. The encoder
-        must be one that `conformer.why_unsupported` has nothing against.
+        must be one that `conformer.why_unsupported` has nothing against. precision: of its layers'
+        products; ValueError is raised for one that the device does not have.
         """
         self._subsampling = Subsampling(encoder.pre_encode)
-        self.layers = ConformerLayers(encoder, contexts, n_slots=n_slots)
+        self.layers = ConformerLayers(encoder, contexts, n_slots=n_slots, precision=precision)
         self._drop = int(encoder.streaming_cfg.drop_extra_pre_encoded)
         self._mel = _MelCache(encoder, n_slots=n_slots)
 

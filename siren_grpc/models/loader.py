@@ -6,7 +6,6 @@ import logging
 import tarfile
 import tempfile
 from pathlib import Path
-from typing import TypeAlias
 
 import torch
 from nemo.collections.asr.models import ASRModel
@@ -16,9 +15,10 @@ from nemo.core.connectors.save_restore_connector import SaveRestoreConnector
 from nemo.utils.tar_utils import is_safe_tar_member
 
 from siren_grpc.domain.geometry import BufferedSeconds
-from siren_grpc.domain.types import DecoderKind, EncoderCache, ModelInfo
-from siren_grpc.models.buffered_backend import BufferedBackend
+from siren_grpc.domain.types import DecoderKind, EncoderCache, ModelInfo, Precision
+from siren_grpc.models.backend import LoadedBackend
 from siren_grpc.models.buffered_loader import DEFAULT_CONTEXT, buffered_backend_of, is_buffered
+from siren_grpc.models.calibrate import sizes_up_to
 from siren_grpc.models.checkpoint import (
     UnsupportedModel,
     decoders_of,
@@ -39,8 +39,6 @@ _PREFERRED_CHUNK_FRAMES = 7
 _PREFERRED_DECODER = {EMBEDDED_MODEL: DecoderKind.CTC}
 """The decoder that hears a model's purpose better: digits here (docs/model-card.md)."""
 _FAMILY = "cache-aware-fastconformer"
-
-LoadedBackend: TypeAlias = NemoBackend | BufferedBackend
 
 _log = logging.getLogger(__name__)
 
@@ -121,14 +119,15 @@ def load(
     chunk_frames: int | None = None,
     decoder: DecoderKind | None = None,
     encoder_cache: EncoderCache = EncoderCache.KEYS_VALUES,
+    precision: Precision = Precision.FP32,
     buffered: BufferedSeconds = DEFAULT_CONTEXT,
 ) -> LoadedBackend:
     """Load a cache-aware streaming model, or an offline one to be buffered, not warmed up yet.
 
-    n_slots: sessions at once. max_batch: rows of one step. chunk_frames, decoder: the defaults of
-    streams that name none. encoder_cache: what a cache-aware model keeps of the left
-    context. buffered: the default window of an offline one. Raises UnsupportedModel for other
-    kinds of checkpoints, and for defaults the model does not offer.
+    n_slots: sessions at once. max_batch: most rows of a step. chunk_frames, decoder: defaults of
+    streams that name none. encoder_cache: what a cache-aware model keeps of the left context.
+    precision: of the encoder's products. buffered: the default window of an offline model. Raises
+    UnsupportedModel for other kinds of checkpoints, and for defaults the model does not offer.
     """
     model = restore(name, device=device)
     return backend_of(
@@ -139,6 +138,7 @@ def load(
         chunk_frames=chunk_frames,
         decoder=decoder,
         encoder_cache=encoder_cache,
+        precision=precision,
         buffered=buffered,
     )
 
@@ -152,11 +152,14 @@ def backend_of(
     chunk_frames: int | None = None,
     decoder: DecoderKind | None = None,
     encoder_cache: EncoderCache = EncoderCache.KEYS_VALUES,
+    precision: Precision = Precision.FP32,
     buffered: BufferedSeconds = DEFAULT_CONTEXT,
 ) -> LoadedBackend:
     """Make a backend of a restored model; see `load`."""
     decoder = decoder or _PREFERRED_DECODER.get(name)
     if is_buffered(model):
+        if precision is not Precision.FP32:
+            raise UnsupportedModel(f"{name} is an offline model, which runs at fp32 only")
         return buffered_backend_of(
             model,
             name,
@@ -189,9 +192,9 @@ def backend_of(
         token_texts=token_texts(model),
         punctuation=frozenset(getattr(model.decoding, "supported_punctuation", None) or ()),
     )
-    slot_encoder = _slot_encoder(encoder, contexts, name, encoder_cache, n_slots=slots)
+    slot_encoder = _slot_encoder(encoder, contexts, name, encoder_cache, precision, n_slots=slots)
     parts = NemoParts(info, model, features, slot_encoder, decoders)
-    return NemoBackend(parts, n_slots=n_slots, max_batch=max_batch)
+    return NemoBackend(parts, n_slots=n_slots, batch_sizes=sizes_up_to(max_batch))
 
 
 def _streaming_encoder(model: ASRModel, name: str) -> ConformerEncoder:
@@ -217,14 +220,23 @@ def _slot_encoder(
     contexts: dict[int, tuple[int, int]],
     name: str,
     cache: EncoderCache,
+    precision: Precision,
     *,
     n_slots: int,
 ) -> SlotEncoder:
-    if cache is EncoderCache.INPUTS:
-        return InputCacheEncoder(encoder, contexts, n_slots=n_slots)
     obstacle = why_unsupported(encoder)
+    if obstacle is None and cache is EncoderCache.KEYS_VALUES:
+        try:
+            return KeyValueEncoder(encoder, contexts, n_slots=n_slots, precision=precision)
+        except ValueError as error:
+            raise UnsupportedModel(f"{name}: {error}") from error
+    if precision is not Precision.FP32:
+        raise UnsupportedModel(
+            f"{name} runs at precision fp32 only: "
+            + (f"it has {obstacle}" if obstacle else "others need encoder_cache keys_values")
+        )
     if obstacle is None:
-        return KeyValueEncoder(encoder, contexts, n_slots=n_slots)
+        return InputCacheEncoder(encoder, contexts, n_slots=n_slots)
     _log.info("%s has %s: stepped by NeMo's own code, which is slower", name, obstacle)
     return InputCacheEncoder(encoder, contexts, n_slots=n_slots)
 

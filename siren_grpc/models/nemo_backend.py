@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from nemo.collections.asr.models import ASRModel
 
+from siren_grpc.domain.ports import OutOfMemory
 from siren_grpc.domain.types import Chunk, DecoderKind, Lane, ModelInfo, StepResult, StepRow
 from siren_grpc.models.decoders import SlotDecoder
 from siren_grpc.models.encoder import FeatureGroup, SlotEncoder
@@ -33,12 +34,15 @@ class NemoBackend:
     the next of `_batch_sizes` with rows of a spare slot, so that a session's mates do not matter.
     """
 
-    def __init__(self, parts: NemoParts, *, n_slots: int, max_batch: int) -> None:
-        """Step a loaded model; its state holds n_slots sessions and one spare slot."""
+    def __init__(self, parts: NemoParts, *, n_slots: int, batch_sizes: tuple[int, ...]) -> None:
+        """Step a loaded model; its state holds n_slots sessions and one spare slot.
+
+        batch_sizes: ascending, to one of which steps pad their rows.
+        """
         self._parts = parts
         self._n_slots = n_slots
         self._spare_slot = n_slots
-        self._batch_sizes = _sizes_up_to(max_batch)
+        self._batch_sizes = batch_sizes
         self._device = next(parts.model.parameters()).device
 
     @property
@@ -52,14 +56,20 @@ class NemoBackend:
         return self._n_slots
 
     @property
-    def max_batch(self) -> int:
-        """The most rows one step takes."""
-        return self._batch_sizes[-1]
+    def bytes_per_slot(self) -> int:
+        """Memory that one session's state takes on the device."""
+        parts = self._parts
+        decoders = sum(decoder.bytes_per_slot for decoder in parts.decoders.values())
+        return parts.features.tail[0].nbytes + parts.encoder.bytes_per_slot + decoders
 
     @property
     def batch_sizes(self) -> tuple[int, ...]:
-        """The padded sizes, ascending: what a warm-up should run once each."""
+        """The sizes, ascending, to one of which a step pads its rows; the last is the most."""
         return self._batch_sizes
+
+    @batch_sizes.setter
+    def batch_sizes(self, sizes: tuple[int, ...]) -> None:
+        self._batch_sizes = sizes
 
     @property
     def is_on_gpu(self) -> bool:
@@ -83,7 +93,14 @@ class NemoBackend:
         # First chunks have another shape than the rest, and come first in the batch.
         order = sorted(range(len(rows)), key=lambda i: not rows[i].work.is_first)
         with torch.inference_mode():
-            ordered = self._step(lane, [rows[i] for i in order])
+            try:
+                ordered = self._step(lane, [rows[i] for i in order])
+            except torch.OutOfMemoryError as error:
+                raise OutOfMemory(str(error)) from error
+            except RuntimeError as error:
+                if "can't allocate memory" in str(error):  # torch's allocator of a CPU
+                    raise OutOfMemory(str(error)) from error
+                raise
         results = dict(zip(order, ordered, strict=True))
         return [results[i] for i in range(len(rows))]
 
@@ -135,12 +152,3 @@ class NemoBackend:
         features, frames, tails = self._parts.features.compute(slots, works, feature_frames=whole)
         are_whole = all(work.feature_frames == whole for work in works)
         return FeatureGroup(slots, features, frames, is_first, are_whole), tails
-
-
-def _sizes_up_to(max_batch: int) -> tuple[int, ...]:
-    sizes = []
-    size = 1
-    while size < max_batch:
-        sizes.append(size)
-        size *= 2
-    return (*sizes, max_batch)

@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import logging
-import os
 
 import torch
 
 from siren_grpc.domain.geometry import BufferedSeconds
-from siren_grpc.domain.types import DecoderKind
+from siren_grpc.domain.types import DecoderKind, EncoderCache, Precision
+from siren_grpc.models.allocator import keep_freed_memory
+from siren_grpc.models.backend import LoadedBackend
 from siren_grpc.models.buffered_loader import DEFAULT_CONTEXT
-from siren_grpc.models.loader import LoadedBackend, load
+from siren_grpc.models.calibrate import calibrate
+from siren_grpc.models.loader import backend_of, model_id, restore
 from siren_grpc.models.warmup import warm_up
 
 _log = logging.getLogger(__name__)
+_LARGEST_CPU_BATCH = 64
+_LARGEST_GPU_BATCH = 256
+
+
+class NoMemoryForSessions(Exception):
+    """The memory set aside for sessions holds not even one; the message says what one takes."""
 
 
 def start_backend(
@@ -22,28 +30,58 @@ def start_backend(
     device: str,
     threads: int,
     n_slots: int,
-    max_batch: int,
+    max_batch: int | None,
     chunk_frames: int | None,
     decoder: DecoderKind | None,
+    encoder_cache: EncoderCache = EncoderCache.KEYS_VALUES,
+    precision: Precision = Precision.FP32,
+    session_memory_mb: int | None = None,
     buffered: BufferedSeconds = DEFAULT_CONTEXT,
 ) -> LoadedBackend:
     """Load a model and warm it up.
 
     device: a torch device, or "auto" for a GPU if there is one. threads: CPU threads of a step,
-    0 for one per core. The rest as for `loader.load`, whose errors are raised.
+    0 for the quickest number. n_slots: sessions at once, fewer if session_memory_mb (MiB) holds
+    no more. max_batch: most rows of a step, None to choose. The rest as for `loader.load`, whose
+    errors are raised, and NoMemoryForSessions.
     """
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
-    torch.set_num_threads(threads or os.cpu_count() or 1)
-    backend = load(
-        name,
-        device=device,
-        n_slots=n_slots,
-        max_batch=max_batch,
-        chunk_frames=chunk_frames,
-        decoder=decoder,
-        buffered=buffered,
+    keep_freed_memory()
+    model = restore(name, device=device)
+    largest = max_batch or (_LARGEST_CPU_BATCH if device == "cpu" else _LARGEST_GPU_BATCH)
+
+    def backend_with(slots: int) -> LoadedBackend:
+        return backend_of(
+            model,
+            model_id(name),
+            n_slots=slots,
+            max_batch=min(largest, slots),
+            chunk_frames=chunk_frames,
+            decoder=decoder,
+            encoder_cache=encoder_cache,
+            precision=precision,
+            buffered=buffered,
+        )
+
+    if session_memory_mb is not None:
+        per_session = backend_with(1).bytes_per_slot
+        fitting = (session_memory_mb << 20) // per_session - 1  # one slot is for padding rows
+        if fitting < 1:
+            raise NoMemoryForSessions(
+                f"session_memory_mb {session_memory_mb} holds no session of {name}: one takes "
+                f"{per_session / 2**20:.2f} MiB, and one more of the same size is needed"
+            )
+        n_slots = min(n_slots, fitting)
+    backend = backend_with(n_slots)
+    _log.info(
+        "loaded %s on %s: %d sessions of %.2f MiB each; warming up",
+        backend.info.id,
+        device,
+        n_slots,
+        backend.bytes_per_slot / 2**20,
     )
-    _log.info("loaded %s on %s; warming up", backend.info.id, device)
+    if not backend.is_on_gpu:
+        calibrate(backend, threads=threads, max_batch=max_batch)
     warm_up(backend)
     return backend

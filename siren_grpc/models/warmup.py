@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from siren_grpc.domain.types import Lane, Preview, StepRow
-from siren_grpc.models.loader import LoadedBackend
+from siren_grpc.domain.types import Lane, ModelInfo, Preview, StepRow
+from siren_grpc.models.backend import LoadedBackend
 
 
 def warm_up(backend: LoadedBackend) -> None:
@@ -17,16 +17,21 @@ def warm_up(backend: LoadedBackend) -> None:
     every = backend.batch_sizes
     sizes = every if backend.is_on_gpu else sorted({every[0], every[-1]})
     for chunk_frames in backend.info.look_aheads:
-        geometry = backend.info.geometry(chunk_frames)
         for decoder in backend.info.decoders:
+            lane = Lane(chunk_frames, decoder)
             for size in sizes:
                 for is_first in (True, False):
-                    silence = Preview(
-                        samples=np.zeros(geometry.chunk_samples(is_first=is_first), np.float32),
-                        feature_frames=geometry.feature_frames(is_first=is_first),
-                        is_first=is_first,
-                        end_samples=0,
-                        seq=0,
-                    )
-                    rows = [StepRow(slot, silence) for slot in range(size)]
-                    backend.step(Lane(chunk_frames, decoder), rows)
+                    backend.step(lane, silent_rows(backend.info, lane, size, is_first=is_first))
+
+
+def silent_rows(info: ModelInfo, lane: Lane, n_rows: int, *, is_first: bool) -> list[StepRow]:
+    """Return rows of whole chunks of silence, which leave no trace in slots 0 to n_rows - 1."""
+    geometry = info.geometry(lane.chunk_frames)
+    silence = Preview(
+        samples=np.zeros(geometry.chunk_samples(is_first=is_first), np.float32),
+        feature_frames=geometry.feature_frames(is_first=is_first),
+        is_first=is_first,
+        end_samples=0,
+        seq=0,
+    )
+    return [StepRow(slot, silence) for slot in range(n_rows)]

@@ -1,11 +1,18 @@
-"""Who is advanced in the next step: pure, the clock is an argument.
+"""Which work a model does next. Pure: no clock, no threads, no model.
 
-plan -> the caller steps the model -> complete, after vLLM's schedule/execute/update.
+Continuous batching after vLLM's schedule/execute/update: sessions join and leave between steps.
+Earliest deadline first (Liu and Layland, 1973) on audio time, with deadlines from a virtual clock
+for each session (Zhang, 1990): a chunk is due when it came, or when its audio would have come had
+the session sent at the pace of speech, whichever is later. Sessions that send faster are early:
+they take what is idle, and delay nobody who speaks.
 """
 
 from __future__ import annotations
 
+import heapq
+import itertools
 from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -26,82 +33,142 @@ Marker: TypeAlias = EndUtterance | DiscardUtterance | EndStream
 
 
 @dataclass(frozen=True, slots=True)
+class LaneLimits:
+    """How a lane's work is batched.
+
+    hertz: sample rate of its audio. batch_sizes: ascending; a step pads its rows to one of them,
+    so rows up to the next size cost nothing more, and the last is the most rows of a step.
+    """
+
+    hertz: int
+    batch_sizes: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class StepPlan:
     """What to do next.
 
     markers: controls all of whose audio has been recognised, in each session's order; they cost
     no compute. rows: audio to advance in one batch, all of the lane, one row a session; empty
-    when no audio is ready (lane is None then).
+    when no audio is to be stepped now (lane is None then). wake_at: when to plan again although
+    nothing new has come, in seconds of the caller's clock: a batch is waiting to fill.
     """
 
     markers: tuple[tuple[SessionId, Marker], ...]
     lane: Lane | None
     rows: tuple[tuple[SessionId, AudioWork], ...]
+    wake_at: float | None = None
 
     @property
     def is_empty(self) -> bool:
-        """Whether there is nothing to do."""
+        """Whether there is nothing to do now."""
         return not self.markers and not self.rows
+
+
+@dataclass(slots=True)
+class _Queued:
+    work: Work
+    came_at: float
+    due_at: float = 0.0
+    """Chunks: when the audio would have come at the pace of speech, or when it came if later."""
+    deadline: float = 0.0
+    """Chunks: when the next one is due; recognised later than that, the stream falls behind."""
 
 
 @dataclass(slots=True)
 class _Session:
     lane: Lane
-    queue: deque[tuple[float, Work]] = field(default_factory=deque)
+    queue: deque[_Queued] = field(default_factory=deque)
+    clock: float = float("-inf")
+    """When the last chunk queued was due."""
     is_in_flight: bool = False
 
 
+@dataclass(slots=True)
+class _LaneState:
+    limits: LaneLimits
+    n_sessions: int = 0
+    chunks: list[tuple[float, int, SessionId]] = field(default_factory=list)
+    """Heap of (deadline, order of readiness, session) of sessions whose next work is a chunk.
+
+    Entries of sessions that were removed stay until they come to the top.
+    """
+    previews: dict[SessionId, None] = field(default_factory=dict)
+    """Sessions whose next work is a preview, oldest first."""
+
+
 class Scheduler:
-    """Oldest work first, within a lane, at most one row a session.
+    """Earliest deadline first, within a lane, at most one row a session.
 
     Whole chunks go before previews: a preview is a courtesy that runs only when no chunk waits,
-    and one that has been overtaken by later work is dropped.
+    and one that has been overtaken by later work is dropped. What a call costs grows with the
+    rows it moves and the lanes there are, not with the sessions.
     """
 
-    def __init__(self, *, max_batch: int) -> None:
-        """Start without sessions. max_batch: the most rows in one plan."""
-        self._max_batch = max_batch
-        self._sessions: dict[SessionId, _Session] = {}
+    def __init__(self, *, max_delay_s: float = 0.0) -> None:
+        """Start without sessions.
 
-    def add(self, session_id: SessionId, lane: Lane) -> None:
+        max_delay_s: how long a chunk may wait for others to share its step.
+        """
+        self._max_delay_s = max_delay_s
+        self._sessions: dict[SessionId, _Session] = {}
+        self._lanes: dict[Lane, _LaneState] = {}
+        self._markers: deque[tuple[SessionId, Marker]] = deque()
+        self._order = itertools.count()
+
+    def add(self, session_id: SessionId, lane: Lane, limits: LaneLimits) -> None:
         """Let a session take part. Raises AssertionError if it does already."""
         if session_id in self._sessions:
             raise AssertionError(f"session {session_id} added twice")
         self._sessions[session_id] = _Session(lane)
+        state = self._lanes.setdefault(lane, _LaneState(limits))
+        state.limits = limits
+        state.n_sessions += 1
+
+    def limit(self, lane: Lane, limits: LaneLimits) -> None:
+        """Batch a lane otherwise from now on; a lane without sessions is ignored."""
+        if lane in self._lanes:
+            self._lanes[lane].limits = limits
 
     def push(self, session_id: SessionId, work: Work, now: float) -> None:
         """Queue work behind the session's other work.
 
-        now: seconds on the caller's clock. Work for a session that was removed is ignored: its
-        client may vanish at any time.
+        now: when it came, in seconds on the caller's clock. Work for a session that was removed
+        is ignored: its client may vanish at any time.
         """
         session = self._sessions.get(session_id)
         if session is None:
             return
-        if session.queue and isinstance(session.queue[-1][1], Preview):
-            session.queue.pop()
-        session.queue.append((now, work))
+        queue = session.queue
+        if queue and isinstance(queue[-1].work, Preview):
+            queue.pop()
+            self._lanes[session.lane].previews.pop(session_id, None)
+        queued = _Queued(work, now)
+        if isinstance(work, Chunk):
+            duration = len(work.samples) / self._lanes[session.lane].limits.hertz
+            session.clock = max(now, session.clock + duration)
+            queued.due_at, queued.deadline = session.clock, session.clock + duration
+        queue.append(queued)
+        if len(queue) == 1 and not session.is_in_flight:
+            self._offer(session_id, session)
 
-    def plan(self) -> StepPlan:
+    def plan(self, now: float) -> StepPlan:
         """Choose what to do next. Rows are in flight until `complete`."""
         markers = tuple(self._take_markers())
-        candidates = self._oldest_first(Chunk) or self._oldest_first(Preview)
-        if not candidates:
-            return StepPlan(markers, None, ())
-        lane = self._sessions[candidates[0]].lane
-        rows = []
-        for session_id in candidates:
-            session = self._sessions[session_id]
-            if session.lane != lane:
-                continue
-            _, work = session.queue.popleft()
-            if not isinstance(work, (Chunk, Preview)):
-                raise AssertionError("a candidate's next work is audio")
-            session.is_in_flight = True
-            rows.append((session_id, work))
-            if len(rows) == self._max_batch:
-                break
-        return StepPlan(markers, lane, tuple(rows))
+        waiting = sorted(
+            (top, lane) for lane in self._lanes if (top := self._top(lane)) is not None
+        )
+        wake_at: float | None = None
+        for (_, _, session_id), lane in waiting:
+            ripe_at = self._ripe_at(lane, self._sessions[session_id].queue[0])
+            if ripe_at <= now:
+                return StepPlan(markers, lane, tuple(self._take_chunks(lane, now)))
+            wake_at = ripe_at if wake_at is None else min(wake_at, ripe_at)
+        if not waiting:
+            for lane, state in self._lanes.items():
+                if state.previews:
+                    return StepPlan(markers, lane, tuple(self._take_previews(state)))
+        return StepPlan(markers, None, (), wake_at)
 
     def complete(self, plan: StepPlan) -> None:
         """Make the sessions of a plan's rows ready for their next work."""
@@ -109,26 +176,84 @@ class Scheduler:
             session = self._sessions.get(session_id)
             if session is not None:
                 session.is_in_flight = False
+                self._offer(session_id, session)
 
     def remove(self, session_id: SessionId) -> None:
         """Forget a session and its work; removing one twice is harmless."""
-        self._sessions.pop(session_id, None)
+        session = self._sessions.pop(session_id, None)
+        if session is None:
+            return
+        state = self._lanes[session.lane]
+        state.previews.pop(session_id, None)
+        state.n_sessions -= 1
+        if state.n_sessions == 0:
+            del self._lanes[session.lane]
 
-    def _take_markers(self) -> list[tuple[SessionId, Marker]]:
-        markers = []
-        for session_id, session in self._sessions.items():
-            while not session.is_in_flight and session.queue:
-                work = session.queue[0][1]
-                if isinstance(work, (Chunk, Preview)):
-                    break
+    def _offer(self, session_id: SessionId, session: _Session) -> None:
+        """Show the next work of a session that is not in flight to `plan`."""
+        if not session.queue:
+            return
+        head = session.queue[0]
+        state = self._lanes[session.lane]
+        if isinstance(head.work, Chunk):
+            heapq.heappush(state.chunks, (head.deadline, next(self._order), session_id))
+        elif isinstance(head.work, Preview):
+            state.previews[session_id] = None
+        else:
+            self._markers.append((session_id, head.work))
+
+    def _take_markers(self) -> Iterator[tuple[SessionId, Marker]]:
+        while self._markers:
+            session_id, marker = self._markers.popleft()
+            session = self._sessions.get(session_id)
+            if session is not None:
                 session.queue.popleft()
-                markers.append((session_id, work))
-        return markers
+                self._offer(session_id, session)
+                yield session_id, marker
 
-    def _oldest_first(self, kind: type[Chunk] | type[Preview]) -> list[SessionId]:
-        ready = [
-            (session.queue[0][0], session_id)
-            for session_id, session in self._sessions.items()
-            if not session.is_in_flight and session.queue and isinstance(session.queue[0][1], kind)
-        ]
-        return [session_id for _, session_id in sorted(ready)]
+    def _top(self, lane: Lane) -> tuple[float, int, SessionId] | None:
+        chunks = self._lanes[lane].chunks
+        while chunks and chunks[0][2] not in self._sessions:
+            heapq.heappop(chunks)
+        return chunks[0] if chunks else None
+
+    def _ripe_at(self, lane: Lane, first: _Queued) -> float:
+        """Return from when on a lane's batch is worth its step: it waits a little to fill."""
+        state = self._lanes[lane]
+        if len(state.chunks) >= min(state.n_sessions, state.limits.batch_sizes[-1]):
+            return float("-inf")
+        return first.came_at + self._max_delay_s
+
+    def _take_chunks(self, lane: Lane, now: float) -> Iterator[tuple[SessionId, Chunk]]:
+        """Take the chunks of a step.
+
+        Early ones do not make the step of those that are due any longer: they join up to the
+        size it is padded to anyway.
+        """
+        sizes = self._lanes[lane].limits.batch_sizes
+        n_rows, are_due = 0, False
+        while (top := self._top(lane)) is not None and n_rows < sizes[-1]:
+            session_id = top[2]
+            session = self._sessions[session_id]
+            queued = session.queue[0]
+            is_early = queued.due_at - now > queued.deadline - queued.due_at
+            if is_early and are_due and n_rows in sizes:
+                return
+            are_due = are_due or not is_early
+            heapq.heappop(self._lanes[lane].chunks)
+            session.queue.popleft()
+            session.is_in_flight = True
+            n_rows += 1
+            if not isinstance(queued.work, Chunk):
+                raise AssertionError("only chunks are in the heap")
+            yield session_id, queued.work
+
+    def _take_previews(self, state: _LaneState) -> Iterator[tuple[SessionId, Preview]]:
+        for session_id in list(state.previews)[: state.limits.batch_sizes[-1]]:
+            del state.previews[session_id]
+            session = self._sessions[session_id]
+            work = session.queue.popleft().work
+            if not isinstance(work, Preview):
+                raise AssertionError("only previews are among the previews")
+            session.is_in_flight = True
+            yield session_id, work

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,7 @@ from siren.v1 import speech_pb2, speech_pb2_grpc
 from siren_grpc.domain.ports import ModelBackend
 from siren_grpc.engine.engine import Engine
 from siren_grpc.engine.session import EngineLimits
+from siren_grpc.server.names import ModelNames
 from siren_grpc.server.reflection import add_reflection
 from siren_grpc.server.service import ServiceLimits, SpeechService
 
@@ -43,6 +44,7 @@ class AppConfig:
     port: int
     max_message_bytes: int
     shutdown_grace_s: float
+    max_batch_delay_ms: float
     service: ServiceLimits
     engine: EngineLimits
 
@@ -51,17 +53,40 @@ class StepperDied(RuntimeError):
     """The recogniser stopped by itself: the process cannot serve and should be replaced."""
 
 
-class App:
-    """One process: a gRPC server in front of one model."""
+@dataclass(frozen=True, slots=True)
+class Models:
+    """Which models to serve: names as `siren serve --model` takes them, the default first."""
 
-    def __init__(self, config: AppConfig, load_backend: Callable[[], ModelBackend]) -> None:
-        """Prepare. load_backend: loads and warms up the model; called in a thread of its own."""
+    names: tuple[str, ...]
+    aliases: Mapping[str, str]
+    """A name of `names` by alias."""
+
+
+class App:
+    """One process: a gRPC server in front of the models of one device."""
+
+    def __init__(
+        self,
+        config: AppConfig,
+        read_models: Callable[[], Models],
+        load_backend: Callable[[str], ModelBackend],
+    ) -> None:
+        """Prepare.
+
+        read_models: says which models to serve, at start and again on SIGHUP; raises ValueError
+        when it cannot. load_backend: loads and warms up a model by name; called in a thread of
+        its own.
+        """
         self._config = config
+        self._read_models = read_models
         self._load_backend = load_backend
         self._stop = asyncio.Event()
         self._hurry = asyncio.Event()
+        self._reload = asyncio.Event()
         self._health = health.aio.HealthServicer()
         self._is_loading = False
+        self._ids: dict[str, str] = {}  # of the models in service, by name
+        self._retiring: set[asyncio.Task[None]] = set()
 
     @property
     def is_loading(self) -> bool:
@@ -98,14 +123,14 @@ class App:
         await server.start()
         self._handle_signals()
         on_bound(port)
-        engine: Engine | None = None
+        engine = Engine(self._config.engine, max_delay_s=self._config.max_batch_delay_ms / 1000)
+        engine.start()
         try:
-            engine = await self._start_engine()
-            if engine is not None:
-                service.serve(engine)
+            if await self._until_stopped(self._update_models(service, engine)):
                 await self._set_health(is_serving=True)
-                _log.info("serving %s on %s:%d", engine.info.id, self._config.host, port)
-                await self._wait_for_end(engine)
+                names = ", ".join(info.id for info in engine.models)
+                _log.info("serving %s on %s:%d", names, self._config.host, port)
+                await self._until_stopped(self._serve(service, engine))
         finally:
             _log.info(
                 "stopping; running streams may take %g s (stop again to hurry)",
@@ -114,8 +139,7 @@ class App:
             await self._set_health(is_serving=False)
             await service.drain(grace_s=self._config.shutdown_grace_s, hurry=self._hurry)
             await server.stop(_FINISH_S)
-            if engine is not None:
-                engine.stop(timeout_s=_FINISH_S)
+            engine.stop(timeout_s=_FINISH_S)
             _log.info("stopped")
 
     def _bind(self, server: grpc.aio.Server) -> int:
@@ -133,21 +157,59 @@ class App:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self.request_stop)
+        loop.add_signal_handler(signal.SIGHUP, self._reload.set)
 
-    async def _start_engine(self) -> Engine | None:
-        """Load the model; None when the server was asked to stop meanwhile."""
-        loading = self._load_in_thread()
-        stopping = asyncio.create_task(self._stop.wait())
-        either: set[asyncio.Future[Any]] = {loading, stopping}
-        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+    async def _until_stopped(self, work: Coroutine[Any, Any, None]) -> bool:
+        """Run until the work is done or the server is asked to stop; say whether it is done."""
+        working, stopping = asyncio.create_task(work), asyncio.create_task(self._stop.wait())
+        await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
         stopping.cancel()
-        if not loading.done():
-            return None
-        engine = Engine(loading.result(), self._config.engine)
-        engine.start()
-        return engine
+        if not working.done():
+            working.cancel()
+            return False
+        working.result()
+        return True
 
-    def _load_in_thread(self) -> asyncio.Future[ModelBackend]:
+    async def _serve(self, service: SpeechService, engine: Engine) -> None:
+        """Follow SIGHUP until the stepper dies. Raises StepperDied then."""
+        dying = asyncio.create_task(engine.wait_dead())
+        try:
+            while not dying.done():
+                reloading = asyncio.create_task(self._reload.wait())
+                await asyncio.wait({dying, reloading}, return_when=asyncio.FIRST_COMPLETED)
+                reloading.cancel()
+                if self._reload.is_set():
+                    self._reload.clear()
+                    try:
+                        await self._update_models(service, engine)
+                    except Exception as error:
+                        _log.error("SIGHUP: %s; serving what was served before", error)
+        finally:
+            dying.cancel()
+        raise StepperDied("the recogniser died; see the log above")
+
+    async def _update_models(self, service: SpeechService, engine: Engine) -> None:
+        """Load and let go of models until those served are those wanted."""
+        wanted = self._read_models()
+        unknown = set(wanted.aliases.values()) - set(wanted.names)
+        if unknown:
+            raise ValueError(f"aliases of models that are not served: {', '.join(sorted(unknown))}")
+        for name in dict.fromkeys(wanted.names):
+            if name not in self._ids:
+                backend = await self._load_in_thread(name)
+                engine.add_model(backend)
+                self._ids[name] = backend.info.id
+                _log.info("model %s is loaded", backend.info.id)
+        aliases = {alias: self._ids[name] for alias, name in wanted.aliases.items()}
+        service.serve(engine, ModelNames(self._ids[wanted.names[0]], aliases))
+        for name in set(self._ids) - set(wanted.names):
+            model_id = self._ids.pop(name)
+            _log.info("model %s goes when its last stream has ended", model_id)
+            task = asyncio.create_task(engine.retire_model(model_id), name=f"retire-{model_id}")
+            self._retiring.add(task)
+            task.add_done_callback(self._retiring.discard)
+
+    def _load_in_thread(self, name: str) -> asyncio.Future[ModelBackend]:
         """Load in a daemon thread: it cannot be stopped, and must not keep the process alive."""
         loop = asyncio.get_running_loop()
         loaded: asyncio.Future[ModelBackend] = loop.create_future()
@@ -163,7 +225,7 @@ class App:
         def load() -> None:
             backend, failure = None, None
             try:
-                backend = self._load_backend()
+                backend = self._load_backend(name)
             except Exception as error:
                 failure = error
             self._is_loading = False
@@ -174,17 +236,6 @@ class App:
 
         threading.Thread(target=load, name="load-model", daemon=True).start()
         return loaded
-
-    async def _wait_for_end(self, engine: Engine) -> None:
-        waiting = {
-            asyncio.create_task(self._stop.wait()),
-            asyncio.create_task(engine.wait_dead()),
-        }
-        _, pending = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-        for task in pending:
-            task.cancel()
-        if not engine.is_alive:
-            raise StepperDied("the recogniser died; see the log above")
 
     async def _set_health(self, *, is_serving: bool) -> None:
         status = health_pb2.HealthCheckResponse

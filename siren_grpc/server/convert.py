@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from google.protobuf.duration_pb2 import Duration
 from siren.v1 import speech_pb2 as pb
 
@@ -67,7 +69,7 @@ def to_config(config: pb.StreamingConfig, info: ModelInfo) -> ValidConfig:
         encoding=encoding,
         sample_rate_hertz=hertz,
         language_code=_language(config.language_code, info),
-        lane=Lane(chunk_frames, _decoder(config.decoder, info)),
+        lane=Lane(chunk_frames, _decoder(config.decoder, info), info.id),
     )
 
 
@@ -148,7 +150,7 @@ def to_duration(n_samples: int, hertz: int) -> Duration:
     return Duration(seconds=seconds, nanos=rest * 1_000_000_000 // hertz)
 
 
-def to_model(info: ModelInfo, *, is_default: bool) -> pb.Model:
+def to_model(info: ModelInfo, *, is_default: bool, aliases: Sequence[str] = ()) -> pb.Model:
     """Describe a model to a client."""
     look_aheads = [
         pb.LookAhead(
@@ -166,4 +168,5 @@ def to_model(info: ModelInfo, *, is_default: bool) -> pb.Model:
         look_aheads=look_aheads,
         decoders=[_PB_DECODERS[kind] for kind in info.decoders],
         is_default=is_default,
+        aliases=aliases,
     )

@@ -17,15 +17,15 @@ from siren_grpc.domain.errors import (
     IdleTimeout,
     InternalError,
     InvalidMessage,
-    ModelNotFound,
     Overloaded,
     ShuttingDown,
     SirenError,
 )
-from siren_grpc.domain.types import Final, ModelInfo, StreamEnded
+from siren_grpc.domain.types import Final, StreamEnded
 from siren_grpc.engine.engine import Engine
 from siren_grpc.engine.session import EngineSession
 from siren_grpc.server import convert
+from siren_grpc.server.names import ModelNames
 from siren_grpc.server.request import ValidConfig
 from siren_grpc.server.status import to_status
 from siren_grpc.server.stream import Stream, StreamCall
@@ -48,20 +48,21 @@ class ServiceLimits:
 
 
 class SpeechService(speech_pb2_grpc.SpeechServiceServicer):
-    """Answers the three methods with the engines it was given, the default first."""
+    """Answers the three methods with the models of an engine."""
 
     def __init__(self, limits: ServiceLimits) -> None:
         """Start without models: every call is asked to come back later until `serve`."""
         self._limits = limits
-        self._engines: dict[str, Engine] = {}
+        self._engine: Engine | None = None
+        self._names = ModelNames()
         self._streams: set[Stream] = set()
         self._all_done = asyncio.Event()
         self._all_done.set()
         self._is_draining = False
 
-    def serve(self, engine: Engine) -> None:
-        """Take a model into service; the first is the default."""
-        self._engines[engine.info.id] = engine
+    def serve(self, engine: Engine, names: ModelNames) -> None:
+        """Serve an engine's models from now on, under these names."""
+        self._engine, self._names = engine, names
 
     async def drain(self, *, grace_s: float, hurry: asyncio.Event) -> None:
         """Refuse new streams, let the running ones end, and end those that do not in time.
@@ -86,14 +87,14 @@ class SpeechService(speech_pb2_grpc.SpeechServiceServicer):
         """Recognise live audio; see the protocol."""
         session_id = uuid.uuid4().hex
         try:
-            self._require_running()
+            engine = self._running()
             requests = aiter(request_iterator)
-            config, engine = await self._first_config(requests)
+            config = self._valid(await self._first_config(requests), engine)
             session = engine.open(config.lane)
-            stream = Stream(self._call(session_id, config, engine.info, session), requests)
+            stream = Stream(self._call(session_id, config, session), requests)
             self._enter(stream)
             try:
-                started = convert.to_started(session_id, engine.info, config)
+                started = convert.to_started(session_id, session.info, config)
                 _log.info("session %s: %s", session_id, _line(started))
                 yield pb.StreamingRecognizeResponse(started=started)
                 async for response in stream.results():
@@ -113,18 +114,16 @@ class SpeechService(speech_pb2_grpc.SpeechServiceServicer):
         """Recognise a complete recording; see the protocol."""
         session_id = uuid.uuid4().hex
         try:
-            self._require_running()
-            engine = self._engine(request.config.model)
-            config = convert.to_config(request.config, engine.info)
+            engine = self._running()
+            config = self._valid(request.config, engine)
             session = engine.open(config.lane)
             try:
-                call = self._call(session_id, config, engine.info, session)
-                results = await _recognize(call, request.audio)
+                results = await _recognize(self._call(session_id, config, session), request.audio)
             finally:
                 session.close()
-            hertz = engine.info.features.sample_rate_hertz
+            hertz = session.info.features.sample_rate_hertz
             return pb.RecognizeResponse(
-                started=convert.to_started(session_id, engine.info, config),
+                started=convert.to_started(session_id, session.info, config),
                 results=[convert.to_final(final, hertz) for final in results],
             )
         except SirenError as error:
@@ -136,25 +135,31 @@ class SpeechService(speech_pb2_grpc.SpeechServiceServicer):
         self, request: pb.ListModelsRequest, context: _Context
     ) -> pb.ListModelsResponse:
         """List the models in service, the default first."""
-        models = [
-            convert.to_model(engine.info, is_default=i == 0)
-            for i, engine in enumerate(self._engines.values())
-        ]
-        return pb.ListModelsResponse(models=models)
+        infos = () if self._engine is None else self._engine.models
+        default = self._names.default
+        return pb.ListModelsResponse(
+            models=[
+                convert.to_model(
+                    info, is_default=info.id == default, aliases=self._names.aliases_of(info.id)
+                )
+                for info in sorted(infos, key=lambda info: info.id != default)
+            ]
+        )
 
-    def _require_running(self) -> None:
+    def _running(self) -> Engine:
         if self._is_draining:
             raise _shutting_down()
-        if not self._engines:
+        if self._engine is None:
             raise Overloaded(
                 "the server is still loading its model; try again in a few seconds "
                 "(its health is NOT_SERVING until then)",
                 retry_after_s=_LOADING_RETRY_S,
             )
+        return self._engine
 
     async def _first_config(
         self, requests: AsyncIterator[pb.StreamingRecognizeRequest]
-    ) -> tuple[ValidConfig, Engine]:
+    ) -> pb.StreamingConfig:
         try:
             first = await asyncio.wait_for(anext(requests, None), self._limits.idle_timeout_s)
         except asyncio.TimeoutError:
@@ -170,23 +175,14 @@ class SpeechService(speech_pb2_grpc.SpeechServiceServicer):
                 f"the first message must be a config, not {kind or 'an empty message'}; an empty "
                 "config is valid and takes the server's defaults"
             )
-        engine = self._engine(first.config.model)
-        return convert.to_config(first.config, engine.info), engine
+        return first.config
 
-    def _engine(self, model: str) -> Engine:
-        if not model:
-            return next(iter(self._engines.values()))
-        engine = self._engines.get(model)
-        if engine is None:
-            raise ModelNotFound(
-                f"no model {model!r} here; use {', '.join(self._engines)}, or leave it empty for "
-                "the first"
-            )
-        return engine
+    def _valid(self, config: pb.StreamingConfig, engine: Engine) -> ValidConfig:
+        models = {info.id: info for info in engine.models}
+        return convert.to_config(config, models[self._names.resolve(config.model, models)])
 
-    def _call(
-        self, session_id: str, config: ValidConfig, info: ModelInfo, session: EngineSession
-    ) -> StreamCall:
+    def _call(self, session_id: str, config: ValidConfig, session: EngineSession) -> StreamCall:
+        info = session.info
         features = info.features
         hertz = features.sample_rate_hertz
         max_s = self._limits.max_session_s

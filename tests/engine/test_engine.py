@@ -6,6 +6,7 @@ import asyncio
 import random
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from siren_grpc.domain.types import (
     EndStream,
     EndUtterance,
     Final,
+    Lane,
     Partial,
     Result,
     StreamEnded,
@@ -38,8 +40,9 @@ async def start() -> AsyncIterator[Start]:
         backend: ArithmeticBackend | None = None, limits: EngineLimits = LIMITS
     ) -> Engine:
         backend = backend or ArithmeticBackend()
-        engine = Engine(backend, limits)
+        engine = Engine(limits)
         engine.start()
+        engine.add_model(backend)
         engines.append((engine, backend))
         return engine
 
@@ -79,8 +82,8 @@ def stream_work(seed: int) -> list[Work]:
     return [*work, *ingress.end()]
 
 
-async def finals_of(engine: Engine, work: list[Work]) -> list[str]:
-    session = engine.open(LANE)
+async def finals_of(engine: Engine, work: list[Work], lane: Lane = LANE) -> list[str]:
+    session = engine.open(lane)
     try:
         submitting = asyncio.create_task(session.submit(work))
         results = await collect(session)
@@ -374,3 +377,68 @@ async def test_results_for_a_closed_session_go_nowhere(start: Start) -> None:
     gate.set()
     (await open_when_free(engine)).close()
     assert engine.n_sessions == 0
+
+
+async def test_models_run_beside_each_other_in_lanes_of_their_own(start: Start) -> None:
+    engine = await start(ArithmeticBackend(n_slots=4))
+    other = ArithmeticBackend(n_slots=4, name="other")
+    engine.add_model(other)
+    assert [info.id for info in engine.models] == ["test-model", "other"]
+    with pytest.raises(ValueError, match="other is in service already"):
+        engine.add_model(other)
+    works = [stream_work(seed) for seed in range(6)]
+    lanes = [LANE, replace(LANE, model="other")] * 3
+    alone = [await finals_of(engine, work, lane) for work, lane in zip(works, lanes, strict=True)]
+    together = await asyncio.gather(
+        *(finals_of(engine, work, lane) for work, lane in zip(works, lanes, strict=True))
+    )
+    assert together == alone
+    assert other.largest_batch >= 1
+
+
+async def test_a_model_goes_when_its_last_session_has_ended(start: Start) -> None:
+    engine = await start()
+    engine.add_model(ArithmeticBackend(name="other"))
+    lane = replace(LANE, model="other")
+    session = engine.open(lane)
+    retiring = asyncio.create_task(engine.retire_model("other"))
+    await asyncio.sleep(0)
+    assert [info.id for info in engine.models] == ["test-model"]
+    with pytest.raises(KeyError):
+        engine.open(lane)
+    await session.submit([make_chunk(1.0), EndUtterance(1, 1), EndStream()])
+    assert any(isinstance(result, Final) for result in await collect(session))
+    assert not retiring.done()
+    session.close()
+    await asyncio.wait_for(retiring, 60)
+    engine.add_model(ArithmeticBackend(name="other"))
+    assert len(await finals_of(engine, stream_work(1), lane)) == 3
+
+
+async def test_a_batch_too_large_for_the_memory_is_halved(start: Start) -> None:
+    gate = threading.Event()
+    backend = ArithmeticBackend(n_slots=8, max_batch=8, gate=gate)
+    backend.most_rows = 3
+    engine = await start(backend)
+    works = [stream_work(seed) for seed in range(8)]
+    running = [asyncio.create_task(finals_of(engine, work)) for work in works]
+    await asyncio.sleep(0.1)  # all eight wait at the gate
+    gate.set()
+    together = await asyncio.gather(*running)
+    assert together == [await finals_of(engine, work) for work in works]
+    assert backend.largest_batch <= 3
+
+
+async def test_without_memory_for_one_row_sessions_are_refused(start: Start) -> None:
+    backend = ArithmeticBackend()
+    backend.most_rows = 0
+    engine = await start(backend)
+    session = engine.open(LANE)
+    await session.submit([make_chunk(1.0)])
+    (ended,) = await collect(session)
+    assert isinstance(ended, StreamEnded)
+    assert isinstance(ended.error, Overloaded)
+    with pytest.raises(Overloaded, match="out of memory") as caught:
+        engine.open(LANE)
+    assert caught.value.retry_after_s is not None
+    assert engine.is_alive

@@ -19,9 +19,9 @@ from siren_grpc.domain.types import (
     StepResult,
     StepRow,
 )
+from siren_grpc.models.backend import LoadedBackend
 from siren_grpc.models.buffered_backend import BufferedBackend
 from siren_grpc.models.encoder import InputCacheEncoder, KeyValueEncoder
-from siren_grpc.models.loader import LoadedBackend
 from siren_grpc.models.nemo_backend import NemoBackend
 from siren_grpc.text.detokenizer import Detokenizer
 from siren_grpc.text.hypothesis import Hypothesis

@@ -281,8 +281,9 @@ async def test_any_cut_into_messages_gives_the_same_finals_through_the_engine(
 ) -> None:
     """Two utterances a stream, four streams at once, previews and padding as a server has them."""
     model = model_of(*CASES[1])
-    engine = Engine(model.siren, EngineLimits(max_backlog_s=60.0, max_unsent_results=100))
+    engine = Engine(EngineLimits(max_backlog_s=60.0, max_unsent_results=100))
     engine.start()
+    engine.add_model(model.siren)
     padding = np.zeros(FRAME * 6, np.float32)
     spoken = [sounds.babble(FRAME * n, seed=n) for n in (40, 23)]
     expected = [
@@ -290,7 +291,7 @@ async def test_any_cut_into_messages_gives_the_same_finals_through_the_engine(
         for samples in spoken
     ]
     try:
-        streams = await asyncio.gather(*(_stream(engine, spoken, seed) for seed in range(4)))
+        streams = await asyncio.gather(*(_stream(engine, model, spoken, seed) for seed in range(4)))
     finally:
         await asyncio.to_thread(engine.stop, timeout_s=60)
     for results in streams:
@@ -317,14 +318,13 @@ def _as_sent(samples: Samples) -> Samples:
     return (np.frombuffer(_pcm(samples), "<i2") / 32768).astype(np.float32)
 
 
-async def _stream(engine: Engine, spoken: list[Samples], seed: int) -> list[Result]:
+async def _stream(engine: Engine, model: Model, spoken: list[Samples], seed: int) -> list[Result]:
     random = Random(seed)
-    geometry = engine.info.geometry(6)
     ingress = Ingress(
         IngressConfig(
             encoding=Encoding.LINEAR16,
             sample_rate_hertz=16000,
-            geometry=geometry,
+            geometry=model.siren.info.geometry(6),
             preview_samples=8000,
             padding_samples=FRAME * 6,
             max_samples=None,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from siren_grpc.domain.types import DecoderKind, Lane
-from siren_grpc.models.loader import EMBEDDED_MODEL, checkpoint_path, load
+from siren_grpc.domain.types import DecoderKind, EncoderCache, Lane, Precision
+from siren_grpc.models.loader import EMBEDDED_MODEL, UnsupportedModel, checkpoint_path, load
 from tests.parity.conftest import Pair
 from tests.parity.siren_path import assert_speaks, recognise
 from tests.support import sounds
@@ -42,3 +42,33 @@ def test_every_look_ahead_and_decoder(embedded: Pair, kind: DecoderKind, chunk_f
         heard.append(ours)
     assert_speaks(*heard)
     assert len(heard) == 4
+
+
+@pytest.mark.parametrize("precision", [Precision.BF16, Precision.INT8])
+def test_coarser_products_hear_the_same_words(embedded: Pair, precision: Precision) -> None:
+    """They change every activation a little, and hardly any of the digits it was made for."""
+    coarse = load(EMBEDDED_MODEL, device="cpu", n_slots=1, max_batch=1, precision=precision)
+    words = errors = 0
+    digits = [samples for name, samples in sounds.shipped(20) if name.startswith("digits")]
+    for samples in digits:
+        exact, rough = (
+            recognise(backend, samples, Lane(7, DecoderKind.CTC)).text.split()
+            for backend in (embedded.siren, coarse)
+        )
+        words += len(exact)
+        errors += sum(a != b for a, b in zip(exact, rough, strict=False))
+        errors += abs(len(exact) - len(rough))
+    assert words > 20
+    assert errors <= words / 20
+
+
+def test_a_precision_the_encoder_cannot_have_is_refused() -> None:
+    with pytest.raises(UnsupportedModel, match="need encoder_cache keys_values"):
+        load(
+            EMBEDDED_MODEL,
+            device="cpu",
+            n_slots=1,
+            max_batch=1,
+            precision=Precision.INT8,
+            encoder_cache=EncoderCache.INPUTS,
+        )

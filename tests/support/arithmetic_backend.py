@@ -10,6 +10,7 @@ import threading
 import zlib
 from collections.abc import Sequence
 
+from siren_grpc.domain.ports import OutOfMemory
 from siren_grpc.domain.types import Chunk, Lane, ModelInfo, StepResult, StepRow
 from tests.support.builders import make_info
 
@@ -21,27 +22,34 @@ class ArithmeticBackend:
     """Steps checksums. `gate`, when given, must be set for a step to go on."""
 
     def __init__(
-        self, *, n_slots: int = 4, max_batch: int = 3, gate: threading.Event | None = None
+        self,
+        *,
+        n_slots: int = 4,
+        max_batch: int = 3,
+        gate: threading.Event | None = None,
+        name: str = "test-model",
     ) -> None:
+        self._name = name
         self._state = [0] * n_slots
         self._frames = [0] * n_slots
         self._n_slots = n_slots
         self._max_batch = max_batch
         self._gate = gate
         self.largest_batch = 0
+        self.most_rows: int | None = None  # more than these find no memory
         self.dies = False
 
     @property
     def info(self) -> ModelInfo:
-        return make_info(look_aheads=(2, 7), default_chunk_frames=2)
+        return make_info(id=self._name, look_aheads=(2, 7), default_chunk_frames=2)
 
     @property
     def n_slots(self) -> int:
         return self._n_slots
 
     @property
-    def max_batch(self) -> int:
-        return self._max_batch
+    def batch_sizes(self) -> tuple[int, ...]:
+        return tuple(range(1, self._max_batch + 1))
 
     def open_gate(self) -> None:
         """Let the steps that wait go on, so that the engine can be stopped."""
@@ -59,6 +67,8 @@ class ArithmeticBackend:
             raise TimeoutError("the test never opened the gate")
         if any(len(row.work.samples) and row.work.samples[0] == POISON for row in rows):
             raise ValueError("poisoned")
+        if self.most_rows is not None and len(rows) > self.most_rows:
+            raise OutOfMemory(f"no memory for {len(rows)} rows")
         self.largest_batch = max(self.largest_batch, len(rows))
         states = [zlib.crc32(row.work.samples.tobytes(), self._state[row.slot]) for row in rows]
         results = []

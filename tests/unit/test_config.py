@@ -54,3 +54,22 @@ def test_a_missing_file_is_said() -> None:
 
 def test_every_setting_says_what_it_is_for() -> None:
     assert all(field.description for field in Settings.model_fields.values())
+
+
+def test_lists_are_separated_by_commas_or_written_as_such(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "siren.toml"
+    path.write_text("models = ['a.nemo', 'org/b']\n[aliases]\nfast = 'a.nemo'\n")
+    from_file = load_settings({}, path)
+    assert from_file.models == ("a.nemo", "org/b")
+    assert from_file.aliases == {"fast": "a.nemo"}
+    monkeypatch.setenv("SIREN_MODELS", "a.nemo, org/b")
+    given = load_settings({"aliases": "fast=a.nemo,accurate = org/b"}, None)
+    assert given.models == from_file.models
+    assert given.aliases == {"fast": "a.nemo", "accurate": "org/b"}
+
+
+def test_an_alias_needs_a_model() -> None:
+    with pytest.raises(ValidationError, match="fast=siren-mini-en"):
+        load_settings({"aliases": "fast"}, None)

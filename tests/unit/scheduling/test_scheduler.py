@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -12,22 +13,26 @@ from siren_grpc.domain.types import (
     EndUtterance,
     Lane,
 )
-from siren_grpc.scheduling.scheduler import Scheduler, StepPlan
+from siren_grpc.scheduling.scheduler import LaneLimits, Scheduler, StepPlan
 from tests.support.builders import LANE, make_chunk, make_preview
 
 OTHER_LANE = Lane(7, DecoderKind.RNNT)
 
 
 def make_scheduler(*lanes: Lane, max_batch: int = 4) -> Scheduler:
-    scheduler = Scheduler(max_batch=max_batch)
+    scheduler = Scheduler()
     for session_id, lane in enumerate(lanes):
-        scheduler.add(session_id, lane)
+        scheduler.add(session_id, lane, limits(max_batch))
     return scheduler
 
 
-def planned(scheduler: Scheduler) -> list[int]:
+def limits(max_batch: int) -> LaneLimits:
+    return LaneLimits(16_000, tuple(range(1, max_batch + 1)))
+
+
+def planned(scheduler: Scheduler, now: float = 1e6) -> list[int]:
     """Plan, complete, and return whose turn it was."""
-    plan = scheduler.plan()
+    plan = scheduler.plan(now)
     scheduler.complete(plan)
     return [session_id for session_id, _ in plan.rows]
 
@@ -38,16 +43,16 @@ def test_the_oldest_work_goes_first() -> None:
         scheduler.push(session_id, make_chunk(), now)
     assert planned(scheduler) == [1, 2]
     assert planned(scheduler) == [0]
-    assert scheduler.plan().is_empty
+    assert scheduler.plan(1e6).is_empty
 
 
 def test_a_session_has_one_row_in_a_step() -> None:
     scheduler = make_scheduler(LANE)
     scheduler.push(0, make_chunk(), 0)
     scheduler.push(0, make_chunk(), 0)
-    plan = scheduler.plan()
+    plan = scheduler.plan(1e6)
     assert len(plan.rows) == 1
-    assert scheduler.plan().is_empty, "its next chunk waits until this one is complete"
+    assert scheduler.plan(1e6).is_empty, "its next chunk waits until this one is complete"
     scheduler.complete(plan)
     assert planned(scheduler) == [0]
 
@@ -56,10 +61,10 @@ def test_lanes_are_not_mixed() -> None:
     scheduler = make_scheduler(LANE, OTHER_LANE, LANE)
     for session_id in range(3):
         scheduler.push(session_id, make_chunk(), float(session_id))
-    plan = scheduler.plan()
+    plan = scheduler.plan(1e6)
     assert plan.lane == LANE
     assert [session_id for session_id, _ in plan.rows] == [0, 2]
-    plan = scheduler.plan()
+    plan = scheduler.plan(1e6)
     assert plan.lane == OTHER_LANE
 
 
@@ -86,7 +91,7 @@ def test_a_preview_overtaken_is_dropped() -> None:
     scheduler.push(0, make_preview(), 0)
     scheduler.push(0, make_preview(), 1)
     scheduler.push(0, chunk, 2)
-    assert [work for _, work in scheduler.plan().rows] == [chunk]
+    assert [work for _, work in scheduler.plan(1e6).rows] == [chunk]
 
 
 def test_markers_wait_for_the_audio_before_them() -> None:
@@ -95,27 +100,27 @@ def test_markers_wait_for_the_audio_before_them() -> None:
     scheduler.push(0, chunk, 0)
     scheduler.push(0, end, 0)
     scheduler.push(0, EndStream(), 0)
-    plan = scheduler.plan()
+    plan = scheduler.plan(1e6)
     assert plan.markers == ()
-    assert scheduler.plan().is_empty
+    assert scheduler.plan(1e6).is_empty
     scheduler.complete(plan)
-    assert scheduler.plan().markers == ((0, end), (0, EndStream()))
+    assert scheduler.plan(1e6).markers == ((0, end), (0, EndStream()))
 
 
 def test_work_of_a_removed_session_is_forgotten() -> None:
     scheduler = make_scheduler(LANE)
     scheduler.push(0, make_chunk(), 0)
-    plan = scheduler.plan()
+    plan = scheduler.plan(1e6)
     scheduler.remove(0)
     scheduler.complete(plan)
     scheduler.push(0, make_chunk(), 0)
-    assert scheduler.plan().is_empty
+    assert scheduler.plan(1e6).is_empty
     scheduler.remove(0)
 
 
 def test_adding_twice_is_a_bug() -> None:
     with pytest.raises(AssertionError, match="added twice"):
-        make_scheduler(LANE).add(0, LANE)
+        make_scheduler(LANE).add(0, LANE, limits(1))
 
 
 OPS = st.sampled_from(["chunk", "preview", "end", "reset", "remove", "plan", "complete"])
@@ -133,7 +138,7 @@ def test_every_chunk_and_marker_comes_once_and_in_order(ops: list[tuple[int, str
     removed: set[int] = set()
 
     def plan() -> bool:
-        plan = scheduler.plan()
+        plan = scheduler.plan(1e6)
         busy = {session_id for earlier in in_flight for session_id, _ in earlier.rows}
         for session_id, marker in plan.markers:
             assert session_id not in busy | removed
@@ -195,4 +200,99 @@ def test_the_oldest_heads_of_all_queues_make_the_batch(sessions: list[int], max_
         assert planned(scheduler) == due
         for session_id in due:
             queues[session_id].pop(0)
-    assert scheduler.plan().is_empty
+    assert scheduler.plan(1e6).is_empty
+
+
+CHUNK_S = len(make_chunk().samples) / 16_000
+
+
+def test_the_tighter_deadline_goes_first() -> None:
+    """A chunk of a short look-ahead has less time than one of a long look-ahead that came first."""
+    long_chunk = Chunk(np.zeros(16_000, np.float32), 100, False, 0, 0)
+    scheduler = make_scheduler(OTHER_LANE, LANE)
+    scheduler.push(0, long_chunk, 0.0)
+    scheduler.push(1, make_chunk(), 0.1)
+    assert planned(scheduler, 0.1) == [1]
+    assert planned(scheduler, 0.1) == [0]
+
+
+def test_a_file_takes_what_is_idle_and_delays_no_live_stream() -> None:
+    scheduler = make_scheduler(LANE, OTHER_LANE)
+    for _ in range(100):
+        scheduler.push(0, make_chunk(), 0.0)  # sends 16 s at once
+    turns = []
+    now = 0.0
+    for _ in range(8):
+        turns.append(planned(scheduler, now))  # nobody else is there: the file runs
+    for _ in range(5):
+        now += CHUNK_S
+        scheduler.push(1, make_chunk(), now)
+        turns.append(planned(scheduler, now))
+        turns.append(planned(scheduler, now))
+    assert turns == [[0]] * 8 + [[1], [0]] * 5
+
+
+def test_early_rows_join_only_where_padding_would_be() -> None:
+    scheduler = Scheduler()
+    for session_id in range(5):
+        scheduler.add(session_id, LANE, LaneLimits(16_000, (1, 4, 8)))
+    for session_id in (0, 1, 2):  # files, far ahead of the pace of speech
+        for _ in range(10):
+            scheduler.push(session_id, make_chunk(), 0.0)
+    for _ in range(5):
+        planned(scheduler, 0.0)
+    scheduler.push(3, make_chunk(), 0.0)
+    assert planned(scheduler, 0.0) == [3], "one row fills a step of one: no file makes it longer"
+    scheduler.push(3, make_chunk(), 0.2)
+    scheduler.push(4, make_chunk(), 0.2)
+    assert planned(scheduler, 0.2) == [3, 4, 0, 1], "two rows are padded to four anyway"
+
+
+def test_a_pause_earns_no_priority() -> None:
+    """A stream that was silent for a minute is due when its audio comes, not a minute ago."""
+    scheduler = make_scheduler(LANE, LANE, max_batch=1)
+    scheduler.push(0, make_chunk(), 0.0)
+    assert planned(scheduler, 0.0) == [0]
+    scheduler.push(1, make_chunk(), 60.0)
+    scheduler.push(0, make_chunk(), 60.1)
+    assert planned(scheduler, 60.1) == [1]
+
+
+def test_a_batch_waits_a_little_to_fill_and_no_longer() -> None:
+    scheduler = Scheduler(max_delay_s=0.02)
+    for session_id in range(3):
+        scheduler.add(session_id, LANE, limits(2))
+    scheduler.push(0, make_chunk(), 1.0)
+    plan = scheduler.plan(1.01)
+    assert plan.is_empty
+    assert plan.wake_at == pytest.approx(1.02)
+    assert planned(scheduler, 1.02) == [0]
+    scheduler.push(1, make_chunk(), 2.0)
+    scheduler.push(2, make_chunk(), 2.005)
+    assert planned(scheduler, 2.005) == [1, 2], "full: nothing to wait for"
+
+
+def test_the_only_session_of_a_lane_waits_for_nobody() -> None:
+    scheduler = Scheduler(max_delay_s=0.02)
+    scheduler.add(0, LANE, limits(8))
+    scheduler.push(0, make_chunk(), 1.0)
+    assert planned(scheduler, 1.0) == [0]
+
+
+def test_a_lane_that_waits_keeps_no_other_from_running() -> None:
+    scheduler = Scheduler(max_delay_s=0.02)
+    for session_id, lane in enumerate((LANE, LANE, OTHER_LANE)):
+        scheduler.add(session_id, lane, limits(8))
+    scheduler.push(0, make_chunk(), 1.0)
+    scheduler.push(2, make_chunk(), 1.001)
+    assert planned(scheduler, 1.002) == [2]
+
+
+def test_a_limit_holds_from_the_next_step_on() -> None:
+    scheduler = make_scheduler(LANE, LANE, LANE, LANE)
+    for session_id in range(4):
+        scheduler.push(session_id, make_chunk(), 0.0)
+    scheduler.limit(LANE, limits(2))
+    scheduler.limit(OTHER_LANE, limits(2))
+    assert planned(scheduler) == [0, 1]
+    assert planned(scheduler) == [2, 3]

@@ -24,7 +24,7 @@ def test_an_empty_config_takes_every_default() -> None:
     assert config.encoding is Encoding.LINEAR16
     assert config.sample_rate_hertz == 16000
     assert config.language_code == "en"
-    assert config.lane == Lane(7, DecoderKind.RNNT)
+    assert config.lane == Lane(7, DecoderKind.RNNT, "test-model")
 
 
 @pytest.mark.parametrize("name", ["LINEAR16", "FLOAT32", "MULAW", "ALAW"])

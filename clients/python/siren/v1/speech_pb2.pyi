@@ -646,6 +646,7 @@ class Model(_message.Message):
     LOOK_AHEADS_FIELD_NUMBER: _builtins.int
     DECODERS_FIELD_NUMBER: _builtins.int
     IS_DEFAULT_FIELD_NUMBER: _builtins.int
+    ALIASES_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """What `StreamingConfig.model` takes."""
     family: _builtins.str
@@ -666,6 +667,10 @@ class Model(_message.Message):
     def decoders(self) -> _containers.RepeatedScalarFieldContainer[Global___Decoder.ValueType]:
         """What `StreamingConfig.decoder` takes, the default first."""
 
+    @_builtins.property
+    def aliases(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Other names that `StreamingConfig.model` takes for it, such as `fast`."""
+
     def __init__(
         self,
         *,
@@ -676,10 +681,11 @@ class Model(_message.Message):
         look_aheads: _abc.Iterable[Global___LookAhead] | None = ...,
         decoders: _abc.Iterable[Global___Decoder.ValueType] | None = ...,
         is_default: _builtins.bool = ...,
+        aliases: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["decoders", b"decoders", "family", b"family", "id", b"id", "is_default", b"is_default", "language_codes", b"language_codes", "look_aheads", b"look_aheads", "sample_rate_hertz", b"sample_rate_hertz"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["aliases", b"aliases", "decoders", b"decoders", "family", b"family", "id", b"id", "is_default", b"is_default", "language_codes", b"language_codes", "look_aheads", b"look_aheads", "sample_rate_hertz", b"sample_rate_hertz"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

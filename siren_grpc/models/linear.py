@@ -1,0 +1,57 @@
+"""Linear layers at the precision an operator chose."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import TypeAlias
+
+import torch
+import torch.nn.functional as F
+
+from siren_grpc.domain.types import Precision
+
+Linear: TypeAlias = Callable[[torch.Tensor], torch.Tensor]
+"""[..., d_in] to [..., d_out], both in the precision of everything else."""
+
+
+def make_linear(weight: torch.Tensor, bias: torch.Tensor | None, precision: Precision) -> Linear:
+    """Return a linear layer with these weights.
+
+    weight: [d_out, d_in]. bias: [d_out] or None. Raises ValueError for a precision the weights'
+    device does not have.
+    """
+    weight = weight.detach()
+    bias = None if bias is None else bias.detach()
+    if precision is Precision.FP32:
+        return lambda x: F.linear(x, weight, bias)
+    if precision is Precision.BF16:
+        return _bfloat16(weight, bias)
+    if weight.device.type != "cpu":
+        raise ValueError("precision int8 runs on a CPU only; use bf16 on a GPU")
+    return _int8(weight, bias)
+
+
+def _bfloat16(weight: torch.Tensor, bias: torch.Tensor | None) -> Linear:
+    """Multiply in bfloat16; sums are float32 within a product, and so is what lies between."""
+    half = weight.bfloat16()
+    half_bias = None if bias is None else bias.bfloat16()
+    return lambda x: F.linear(x.bfloat16(), half, half_bias).to(x.dtype)
+
+
+def _int8(weight: torch.Tensor, bias: torch.Tensor | None) -> Linear:
+    """Multiply in int8: weights quantised once for each output, activations at every call."""
+    scales = (weight.abs().amax(dim=1) / 127).clamp(min=1e-8).double()
+    zeros = torch.zeros(len(scales), dtype=torch.int64)
+    with warnings.catch_warnings():
+        # PyTorch means to replace these by another library's (pytorch/ao), which is no part of it yet.
+        warnings.filterwarnings("ignore", message=".*quantize", category=UserWarning)
+        quantised = torch.quantize_per_channel(weight.float(), scales, zeros, 0, torch.qint8)
+        packed = torch.ops.quantized.linear_prepack(quantised, bias)
+
+    def linear(x: torch.Tensor) -> torch.Tensor:
+        # Without VNNI instructions sums of 8-bit products overflow 16 bits; of 7-bit ones never.
+        found: torch.Tensor = torch.ops.quantized.linear_dynamic(x, packed, reduce_range=True)
+        return found
+
+    return linear

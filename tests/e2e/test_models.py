@@ -1,0 +1,118 @@
+"""Several models in one server: chosen by name or alias, loaded and let go of while it runs."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import signal
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from siren.v1 import speech_pb2 as pb
+
+from siren_grpc.models.loader import EMBEDDED_MODEL, checkpoint_path
+from tests.support.audio import spoken_digits
+from tests.support.server import SirenServer
+from tests.support.wire import Wire, audio, config, failure
+
+pytestmark = pytest.mark.e2e
+
+
+def test_models_come_and_go_while_streams_run(tmp_path: Path) -> None:
+    recording = spoken_digits()[0]
+    hertz = recording.sample_rate_hertz
+    second = tmp_path / "second.nemo"
+    embedded = checkpoint_path(EMBEDDED_MODEL)
+    assert embedded is not None
+    shutil.copy(embedded, second)
+    settings = tmp_path / "siren.toml"
+    both = f"models = ['{second}']\n[aliases]\nfast = '{EMBEDDED_MODEL}'\naccurate = '{second}'\n"
+    settings.write_text(both)
+    server = SirenServer("--config", str(settings), "--threads", "1", "--max-batch", "4")
+    try:
+        wire = Wire(server.wait_serving())
+        models = wire.stub.ListModels(pb.ListModelsRequest()).models
+        assert [(m.id, m.is_default, list(m.aliases)) for m in models] == [
+            (EMBEDDED_MODEL, True, ["fast"]),
+            ("second", False, ["accurate"]),
+        ]
+        texts = set()
+        for name, model in (("fast", EMBEDDED_MODEL), ("accurate", "second"), ("second", "second")):
+            exchange = wire.recognise(recording.pcm, sample_rate_hertz=hertz, model=name)
+            assert exchange.of("started")[0].model == model
+            texts.add(exchange.text)
+        (text,) = texts
+
+        heard, release = threading.Event(), threading.Event()
+
+        def requests() -> Iterator[pb.StreamingRecognizeRequest]:
+            yield config(sample_rate_hertz=hertz, model="accurate")
+            yield audio(recording.pcm)
+            release.wait(60)
+
+        exchanges = []
+        running = threading.Thread(
+            target=lambda: exchanges.append(wire.exchange(requests(), lambda _: heard.set()))
+        )
+        running.start()
+        assert heard.wait(60)
+        settings.write_text(f"[aliases]\nfast = '{EMBEDDED_MODEL}'\n")
+        server.signal(signal.SIGHUP)
+        server.wait_for(re.compile("second goes when its last stream has ended"))
+        unknown = failure(wire.recognise(recording.pcm, model="accurate").error)
+        assert unknown.reason == "MODEL_NOT_FOUND"
+        assert unknown.message.startswith(f"no model 'accurate' here; use {EMBEDDED_MODEL}, fast")
+        release.set()
+        running.join(60)
+        assert exchanges[0].text == text, "a stream of a model that goes runs to its end"
+
+        settings.write_text("[aliases]\nfast = 'nothing'\n")
+        server.signal(signal.SIGHUP)
+        server.wait_for(re.compile("SIGHUP: aliases of models that are not served: nothing"))
+        assert wire.recognise(recording.pcm, sample_rate_hertz=hertz, model="fast").text == text
+        settings.write_text(both)
+        server.signal(signal.SIGHUP)
+        server.wait_for(re.compile("(?s)goes when.*model second is loaded|model second is loaded"))
+        wire.close()
+        assert "Traceback" not in server.log
+    finally:
+        server.close()
+
+
+def test_sessions_are_as_many_as_their_memory_holds() -> None:
+    server = SirenServer("--session-memory-mb", "1")
+    try:
+        assert server.wait() == 1
+        assert "session_memory_mb 1 holds no session of siren-mini-en" in server.log
+    finally:
+        server.close()
+    server = SirenServer("--session-memory-mb", "3", "--threads", "1", "--max-batch", "2")
+    try:
+        wire = Wire(server.wait_serving())
+        match = server.wait_for(re.compile(r": (\d+) sessions of ([\d.]+) MiB each"))
+        n_sessions, each = int(match.group(1)), float(match.group(2))
+        assert n_sessions == int(3 / each) - 1
+        release = threading.Event()
+        started = threading.Semaphore(0)
+
+        def requests() -> Iterator[pb.StreamingRecognizeRequest]:
+            yield config()
+            release.wait(60)
+
+        streams = [
+            threading.Thread(target=wire.exchange, args=(requests(), lambda _: started.release()))
+            for _ in range(n_sessions)
+        ]
+        for stream in streams:
+            stream.start()
+        for _ in streams:
+            assert started.acquire(timeout=60)
+        assert failure(wire.exchange([config()]).error).reason == "OVERLOADED"
+        release.set()
+        for stream in streams:
+            stream.join(60)
+        wire.close()
+    finally:
+        server.close()
