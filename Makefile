@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 export PROTO_PYTHON ?= $(abspath $(BIN))/python
 ARGS ?=
 
-.PHONY: help setup demo test e2e lint types proto docs lock clean
+.PHONY: help setup demo test e2e bench lint types proto docs lock clean
 
 help: ## List the targets
 	@echo "Siren gRPC: streaming speech-to-text. Start with 'make demo', then 'make test'."
@@ -30,6 +30,12 @@ test: setup ## Run every test that needs no GPU
 
 e2e: setup ## Run only the tests with a real server and a real model
 	@$(BIN)/python -m pytest -m "e2e and not gpu" $(ARGS)
+
+bench: setup ## Measure engine, server and a long stream; redraw docs/benchmarks.md (10 minutes)
+	@$(BIN)/siren bench engine --threads 1 --json docs/benchmarks/engine.json
+	@$(BIN)/siren bench server --streams 1,4,8 --ramp --empty-handler --json docs/benchmarks/server.json -- --threads 1
+	@$(BIN)/siren bench long --threads 1 --json docs/benchmarks/long.json
+	@scripts/docs.sh
 
 lint: setup ## Check style, import rules, the proto and that generated files are fresh
 	@scripts/lint.sh

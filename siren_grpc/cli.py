@@ -1,4 +1,4 @@
-"""The server's commands of `siren`: `serve` and `pull`.
+"""The server's commands of `siren`: `serve`, `pull` and `bench`.
 
 Added to the client's command line by the entry point `siren.commands`. Torch and NeMo are
 imported by the commands that need them, so that `siren --help` stays quick.
@@ -19,6 +19,7 @@ from pydantic import ValidationError
 from pydantic_core import PydanticUndefined
 from rich.console import Console
 
+from siren_grpc.bench.commands import app as bench_app
 from siren_grpc.config import Settings, load_settings
 from siren_grpc.domain.geometry import BufferedSeconds
 from siren_grpc.domain.ports import ModelBackend
@@ -37,6 +38,7 @@ def register(app: typer.Typer) -> None:
     """Add the server's commands to the `siren` command line."""
     app.command("serve", help=_SERVE_HELP)(_with_setting_flags(_serve))
     app.command("pull", help=_PULL_HELP)(_pull)
+    app.add_typer(bench_app, name="bench")
 
 
 _SERVE_HELP = """Serve speech recognition over gRPC.

@@ -44,7 +44,7 @@ def _int8(weight: torch.Tensor, bias: torch.Tensor | None) -> Linear:
     scales = (weight.abs().amax(dim=1) / 127).clamp(min=1e-8).double()
     zeros = torch.zeros(len(scales), dtype=torch.int64)
     with warnings.catch_warnings():
-        # PyTorch means to replace these by another library's (pytorch/ao), which is no part of it yet.
+        # PyTorch means to move them to a library of its own, pytorch/ao, one day.
         warnings.filterwarnings("ignore", message=".*quantize", category=UserWarning)
         quantised = torch.quantize_per_channel(weight.float(), scales, zeros, 0, torch.qint8)
         packed = torch.ops.quantized.linear_prepack(quantised, bias)

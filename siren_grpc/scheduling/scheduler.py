@@ -30,6 +30,8 @@ from siren_grpc.domain.types import (
 SessionId: TypeAlias = int
 """Never used twice in a process, so a late result cannot reach another session."""
 Marker: TypeAlias = EndUtterance | DiscardUtterance | EndStream
+_PREVIEW_SHARE = 4
+"""How many times fewer rows than chunks a step of previews has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,7 +251,9 @@ class Scheduler:
             yield session_id, queued.work
 
     def _take_previews(self, state: _LaneState) -> Iterator[tuple[SessionId, Preview]]:
-        for session_id in list(state.previews)[: state.limits.batch_sizes[-1]]:
+        # A chunk that comes meanwhile waits for this step: it is kept short.
+        most = max(1, state.limits.batch_sizes[-1] // _PREVIEW_SHARE)
+        for session_id in list(state.previews)[:most]:
             del state.previews[session_id]
             session = self._sessions[session_id]
             work = session.queue.popleft().work

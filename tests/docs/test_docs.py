@@ -106,7 +106,12 @@ def test_make_targets_exist(page: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "script", ["docs/figures/draw_architecture.py", "scripts/write_configuration_docs.py"]
+    "script",
+    [
+        "docs/figures/draw_architecture.py",
+        "scripts/write_configuration_docs.py",
+        "scripts/plot_benchmarks.py",
+    ],
 )
 def test_generated_parts_are_fresh(script: str) -> None:
     run([sys.executable, script, "--check"], ADDRESS)

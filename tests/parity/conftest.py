@@ -50,4 +50,5 @@ def pair_of(folder: Path) -> object:
         backend = load(str(path), device="cpu", n_slots=6, max_batch=5, encoder_cache=cache)
         return Pair(nemo, backend)
 
+    make.path_of = lambda name: reference(name)[0]  # type: ignore[attr-defined]
     return make

@@ -296,3 +296,10 @@ def test_a_limit_holds_from_the_next_step_on() -> None:
     scheduler.limit(OTHER_LANE, limits(2))
     assert planned(scheduler) == [0, 1]
     assert planned(scheduler) == [2, 3]
+
+
+def test_a_step_of_previews_is_a_short_one() -> None:
+    scheduler = make_scheduler(*[LANE] * 6, max_batch=8)
+    for session_id in range(6):
+        scheduler.push(session_id, make_preview(), 0.0)
+    assert [planned(scheduler) for _ in range(3)] == [[0, 1], [2, 3], [4, 5]]

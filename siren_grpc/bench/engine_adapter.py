@@ -1,0 +1,171 @@
+"""The engine as the benchmarks drive it: the one file, with `ours`, that knows its inside."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from nemo.utils import logging
+
+from siren_grpc.audio.decode import Encoding
+from siren_grpc.bench.sizes import object_bytes, tensor_bytes
+from siren_grpc.domain.types import (
+    AudioWork,
+    DecoderKind,
+    EndUtterance,
+    Lane,
+    ModelInfo,
+    Result,
+    StepRow,
+    Work,
+)
+from siren_grpc.models.loader import backend_of, model_id, restore
+from siren_grpc.models.nemo_backend import NemoBackend
+from siren_grpc.scheduling.scheduler import Scheduler
+from siren_grpc.session.ingress import Ingress, IngressConfig
+from siren_grpc.session.utterance import Utterance
+from siren_grpc.text.detokenizer import Detokenizer
+
+_TAIL_PADDING_MS = 480  # the server's default
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedModel:
+    """A checkpoint in memory, the device it is on, and the CPU threads of a step."""
+
+    name: str
+    model: Any
+    device: str
+    threads: int
+
+    def backend(self, n_streams: int) -> NemoBackend:
+        """Make a backend that steps n_streams in one batch."""
+        return backend_of(self.model, model_id(self.name), n_slots=n_streams, max_batch=n_streams)
+
+
+def load_model(name: str, *, device: str, threads: int) -> LoadedModel:
+    """Load a checkpoint as the server does.
+
+    device: a torch device or "auto". threads: CPU threads of a step, 0 for one per core.
+    """
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    torch.set_num_threads(threads or os.cpu_count() or 1)
+    return LoadedModel(name, restore(name, device=device), device, torch.get_num_threads())
+
+
+def quiet_nemo() -> None:
+    """Let NeMo report errors only: it says on loading what every checkpoint lacks on a CPU."""
+    logging.setLevel(logging.ERROR)
+
+
+def new_ingress(info: ModelInfo, lane: Lane) -> Ingress:
+    """Return the ingress of a stream of 16-bit PCM at the model's rate, without previews."""
+    features = info.features
+    return Ingress(
+        IngressConfig(
+            encoding=Encoding.LINEAR16,
+            sample_rate_hertz=features.sample_rate_hertz,
+            geometry=info.geometry(lane.chunk_frames),
+            preview_samples=0,
+            padding_samples=features.samples_of_ms(_TAIL_PADDING_MS),
+            max_samples=None,
+        )
+    )
+
+
+def slot_bytes(loaded: LoadedModel) -> int:
+    """Return the bytes of tensors a backend keeps for one more session."""
+    few, many = (tensor_bytes(loaded.backend(n)) for n in (2, 6))
+    return (many - few) // 4
+
+
+class SyncEngine:
+    """All the server does for its streams but gRPC and threads, in the caller's thread.
+
+    The same ingress, scheduler, backend and utterances, called in the stepper's order.
+    """
+
+    def __init__(self, backend: NemoBackend, lane: Lane) -> None:
+        """Start without streams."""
+        self._backend = backend
+        self._lane = lane
+        self._detokenizer = Detokenizer(backend.info.token_texts, backend.info.punctuation)
+        self._scheduler = Scheduler(max_batch=backend.max_batch)
+        self._ingresses: list[Ingress] = []
+        self._utterances: list[Utterance] = []
+        self._n_pushed = 0
+
+    def open(self) -> int:
+        """Open a stream in the next slot and return its number, which is its slot, too."""
+        stream = len(self._utterances)
+        self._backend.reset_slot(stream)
+        self._ingresses.append(new_ingress(self._backend.info, self._lane))
+        self._utterances.append(Utterance(self._detokenizer, self._backend.info.features))
+        self._scheduler.add(stream, self._lane)
+        return stream
+
+    def receive(self, stream: int, pcm: bytes) -> None:
+        """Take a message of audio."""
+        self._push(stream, self._ingresses[stream].receive_audio(pcm, 0))
+
+    def finalize(self, stream: int) -> None:
+        """End the stream's utterance."""
+        self._push(stream, self._ingresses[stream].finalize())
+
+    def _push(self, stream: int, work: Sequence[Work]) -> None:
+        for item in work:
+            self._scheduler.push(stream, item, 0.0)
+            self._n_pushed += 1
+
+    @property
+    def has_work(self) -> bool:
+        """Whether `run` has something to do."""
+        return self._n_pushed > 0
+
+    def run(self) -> list[tuple[int, Result]]:
+        """Step until nothing is left to do; return what each stream's client would be sent."""
+        results: list[tuple[int, Result]] = []
+        self._n_pushed = 0
+        while not (plan := self._scheduler.plan()).is_empty:
+            for stream, marker in plan.markers:
+                if isinstance(marker, EndUtterance):
+                    found = self._utterances[stream].finish(marker)
+                    results.extend((stream, result) for result in found)
+                    self._backend.reset_slot(stream)
+            if plan.lane is not None:
+                results.extend(self._step(plan.lane, plan.rows))
+            self._scheduler.complete(plan)
+        return results
+
+    def _step(self, lane: Lane, works: Sequence[tuple[int, AudioWork]]) -> list[tuple[int, Result]]:
+        rows = [StepRow(stream, work) for stream, work in works]
+        outcomes = self._backend.step(lane, rows)
+        return [
+            (stream, result)
+            for (stream, work), outcome in zip(works, outcomes, strict=True)
+            for result in self._utterances[stream].advance(work, outcome)
+        ]
+
+    def python_bytes(self, stream: int) -> int:
+        """Return the bytes of Python objects kept for a stream."""
+        shared = (self._detokenizer, self._backend.info, self._backend.info.features)
+        return sum(
+            object_bytes(part, shared)
+            for part in (self._ingresses[stream], self._utterances[stream])
+        )
+
+
+def lane_of(info: ModelInfo, chunk_frames: int | None, decoder: str | None) -> Lane:
+    """Return the lane asked for, the model's defaults where nothing is. Raises ValueError."""
+    frames = chunk_frames or info.default_chunk_frames
+    if frames not in info.look_aheads:
+        offered = ", ".join(str(offer) for offer in info.look_aheads)
+        raise ValueError(f"{info.id} offers chunk_frames {offered}, not {frames}")
+    kind = DecoderKind(decoder) if decoder else info.decoders[0]
+    if kind not in info.decoders:
+        raise ValueError(f"{info.id} has no {kind.value} decoder")
+    return Lane(frames, kind)

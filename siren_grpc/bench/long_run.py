@@ -1,0 +1,102 @@
+"""`siren bench long`: hours of audio in one stream, as fast as it goes."""
+
+from __future__ import annotations
+
+import gc
+import os
+from collections.abc import Callable, Sequence
+from time import perf_counter
+from typing import Any
+
+from siren_grpc.bench.audio import Speech, to_pcm
+from siren_grpc.bench.engine_adapter import LoadedModel, SyncEngine, slot_bytes
+from siren_grpc.bench.processes import rss_bytes
+from siren_grpc.bench.statistics import percentile
+from siren_grpc.domain.types import Final, Lane, ModelInfo, Samples
+
+_PACKET_MS = 100
+_MINUTE_S = 60
+
+
+def play_long(
+    loaded: LoadedModel,
+    info: ModelInfo,
+    lane: Lane,
+    recordings: Sequence[Samples],
+    *,
+    hours: float,
+    finalize: bool,
+    seed: int,
+    progress: Callable[[float], None],
+) -> dict[str, Any]:
+    """Play one stream and note its steps and the memory, minute of audio by minute.
+
+    finalize: end an utterance at each pause, as a client with a voice detector does; else it is
+    all one utterance, whose text grows. progress takes seconds of audio.
+    """
+    session_tensors = slot_bytes(loaded)
+    engine = SyncEngine(loaded.backend(1), lane)
+    stream = engine.open()
+    rate = info.features.sample_rate_hertz
+    packet = rate * _PACKET_MS // 1000
+    speech = Speech(recordings, sample_rate_hertz=rate, seed=seed)
+    steps: list[float] = []
+    minutes: list[dict[str, Any]] = []
+    played = n_finals = n_words = 0
+    total = int(hours * 3600 * rate)
+    while played < total:
+        part, is_pause = speech.next_part()
+        pcm = to_pcm(part)
+        for start in range(0, len(part), packet):
+            begin = perf_counter()
+            engine.receive(stream, pcm[2 * start : 2 * (start + packet)])
+            is_step = engine.has_work
+            results = engine.run()
+            if is_step:
+                steps.append(perf_counter() - begin)
+            for _, result in results:
+                if isinstance(result, Final):
+                    n_finals += 1
+                    n_words += len(result.text.split())
+        if is_pause and finalize:
+            engine.finalize(stream)
+            for _, result in engine.run():
+                if isinstance(result, Final):
+                    n_finals += 1
+                    n_words += len(result.text.split())
+        played += len(part)
+        if played >= (len(minutes) + 1) * _MINUTE_S * rate and steps:
+            minutes.append(_minute(steps, engine, stream, played / rate, session_tensors))
+            steps = []
+            progress(played / rate)
+    if not minutes and steps:
+        minutes.append(_minute(steps, engine, stream, played / rate, session_tensors))
+    return {
+        "audio_s": played / rate,
+        "finals": n_finals,
+        "words": n_words,
+        "minutes": minutes,
+        "change": {
+            name: _change(minutes, name) for name in ("step_ms", "rss_bytes", "state_bytes")
+        },
+    }
+
+
+def _minute(
+    steps: Sequence[float], engine: SyncEngine, stream: int, at_s: float, session_tensors: int
+) -> dict[str, Any]:
+    gc.collect()  # so that the process's memory is what is in use, not what waits for collection
+    return {
+        "at_s": at_s,
+        "step_ms": 1000 * percentile(steps, 50),
+        "step_p95_ms": 1000 * percentile(steps, 95),
+        "rss_bytes": rss_bytes(os.getpid()),
+        "state_bytes": session_tensors + engine.python_bytes(stream),
+    }
+
+
+def _change(minutes: Sequence[dict[str, Any]], name: str) -> dict[str, float | None]:
+    first, last = minutes[0][name], minutes[-1][name]
+    if first is None or last is None:
+        return {"first": None, "last": None, "percent": None}
+    return {"first": first, "last": last, "percent": 100 * (last - first) / first}

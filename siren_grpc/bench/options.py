@@ -1,0 +1,40 @@
+"""What the commands of `siren bench` have in common."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+console = Console(stderr=True)
+"""For progress and warnings; the tables go to stdout."""
+
+Model = Annotated[str, typer.Option(help="Hub name, .nemo path, or siren-mini-en.")]
+ChunkFrames = Annotated[int, typer.Option(help="Look-ahead, in encoder frames of 80 ms.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")]
+Threads = Annotated[int, typer.Option(min=0, help="CPU threads of a step; 0: one per core.")]
+Audio = Annotated[
+    list[Path] | None,
+    typer.Option(help="WAV file to play, mono 16-bit; repeatable. Default: the demo recording."),
+]
+Json = Annotated[Path | None, typer.Option("--json", help="File to keep the results in.")]
+Seed = Annotated[int, typer.Option(help="Of the random offsets, pauses and jitter.")]
+
+
+def fail(message: str) -> typer.Exit:
+    """Say what is wrong and return the exit to raise."""
+    console.print(message, style="red", markup=False, soft_wrap=True)
+    return typer.Exit(1)
+
+
+def numbers(text: str) -> list[int]:
+    """Read `1,4,16`. Raises typer.BadParameter."""
+    try:
+        values = [int(part) for part in text.split(",")]
+    except ValueError:
+        values = []
+    if not values or min(values) < 1:
+        raise typer.BadParameter(f"{text!r} is no list of positive numbers such as 1,4,16")
+    return values

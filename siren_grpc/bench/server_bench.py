@@ -1,0 +1,144 @@
+"""`siren bench server`: real-time streams over gRPC, and how long their results take."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from time import monotonic, sleep
+from typing import Any
+
+from siren_client import RecognitionOptions
+from siren_grpc.bench.generator import Generator, Load
+from siren_grpc.bench.player import StreamReport
+from siren_grpc.bench.processes import cpu_s, rss_bytes
+from siren_grpc.bench.statistics import distribution, percentile
+
+_STAGGER_S = 2.0
+_SETTLE_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class ServerBenchSettings:
+    """What a rung plays and what it must hold.
+
+    seconds: measured, once all streams run. bound_ms: p95 of partials and of finals.
+    lag_bound_ms: p99 of how late the generator may hand packets over, else the rung is invalid.
+    """
+
+    seconds: float
+    packet_ms: int
+    jitter_ms: float
+    bound_ms: float
+    lag_bound_ms: float
+    recordings: Sequence[Path]
+    options: RecognitionOptions
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """The server under load; pid when it runs on this machine and is ours to look at."""
+
+    address: str
+    pid: int | None
+    is_empty_handler: bool = False
+
+
+def measure_rung(
+    generator: Generator, target: Target, n_streams: int, settings: ServerBenchSettings
+) -> dict[str, Any]:
+    """Play n_streams for a while and return what was seen."""
+    settle_s = _STAGGER_S + _SETTLE_S
+    load = Load(
+        target=target.address,
+        n_streams=n_streams,
+        seconds=settle_s + settings.seconds,
+        stagger_s=_STAGGER_S,
+        packet_ms=settings.packet_ms,
+        jitter_ms=settings.jitter_ms,
+        recordings=settings.recordings,
+        options=settings.options,
+        seed=settings.seed,
+    )
+    begin = generator.start(load) + settle_s
+    end = begin + settings.seconds
+    pids = generator.pids
+    _sleep_until(begin)
+    before = _cpu(target.pid), [_cpu(pid) for pid in pids]
+    _sleep_until(end)
+    after = _cpu(target.pid), [_cpu(pid) for pid in pids]
+    rss = rss_bytes(target.pid) if target.pid is not None else None
+    reports = generator.collect()
+    span = settings.seconds
+    generator_cpu = [_cores(a, b, span) for a, b in zip(before[1], after[1], strict=True)]
+    rung = summarise(reports, begin, end, settings)
+    rung["streams"] = n_streams
+    rung["is_empty_handler"] = target.is_empty_handler
+    rung["server"] = {"cpu_cores": _cores(before[0], after[0], span), "rss_bytes": rss}
+    rung["generator"]["cpu_cores"] = generator_cpu
+    return rung
+
+
+def summarise(
+    reports: Sequence[StreamReport], begin: float, end: float, settings: ServerBenchSettings
+) -> dict[str, Any]:
+    """Judge a rung: latencies of results that came between begin and end, and what was broken."""
+    partials = [
+        [1000 * found.latency_s for found in report.partials if begin <= found.at_s < end]
+        for report in reports
+    ]
+    finals = [1000 * f.latency_s for report in reports for f in report.finals if f.at_s >= begin]
+    lags = [1000 * lag for report in reports for lag in report.lags_s]
+    all_partials = [latency for found in partials for latency in found]
+    errors = Counter(report.error for report in reports if report.error is not None)
+    late = sum(bool(found) and percentile(found, 95) > settings.bound_ms for found in partials)
+    unanswered = sum(report.n_unanswered for report in reports)
+    partial_ms, final_ms, lag_ms = (distribution(v) for v in (all_partials, finals, lags))
+    reasons = []
+    for name, found in (("partial", partial_ms), ("final", final_ms)):
+        if found is None:
+            reasons.append(f"no {name}")
+        elif found.p95 > settings.bound_ms:
+            reasons.append(f"{name} p95")
+    if errors:
+        reasons.append("errors")
+    if unanswered:
+        reasons.append("finals missing")
+    is_valid = lag_ms is not None and lag_ms.p99 <= settings.lag_bound_ms
+    if not is_valid:
+        reasons.append("invalid: generator too slow")
+    duration = sum(report.n_sent for report in reports) * settings.packet_ms / 1000
+    per_s = len(reports) / duration if duration else 0.0
+    return {
+        "seconds": settings.seconds,
+        "partial_ms": asdict(partial_ms) if partial_ms else None,
+        "final_ms": asdict(final_ms) if final_ms else None,
+        "late_streams": late,
+        "unanswered": unanswered,
+        "errors": dict(errors),
+        "messages_per_s": {
+            "sent": sum(report.n_sent for report in reports) * per_s,
+            "received": sum(report.n_received for report in reports) * per_s,
+        },
+        "generator": {
+            "lag_ms": asdict(lag_ms) if lag_ms else None,
+            "held_up_s": sum(report.held_up_s for report in reports),
+        },
+        "valid": is_valid,
+        "held": not reasons,
+        "reasons": reasons,
+    }
+
+
+def _sleep_until(moment: float) -> None:
+    sleep(max(0.0, moment - monotonic()))
+
+
+def _cpu(pid: int | None) -> float | None:
+    return None if pid is None else cpu_s(pid)
+
+
+def _cores(before: float | None, after: float | None, span_s: float) -> float | None:
+    return None if before is None or after is None else (after - before) / span_s

@@ -1,0 +1,99 @@
+"""A server in a process of its own, for the time of a benchmark."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import threading
+from collections import deque
+from collections.abc import Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+_LISTENING = re.compile(r"listening on \S+:(\d+)")
+_SERVING = ": serving "
+_SIREN = "from siren_client.cli import main; main()"
+
+
+class ServerDidNotStart(Exception):
+    """The server ended before it served; the message has the end of its log."""
+
+
+class ServerProcess:
+    """Starts `siren serve`, or the empty handler, on a free port and waits until it serves."""
+
+    def __init__(self, command: Sequence[str]) -> None:
+        """Start it. Raises ServerDidNotStart."""
+        self._process = subprocess.Popen(
+            command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        )
+        self._log: deque[str] = deque(maxlen=30)
+        self._port: str | None = None
+        self._is_serving = threading.Event()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+        self._is_serving.wait()
+        if self._process.poll() is not None or self._port is None:
+            self.close()
+            raise ServerDidNotStart("the server did not start:\n" + "".join(self._log))
+
+    @classmethod
+    def siren(cls, flags: Sequence[str]) -> ServerProcess:
+        """Start `siren serve` with more flags."""
+        return cls([sys.executable, "-c", _SIREN, "serve", "--port", "0", *flags])
+
+    @classmethod
+    def empty_handler(cls, *, chunk_ms: int) -> ServerProcess:
+        """Start a server that recognises nothing."""
+        module = "siren_grpc.bench.empty_handler"
+        return cls([sys.executable, "-m", module, str(chunk_ms)])
+
+    def _read(self) -> None:
+        if self._process.stderr is None:
+            raise AssertionError("stderr is a pipe")
+        for line in self._process.stderr:
+            self._log.append(line)
+            if match := _LISTENING.search(line):
+                self._port = match.group(1)
+            if _SERVING in line:
+                self._is_serving.set()
+        self._process.wait()
+        self._is_serving.set()  # or never will be
+
+    @property
+    def target(self) -> str:
+        """Its address."""
+        return f"127.0.0.1:{self._port}"
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._process.pid
+
+    def close(self) -> None:
+        """Stop it, gently first."""
+        if self._process.poll() is None:
+            self._process.terminate()
+            try:
+                self._process.wait(30)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+        self._process.wait()
+        self._reader.join()
+        if self._process.stderr is not None:
+            self._process.stderr.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()

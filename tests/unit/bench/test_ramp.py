@@ -1,0 +1,38 @@
+from __future__ import annotations
+
+import pytest
+
+from siren_grpc.bench.ramp import largest_held
+
+
+class Machine:
+    """Holds up to so many streams, and notes what was tried."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.tried: list[int] = []
+
+    def holds(self, n_streams: int) -> bool:
+        self.tried.append(n_streams)
+        return n_streams <= self.limit
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3, 4, 5, 7, 8, 37, 63, 64, 100])
+@pytest.mark.parametrize("start", [1, 4, 100])
+def test_the_limit_is_found_to_the_stream(limit: int, start: int) -> None:
+    machine = Machine(limit)
+    assert largest_held(machine.holds, start=start, resolution=0, most=128) == limit
+    assert len(machine.tried) == len(set(machine.tried))
+
+
+def test_the_search_ends_at_the_resolution() -> None:
+    machine = Machine(90)
+    found = largest_held(machine.holds, start=8, resolution=0.1, most=1024)
+    assert found is not None
+    assert 81 <= found <= 90
+    assert len(machine.tried) <= 9
+
+
+def test_nothing_held_is_none_and_all_held_is_the_most() -> None:
+    assert largest_held(Machine(0).holds, start=4, resolution=0, most=64) is None
+    assert largest_held(Machine(999).holds, start=4, resolution=0, most=50) == 50
