@@ -18,13 +18,15 @@ from siren_grpc.domain.types import (
     EndUtterance,
     Lane,
     ModelInfo,
+    Precision,
     Result,
     StepRow,
     Work,
 )
+from siren_grpc.models.allocator import keep_freed_memory
 from siren_grpc.models.loader import backend_of, model_id, restore
 from siren_grpc.models.nemo_backend import NemoBackend
-from siren_grpc.scheduling.scheduler import Scheduler
+from siren_grpc.scheduling.scheduler import LaneLimits, Scheduler
 from siren_grpc.session.ingress import Ingress, IngressConfig
 from siren_grpc.session.utterance import Utterance
 from siren_grpc.text.detokenizer import Detokenizer
@@ -41,20 +43,32 @@ class LoadedModel:
     device: str
     threads: int
 
+    precision: Precision = Precision.FP32
+
     def backend(self, n_streams: int) -> NemoBackend:
         """Make a backend that steps n_streams in one batch."""
-        return backend_of(self.model, model_id(self.name), n_slots=n_streams, max_batch=n_streams)
+        return backend_of(
+            self.model,
+            model_id(self.name),
+            n_slots=n_streams,
+            max_batch=n_streams,
+            precision=self.precision,
+        )
 
 
-def load_model(name: str, *, device: str, threads: int) -> LoadedModel:
+def load_model(
+    name: str, *, device: str, threads: int, precision: Precision = Precision.FP32
+) -> LoadedModel:
     """Load a checkpoint as the server does.
 
     device: a torch device or "auto". threads: CPU threads of a step, 0 for one per core.
     """
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
+    keep_freed_memory()  # all contestants of a process gain by it
     torch.set_num_threads(threads or os.cpu_count() or 1)
-    return LoadedModel(name, restore(name, device=device), device, torch.get_num_threads())
+    model = restore(name, device=device)
+    return LoadedModel(name, model, device, torch.get_num_threads(), precision)
 
 
 def quiet_nemo() -> None:
@@ -94,7 +108,8 @@ class SyncEngine:
         self._backend = backend
         self._lane = lane
         self._detokenizer = Detokenizer(backend.info.token_texts, backend.info.punctuation)
-        self._scheduler = Scheduler(max_batch=backend.max_batch)
+        self._scheduler = Scheduler()
+        self._limits = LaneLimits(backend.info.features.sample_rate_hertz, backend.batch_sizes)
         self._ingresses: list[Ingress] = []
         self._utterances: list[Utterance] = []
         self._n_pushed = 0
@@ -105,7 +120,7 @@ class SyncEngine:
         self._backend.reset_slot(stream)
         self._ingresses.append(new_ingress(self._backend.info, self._lane))
         self._utterances.append(Utterance(self._detokenizer, self._backend.info.features))
-        self._scheduler.add(stream, self._lane)
+        self._scheduler.add(stream, self._lane, self._limits)
         return stream
 
     def receive(self, stream: int, pcm: bytes) -> None:
@@ -130,7 +145,7 @@ class SyncEngine:
         """Step until nothing is left to do; return what each stream's client would be sent."""
         results: list[tuple[int, Result]] = []
         self._n_pushed = 0
-        while not (plan := self._scheduler.plan()).is_empty:
+        while not (plan := self._scheduler.plan(0.0)).is_empty:
             for stream, marker in plan.markers:
                 if isinstance(marker, EndUtterance):
                     found = self._utterances[stream].finish(marker)

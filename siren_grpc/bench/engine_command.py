@@ -17,6 +17,7 @@ from siren_grpc.bench.options import (
     Device,
     Json,
     Model,
+    PrecisionName,
     Seed,
     Threads,
     console,
@@ -48,6 +49,7 @@ def engine(
         typer.Option(help="rnnt or ctc; repeatable. Default: all the model has."),
     ] = None,
     threads: Threads = 0,
+    precision: PrecisionName = "fp32",
     device: Device = "auto",
     seconds: Annotated[
         float, typer.Option(min=0.1, help="Measuring, per contestant and batch size.")
@@ -66,6 +68,7 @@ def engine(
     counts = numbers(streams)
     from siren_grpc.bench.engine_adapter import lane_of, load_model, quiet_nemo
     from siren_grpc.bench.engine_bench import EngineBenchSettings, measure_batch
+    from siren_grpc.domain.types import Precision
 
     settings = EngineBenchSettings(
         seconds=seconds,
@@ -77,7 +80,7 @@ def engine(
     )
     quiet_nemo()
     try:
-        loaded = load_model(model, device=device, threads=threads)
+        loaded = load_model(model, device=device, threads=threads, precision=Precision(precision))
         info = loaded.backend(1).info
         lanes = [lane_of(info, chunk_frames, kind) for kind in decoder or info.decoders]
         recordings = load_recordings(audio or [], sample_rate_hertz=info.features.sample_rate_hertz)
@@ -91,6 +94,7 @@ def engine(
             "chunk_ms": info.geometry(chunk_frames).latency_ms,
             "device": loaded.device,
             "threads": loaded.threads,
+            "precision": precision,
             "seconds": seconds,
             "nemo_eou_ms": nemo_eou_ms,
             "seed": seed,

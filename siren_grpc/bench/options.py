@@ -15,6 +15,9 @@ Model = Annotated[str, typer.Option(help="Hub name, .nemo path, or siren-mini-en
 ChunkFrames = Annotated[int, typer.Option(help="Look-ahead, in encoder frames of 80 ms.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")]
 Threads = Annotated[int, typer.Option(min=0, help="CPU threads of a step; 0: one per core.")]
+PrecisionName = Annotated[
+    str, typer.Option(help="fp32, bf16 or int8: of the engine's products; the others are fp32.")
+]
 Audio = Annotated[
     list[Path] | None,
     typer.Option(help="WAV file to play, mono 16-bit; repeatable. Default: the demo recording."),

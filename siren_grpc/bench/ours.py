@@ -9,7 +9,9 @@ from siren_grpc.bench.audio import to_pcm
 from siren_grpc.bench.contestant import Streams
 from siren_grpc.bench.engine_adapter import LoadedModel, SyncEngine, new_ingress, slot_bytes
 from siren_grpc.domain.types import Chunk, EndUtterance, Final, Lane, ModelInfo, Result, Work
-from siren_grpc.engine.stepper import Delivery, Stepper
+from siren_grpc.engine.stepper import Delivery, Recognised, Stepper
+from siren_grpc.session.utterance import Utterance
+from siren_grpc.text.detokenizer import Detokenizer
 
 
 def cut_pcm(streams: Streams, info: ModelInfo, lane: Lane) -> tuple[list[list[bytes]], list[bytes]]:
@@ -84,8 +86,12 @@ class OursInThread:
 
     def open(self, streams: Streams) -> None:
         """See `Contestant`."""
-        self._stepper = Stepper(self._backend, deliver=self._note, on_death=self._die)
+        info = self._backend.info
+        self._stepper = Stepper(deliver=self._note, on_death=self._die)
         self._stepper.start()
+        self._stepper.add_model("", self._backend)
+        detokenizer = Detokenizer(info.token_texts, info.punctuation)
+        self._utterances = [Utterance(detokenizer, info.features) for _ in streams.samples]
         self._due_samples = 0
         self._due_finals = 0
         self._is_dead = False
@@ -130,11 +136,15 @@ class OursInThread:
     def _note(self, deliveries: Sequence[Delivery]) -> None:
         with self._is_done:
             for delivery in deliveries:
-                self._due_samples -= delivery.done_samples
-                for result in delivery.results:
-                    if isinstance(result, Final):
-                        self._texts[delivery.session_id] = result.text
-                        self._due_finals -= 1
+                outcome, stream = delivery.outcome, delivery.session_id
+                if isinstance(outcome, Recognised):
+                    self._utterances[stream].advance(outcome.work, outcome.result)
+                    self._due_samples -= len(outcome.work.samples)
+                elif isinstance(outcome, EndUtterance):
+                    for result in self._utterances[stream].finish(outcome):
+                        if isinstance(result, Final):
+                            self._texts[stream] = result.text
+                            self._due_finals -= 1
             self._is_done.notify_all()
 
     def _die(self) -> None:
