@@ -21,6 +21,7 @@ from rich.console import Console
 
 from siren_grpc.bench.commands import app as bench_app
 from siren_grpc.config import Settings, load_settings
+from siren_grpc.domain.geometry import BufferedSeconds
 from siren_grpc.domain.ports import ModelBackend
 from siren_grpc.domain.types import DecoderKind, EncoderCache, Precision
 from siren_grpc.observe.logging import configure_logging
@@ -208,6 +209,9 @@ def load_backend(name: str, settings: Settings) -> ModelBackend:
             precision=Precision(settings.precision),
             chunk_frames=settings.chunk_frames,
             decoder=DecoderKind(settings.decoder) if settings.decoder else None,
+            buffered=BufferedSeconds(
+                settings.buffered_left_s, settings.buffered_chunk_s, settings.buffered_right_s
+            ),
         )
     except Exception as error:
         _log.debug("loading %s failed", name, exc_info=True)

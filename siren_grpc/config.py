@@ -73,8 +73,28 @@ class Settings(BaseSettings):
         description="Look-ahead of streams that name none, in encoder frames of 80 ms. "
         "Default: 7 if the model has it, else the model's own.",
     )
-    decoder: Literal["rnnt", "ctc"] | None = Field(
+    decoder: Literal["rnnt", "tdt", "ctc"] | None = Field(
         None, description="Decoder of streams that name none. Default: the model's own."
+    )
+    buffered_left_s: float = Field(
+        10.0,
+        ge=0,
+        le=60,
+        description="Audio an offline model hears before each chunk, in seconds. No effect on "
+        "cache-aware models, nor have the next two.",
+    )
+    buffered_chunk_s: float = Field(
+        2.0,
+        ge=0.05,
+        le=60,
+        description="Audio a step of an offline model advances by, unless the stream or "
+        "chunk_frames chooses another window.",
+    )
+    buffered_right_s: float = Field(
+        2.0,
+        ge=0,
+        le=60,
+        description="Audio an offline model hears behind each chunk; adds to the latency.",
     )
     max_sessions: int = Field(
         256,

@@ -19,6 +19,7 @@ class CutChunk:
     is_first: bool
     end_samples: int
     """Samples of the utterance up to the chunk's end, padding included."""
+    is_last: bool = False
 
 
 class Chunker:
@@ -66,15 +67,18 @@ class Chunker:
         """End the utterance: cut all that is left, followed by so much silence.
 
         The silence lets the model finish a word that the audio ends right behind. Returns chunks
-        of which the last may be incomplete; starts a new utterance.
+        of which the last may be incomplete, and empty if only the right context is left to end;
+        starts a new utterance.
         """
         if self._cut_samples + len(self._held) == 0:
             return []
         chunks = self.push(np.zeros(padding_samples, np.float32))
         end = self._cut_samples + len(self._held)
         frames = self._geometry.features.total_feature_frames(end) - self._cut_feature_frames
-        if frames > 0:
-            chunks.append(CutChunk(self._held.peek(), frames, self._is_first, end))
+        is_context_left = self._geometry.right_frames > 0 and not self._is_first
+        if frames > 0 or is_context_left:
+            held = self._held.peek()
+            chunks.append(CutChunk(held, frames, self._is_first, end, is_last=True))
         self.reset()
         return chunks
 

@@ -24,8 +24,8 @@ from siren_grpc.domain.types import (
     Work,
 )
 from siren_grpc.models.allocator import keep_freed_memory
+from siren_grpc.models.backend import LoadedBackend
 from siren_grpc.models.loader import backend_of, model_id, restore
-from siren_grpc.models.nemo_backend import NemoBackend
 from siren_grpc.scheduling.scheduler import LaneLimits, Scheduler
 from siren_grpc.session.ingress import Ingress, IngressConfig
 from siren_grpc.session.utterance import Utterance
@@ -45,7 +45,7 @@ class LoadedModel:
 
     precision: Precision = Precision.FP32
 
-    def backend(self, n_streams: int) -> NemoBackend:
+    def backend(self, n_streams: int) -> LoadedBackend:
         """Make a backend that steps n_streams in one batch."""
         return backend_of(
             self.model,
@@ -103,7 +103,7 @@ class SyncEngine:
     The same ingress, scheduler, backend and utterances, called in the stepper's order.
     """
 
-    def __init__(self, backend: NemoBackend, lane: Lane) -> None:
+    def __init__(self, backend: LoadedBackend, lane: Lane) -> None:
         """Start without streams."""
         self._backend = backend
         self._lane = lane

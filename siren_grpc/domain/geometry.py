@@ -63,6 +63,11 @@ class ChunkGeometry:
     """Encoder frames one step advances: look-ahead + 1."""
 
     @property
+    def right_frames(self) -> int:
+        """Encoder frames a step hears behind its chunk and leaves to the next; 0 here."""
+        return 0
+
+    @property
     def latency_ms(self) -> int:
         """The longest a sound waits for its chunk to be complete."""
         return self.chunk_frames * self.features.encoder_frame_ms
@@ -78,3 +83,78 @@ class ChunkGeometry:
         if is_first:
             return (frames - 1) * self.features.hop_samples + self.features.half_window_samples
         return frames * self.features.hop_samples
+
+
+@dataclass(frozen=True, slots=True)
+class BufferedContext:
+    """The window a step of a buffered model encodes, in encoder frames.
+
+    An offline model hears all of it; the chunk's frames are decoded for good, those of the right
+    context only to show what they may become.
+    """
+
+    left_frames: int
+    chunk_frames: int
+    right_frames: int
+
+    @property
+    def total_frames(self) -> int:
+        """Encoder frames of a whole window."""
+        return self.left_frames + self.chunk_frames + self.right_frames
+
+
+@dataclass(frozen=True, slots=True)
+class BufferedGeometry(ChunkGeometry):
+    """How a stream of a buffered model is cut: the first chunk brings its right context along.
+
+    Each later one of `chunk_frames` moves the window on; what is left when the utterance ends,
+    be it nothing, ends the right context, too.
+    """
+
+    context: BufferedContext
+
+    @property
+    def right_frames(self) -> int:
+        """Encoder frames a step hears behind its chunk and leaves to the next."""
+        return self.context.right_frames
+
+    @property
+    def latency_ms(self) -> int:
+        """The longest a sound waits for its chunk and the right context to be complete."""
+        return (self.chunk_frames + self.right_frames) * self.features.encoder_frame_ms
+
+    def feature_frames(self, *, is_first: bool) -> int:
+        """Feature frames a whole chunk adds."""
+        encoder_frames = self.chunk_frames + (self.right_frames if is_first else 0)
+        return encoder_frames * self.features.subsampling
+
+    def chunk_samples(self, *, is_first: bool) -> int:
+        """Samples a whole chunk adds."""
+        return self.feature_frames(is_first=is_first) * self.features.hop_samples
+
+
+@dataclass(frozen=True, slots=True)
+class BufferedSeconds:
+    """The window of a buffered model as people think of it: seconds on either side of a chunk."""
+
+    left_s: float
+    chunk_s: float
+    right_s: float
+
+    def in_frames(self, features: FeatureGeometry) -> BufferedContext:
+        """Return the window in whole encoder frames, each part rounded to the nearest.
+
+        Raises ValueError for a negative part, or a chunk of less than half a frame.
+        """
+
+        def frames(seconds: float) -> int:
+            return round(seconds * features.sample_rate_hertz / features.encoder_frame_samples)
+
+        context = BufferedContext(frames(self.left_s), frames(self.chunk_s), frames(self.right_s))
+        if context.chunk_frames < 1 or min(self.left_s, self.right_s) < 0:
+            raise ValueError(
+                f"a window of {self.left_s:g} s, {self.chunk_s:g} s and {self.right_s:g} s cannot "
+                f"be streamed: a chunk has at least one encoder frame "
+                f"({features.encoder_frame_ms} ms), a context at least 0 s"
+            )
+        return context

@@ -15,7 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from siren_grpc.domain.errors import SirenError
-from siren_grpc.domain.geometry import ChunkGeometry, FeatureGeometry
+from siren_grpc.domain.geometry import (
+    BufferedContext,
+    BufferedGeometry,
+    ChunkGeometry,
+    FeatureGeometry,
+)
 
 Samples: TypeAlias = NDArray[np.float32]
 """Mono audio, [n_samples], in [-1, 1], at the model's sample rate."""
@@ -26,6 +31,8 @@ class DecoderKind(str, Enum):
 
     RNNT = "rnnt"
     CTC = "ctc"
+    TDT = "tdt"
+    """RNNT that also predicts how many frames each token lasts, and skips them."""
 
 
 class EncoderCache(str, Enum):
@@ -71,7 +78,7 @@ class ModelInfo:
     language_codes: tuple[str, ...]
     features: FeatureGeometry
     look_aheads: tuple[int, ...]
-    """`chunk_frames` the model was trained for, ascending."""
+    """`chunk_frames` the model was trained for or, buffered, is offered with; ascending."""
     default_chunk_frames: int
     decoders: tuple[DecoderKind, ...]
     """The default first."""
@@ -79,9 +86,14 @@ class ModelInfo:
     """Text of each token, a leading space marking the start of a word; an int is a raw byte."""
     punctuation: frozenset[str]
     """Marks that take no space before them."""
+    buffered: tuple[BufferedContext, ...] = ()
+    """The window of each look-ahead, in their order; empty for a cache-aware model."""
 
     def geometry(self, chunk_frames: int) -> ChunkGeometry:
         """Return the chunk arithmetic of one of the model's look-aheads."""
+        for context in self.buffered:
+            if context.chunk_frames == chunk_frames:
+                return BufferedGeometry(self.features, chunk_frames, context)
         return ChunkGeometry(self.features, chunk_frames)
 
 
@@ -90,7 +102,7 @@ class Chunk:
     """The next stretch of audio; chunks tile the stream.
 
     A whole chunk adds `ChunkGeometry.feature_frames` frames; the last of an utterance may add
-    fewer, and then the windows that reach behind its end see zeros.
+    fewer, none even, and then the windows that reach behind its end see zeros.
     """
 
     samples: Samples
@@ -100,6 +112,8 @@ class Chunk:
     end_samples: int
     """Where in the stream's audio the chunk ends (padding not counted)."""
     seq: int
+    is_last: bool = False
+    """The utterance's audio ends here: no right context is left to the next chunk."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,11 +166,13 @@ class StepResult:
     """What a step found for one row.
 
     tokens: new token ids, in order. token_frames: for each the encoder frame it was emitted at,
-    counted from where the slot was last reset.
+    counted from where the slot was last reset. tail: token ids of the right context as it sounds
+    now, behind `tokens`; the next step recognises it anew.
     """
 
     tokens: tuple[int, ...]
     token_frames: tuple[int, ...]
+    tail: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ import time
 import torch
 
 from siren_grpc.domain.types import Lane
-from siren_grpc.models.nemo_backend import NemoBackend
+from siren_grpc.models.backend import LoadedBackend
 from siren_grpc.models.warmup import silent_rows
 
 _log = logging.getLogger(__name__)
@@ -35,7 +35,7 @@ def sizes_up_to(largest: int) -> tuple[int, ...]:
     return tuple(sorted({1, largest} | {size for size in sizes if size < largest}))
 
 
-def calibrate(backend: NemoBackend, *, threads: int, max_batch: int | None) -> None:
+def calibrate(backend: LoadedBackend, *, threads: int, max_batch: int | None) -> None:
     """Set torch's threads, how many steps to run at once, and the backend's batch sizes.
 
     threads: of a step; 0 for as few as keep a step of one row short. The cores are then shared by
@@ -58,7 +58,7 @@ def calibrate(backend: NemoBackend, *, threads: int, max_batch: int | None) -> N
     )
 
 
-def _fewest_threads(backend: NemoBackend, lane: Lane, cores: int) -> int:
+def _fewest_threads(backend: LoadedBackend, lane: Lane, cores: int) -> int:
     """Return the fewest threads with which a step of one row is short, else the quickest number."""
     short = _SHORT_SHARE * backend.info.geometry(lane.chunk_frames).latency_ms / 1000
     seconds: dict[int, float] = {}
@@ -71,7 +71,7 @@ def _fewest_threads(backend: NemoBackend, lane: Lane, cores: int) -> int:
     return min(seconds, key=lambda count: seconds[count])
 
 
-def _worthwhile(backend: NemoBackend, lane: Lane) -> tuple[int, ...]:
+def _worthwhile(backend: LoadedBackend, lane: Lane) -> tuple[int, ...]:
     """Return the sizes up to the largest that is worth its length."""
     longest = _LONGEST_SHARE * backend.info.geometry(lane.chunk_frames).latency_ms / 1000
     seconds: dict[int, float] = {}
@@ -93,7 +93,7 @@ def _cores() -> int:
     return os.cpu_count() or 1
 
 
-def _seconds(backend: NemoBackend, lane: Lane, n_rows: int) -> float:
+def _seconds(backend: LoadedBackend, lane: Lane, n_rows: int) -> float:
     """Return how long a step of later chunks takes, the quickest of a few."""
     rows = silent_rows(backend.info, lane, n_rows, is_first=False)
     times = []

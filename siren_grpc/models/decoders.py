@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 import torch
 from nemo.collections.asr.parts.submodules.transducer_decoding.label_looping_base import (
@@ -12,11 +12,17 @@ from nemo.collections.asr.parts.submodules.transducer_decoding.label_looping_bas
 from nemo.collections.asr.parts.submodules.transducer_decoding.rnnt_label_looping import (
     GreedyBatchedRNNTLabelLoopingComputer,
 )
+from nemo.collections.asr.parts.submodules.transducer_decoding.tdt_label_looping import (
+    GreedyBatchedTDTLabelLoopingComputer,
+)
 
 Keep = Callable[[torch.Tensor, torch.Tensor], None]
 """keep(slots [n_kept], rows [n_kept]) stores the state of some rows of a decoded step."""
 Emitted = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 """Token ids [n_rows, n_max], the encoder frame of each since reset, and how many count [n_rows]."""
+LabelLoopingComputer: TypeAlias = (
+    GreedyBatchedRNNTLabelLoopingComputer | GreedyBatchedTDTLabelLoopingComputer
+)
 
 
 class SlotDecoder(Protocol):
@@ -40,11 +46,29 @@ class SlotDecoder(Protocol):
         """
         ...
 
+    def decode_with_tail(
+        self,
+        slots: torch.Tensor,
+        encoded: torch.Tensor,
+        lengths: torch.Tensor,
+        tail_lengths: torch.Tensor,
+    ) -> tuple[Emitted, Emitted, Keep]:
+        """Decode a chunk of each row and, beyond it, its right context, changing no slot.
 
-class RnntSlotDecoder:
-    """Greedy transducer: NeMo's label-looping computer with the state in slot-indexed tensors."""
+        encoded: [n_rows, n_encoder_frames, d_model], of which `lengths` [n_rows] are the chunk's
+        and the `tail_lengths` [n_rows] behind them the right context's. Returns what the chunk
+        and what the right context emit; only the chunk's state is for keeping.
+        """
+        ...
 
-    def __init__(self, computer: GreedyBatchedRNNTLabelLoopingComputer, d_model: int, n_slots: int):
+
+class TransducerSlotDecoder:
+    """Greedy RNNT or TDT: NeMo's label-looping computer with the state in slot-indexed tensors.
+
+    The state of TDT has one part more: how far its last token's duration reaches over the border.
+    """
+
+    def __init__(self, computer: LabelLoopingComputer, d_model: int, n_slots: int) -> None:
         """Allocate the state of every slot: that which the start-of-sequence symbol leaves."""
         self._computer = computer
         device = next(computer.joint.parameters()).device
@@ -70,9 +94,9 @@ class RnntSlotDecoder:
     def bytes_per_slot(self) -> int:
         """Memory of one session's state."""
         state = self._state
-        parts = (*state.predictor_states, state.predictor_outputs, state.labels)
-        total = sum(part.nbytes for part in parts) + state.decoded_lengths.nbytes
-        return total // len(state.labels)
+        parts = [*state.predictor_states, state.predictor_outputs, state.labels]
+        parts += [state.decoded_lengths, *([] if state.time_jumps is None else [state.time_jumps])]
+        return sum(part.nbytes for part in parts) // len(state.labels)
 
     def reset(self, slot: int) -> None:
         """Make a slot's state that of a stream that has heard nothing."""
@@ -84,8 +108,39 @@ class RnntSlotDecoder:
         self, slots: torch.Tensor, encoded: torch.Tensor, lengths: torch.Tensor
     ) -> tuple[Emitted, Keep]:
         """Decode a chunk of each row without changing any slot."""
+        emitted, new_state = self._decode(encoded, lengths, self._gather(slots))
+        return emitted, lambda kept_slots, rows: self._store(new_state, kept_slots, rows)
+
+    def decode_with_tail(
+        self,
+        slots: torch.Tensor,
+        encoded: torch.Tensor,
+        lengths: torch.Tensor,
+        tail_lengths: torch.Tensor,
+    ) -> tuple[Emitted, Emitted, Keep]:
+        """Decode a chunk of each row and, beyond it, its right context, changing no slot."""
+        emitted, new_state = self._decode(encoded, lengths, self._gather(slots))
+        ahead = frames_from(encoded, lengths, encoded.shape[1])
+        tail, _ = self._decode(ahead, tail_lengths, new_state)
+        return emitted, tail, lambda kept_slots, rows: self._store(new_state, kept_slots, rows)
+
+    def _decode(
+        self, encoded: torch.Tensor, lengths: torch.Tensor, state: BatchedLabelLoopingState
+    ) -> tuple[Emitted, BatchedLabelLoopingState]:
+        hypotheses, new_state = self._computer(encoded, lengths, state)
+        # The computer's buffers are made for larger batches and longer audio than a chunk.
+        n_rows, most = encoded.shape[0], encoded.shape[1] * self._computer.max_symbols
+        emitted = (
+            hypotheses.transcript[:n_rows, :most],
+            hypotheses.timestamps[:n_rows, :most],
+            hypotheses.current_lengths[:n_rows],
+        )
+        return emitted, new_state
+
+    def _gather(self, slots: torch.Tensor) -> BatchedLabelLoopingState:
         state = self._state
-        gathered = BatchedLabelLoopingState(
+        jumps = state.time_jumps
+        return BatchedLabelLoopingState(
             predictor_states=type(state.predictor_states)(
                 part.index_select(axis, slots)
                 for part, axis in zip(state.predictor_states, self._axes, strict=True)
@@ -93,16 +148,8 @@ class RnntSlotDecoder:
             predictor_outputs=state.predictor_outputs[slots],
             labels=state.labels[slots],
             decoded_lengths=state.decoded_lengths[slots],
+            time_jumps=None if jumps is None else jumps[slots],
         )
-        hypotheses, new_state = self._computer(encoded, lengths, gathered)
-        # The computer's buffers are made for longer audio than a chunk.
-        most = encoded.shape[1] * self._computer.max_symbols
-        emitted = (
-            hypotheses.transcript[:, :most],
-            hypotheses.timestamps[:, :most],
-            hypotheses.current_lengths,
-        )
-        return emitted, lambda kept_slots, rows: self._store(new_state, kept_slots, rows)
 
     def _store(
         self, source: BatchedLabelLoopingState, slots: torch.Tensor, rows: torch.Tensor
@@ -114,6 +161,8 @@ class RnntSlotDecoder:
         state.predictor_outputs[slots] = source.predictor_outputs[rows]
         state.labels[slots] = source.labels[rows]
         state.decoded_lengths[slots] = source.decoded_lengths[rows]
+        if state.time_jumps is not None:
+            state.time_jumps[slots] = source.time_jumps[rows]
 
 
 class CtcSlotDecoder:
@@ -144,21 +193,50 @@ class CtcSlotDecoder:
         self, slots: torch.Tensor, encoded: torch.Tensor, lengths: torch.Tensor
     ) -> tuple[Emitted, Keep]:
         """Decode a chunk of each row without changing any slot."""
+        emitted, _, keep = self.decode_with_tail(slots, encoded, lengths, torch.zeros_like(lengths))
+        return emitted, keep
+
+    def decode_with_tail(
+        self,
+        slots: torch.Tensor,
+        encoded: torch.Tensor,
+        lengths: torch.Tensor,
+        tail_lengths: torch.Tensor,
+    ) -> tuple[Emitted, Emitted, Keep]:
+        """Decode a chunk of each row and, beyond it, its right context, changing no slot."""
         labels = self._log_probs(encoder_output=encoded.transpose(1, 2)).argmax(dim=-1)
         n_rows, n_frames = labels.shape
         last = self._last_label[slots]
         before = torch.cat((last[:, None], labels[:, :-1]), dim=1)
-        frame = torch.arange(n_frames, device=labels.device)
-        is_token = (labels != before) & (labels != self._blank) & (frame[None] < lengths[:, None])
-        # Move each row's tokens to its front, in order.
-        order = torch.argsort((~is_token).to(torch.int8), dim=1, stable=True)
+        frame = torch.arange(n_frames, device=labels.device)[None]
+        is_token = (labels != before) & (labels != self._blank)
+        is_chunk = frame < lengths[:, None]
+        is_tail = ~is_chunk & (frame < (lengths + tail_lengths)[:, None])
         start = self._decoded_frames[slots]
-        emitted = (labels.gather(1, order), start[:, None] + frame[order], is_token.sum(dim=1))
+        emitted = _picked(labels, start, is_token & is_chunk)
+        tail = _picked(labels, start, is_token & is_tail)
         ends = (lengths - 1).clamp(min=0)
-        new_last = torch.where(lengths > 0, labels[torch.arange(n_rows), ends], last)
+        rows_at = torch.arange(n_rows, device=labels.device)
+        new_last = torch.where(lengths > 0, labels[rows_at, ends], last)
 
         def keep(kept_slots: torch.Tensor, rows: torch.Tensor) -> None:
             self._last_label[kept_slots] = new_last[rows]
             self._decoded_frames[kept_slots] = (start + lengths)[rows]
 
-        return emitted, keep
+        return emitted, tail, keep
+
+
+def _picked(labels: torch.Tensor, start: torch.Tensor, is_token: torch.Tensor) -> Emitted:
+    """Move each row's tokens to its front, in order. start: [n_rows], of the frames' count."""
+    order = torch.argsort((~is_token).to(torch.int8), dim=1, stable=True)
+    return labels.gather(1, order), start[:, None] + order, is_token.sum(dim=1)
+
+
+def frames_from(encoded: torch.Tensor, starts: torch.Tensor, n_frames: int) -> torch.Tensor:
+    """Return n_frames frames [n_rows, n_frames, d_model] of each row from its own start on.
+
+    Behind a row's end its last frame is repeated; its length is to say that they do not count.
+    """
+    at = starts[:, None] + torch.arange(n_frames, device=encoded.device)[None]
+    at = at.clamp(max=encoded.shape[1] - 1)[:, :, None].expand(-1, -1, encoded.shape[2])
+    return encoded.gather(1, at)

@@ -6,28 +6,27 @@ import logging
 import tarfile
 import tempfile
 from pathlib import Path
-from typing import Any
 
 import torch
-from nemo.collections.asr.models import (
-    ASRModel,
-    EncDecCTCModel,
-    EncDecHybridRNNTCTCModel,
-    EncDecRNNTModel,
-)
+from nemo.collections.asr.models import ASRModel
 from nemo.collections.asr.modules.conformer_encoder import ConformerEncoder
 from nemo.collections.asr.parts.mixins import streaming
-from nemo.collections.asr.parts.submodules.transducer_decoding.rnnt_label_looping import (
-    GreedyBatchedRNNTLabelLoopingComputer,
-)
 from nemo.core.connectors.save_restore_connector import SaveRestoreConnector
 from nemo.utils.tar_utils import is_safe_tar_member
 
-from siren_grpc.domain.geometry import FeatureGeometry
+from siren_grpc.domain.geometry import BufferedSeconds
 from siren_grpc.domain.types import DecoderKind, EncoderCache, ModelInfo, Precision
+from siren_grpc.models.backend import LoadedBackend
+from siren_grpc.models.buffered_loader import DEFAULT_CONTEXT, buffered_backend_of, is_buffered
 from siren_grpc.models.calibrate import sizes_up_to
+from siren_grpc.models.checkpoint import (
+    UnsupportedModel,
+    decoders_of,
+    feature_geometry_of,
+    languages_of,
+    refuse_prompts,
+)
 from siren_grpc.models.conformer import why_unsupported
-from siren_grpc.models.decoders import CtcSlotDecoder, RnntSlotDecoder, SlotDecoder
 from siren_grpc.models.encoder import InputCacheEncoder, KeyValueEncoder, SlotEncoder
 from siren_grpc.models.features import StreamingFeatures
 from siren_grpc.models.nemo_backend import NemoBackend, NemoParts
@@ -39,14 +38,9 @@ _ASSETS = Path(__file__).parent / "assets"
 _PREFERRED_CHUNK_FRAMES = 7
 _PREFERRED_DECODER = {EMBEDDED_MODEL: DecoderKind.CTC}
 """The decoder that hears a model's purpose better: digits here (docs/model-card.md)."""
-_MAX_SYMBOLS_PER_FRAME = 10
 _FAMILY = "cache-aware-fastconformer"
 
 _log = logging.getLogger(__name__)
-
-
-class UnsupportedModel(Exception):
-    """A checkpoint that is no cache-aware streaming model; the message says what it is."""
 
 
 def checkpoint_path(name: str) -> Path | None:
@@ -126,13 +120,14 @@ def load(
     decoder: DecoderKind | None = None,
     encoder_cache: EncoderCache = EncoderCache.KEYS_VALUES,
     precision: Precision = Precision.FP32,
-) -> NemoBackend:
-    """Load a cache-aware streaming model as a backend, not warmed up yet.
+    buffered: BufferedSeconds = DEFAULT_CONTEXT,
+) -> LoadedBackend:
+    """Load a cache-aware streaming model, or an offline one to be buffered, not warmed up yet.
 
     n_slots: sessions at once. max_batch: most rows of a step. chunk_frames, decoder: defaults of
-    streams that name none. encoder_cache: what to keep of the left context. precision: of the
-    encoder's products. Raises UnsupportedModel for other kinds of checkpoints, and for defaults
-    the model does not offer.
+    streams that name none. encoder_cache: what a cache-aware model keeps of the left context.
+    precision: of the encoder's products. buffered: the default window of an offline model. Raises
+    UnsupportedModel for other kinds of checkpoints, and for defaults the model does not offer.
     """
     model = restore(name, device=device)
     return backend_of(
@@ -144,6 +139,7 @@ def load(
         decoder=decoder,
         encoder_cache=encoder_cache,
         precision=precision,
+        buffered=buffered,
     )
 
 
@@ -157,39 +153,42 @@ def backend_of(
     decoder: DecoderKind | None = None,
     encoder_cache: EncoderCache = EncoderCache.KEYS_VALUES,
     precision: Precision = Precision.FP32,
-) -> NemoBackend:
+    buffered: BufferedSeconds = DEFAULT_CONTEXT,
+) -> LoadedBackend:
     """Make a backend of a restored model; see `load`."""
     decoder = decoder or _PREFERRED_DECODER.get(name)
+    if is_buffered(model):
+        if precision is not Precision.FP32:
+            raise UnsupportedModel(f"{name} is an offline model, which runs at fp32 only")
+        return buffered_backend_of(
+            model,
+            name,
+            n_slots=n_slots,
+            max_batch=max_batch,
+            chunk_frames=chunk_frames,
+            decoder=decoder,
+            default=buffered,
+        )
     encoder = _streaming_encoder(model, name)
+    geometry = feature_geometry_of(model)
     featurizer = model.preprocessor.featurizer
     featurizer.dither = 0.0  # training noise; recognition is to be repeatable
-    geometry = FeatureGeometry(
-        sample_rate_hertz=int(model.cfg.preprocessor.sample_rate),
-        hop_samples=int(featurizer.hop_length),
-        window_samples=int(featurizer.win_length),
-        subsampling=int(encoder.subsampling_factor),
-    )
     contexts = _contexts(encoder, name)
     slots = n_slots + 1  # one spare, for the padding rows of a batch
     try:
         features = StreamingFeatures(featurizer, geometry, n_slots=slots)
     except ValueError as error:
         raise UnsupportedModel(f"{name}: {error}") from error
-    decoders = _decoders(model, name, n_slots=slots)
-    kinds = tuple(sorted(decoders, key=lambda kind: kind is not decoder))
-    if decoder is not None and decoder not in decoders:
-        raise UnsupportedModel(
-            f"{name} has no {decoder.value} decoder; it has {', '.join(k.value for k in kinds)}"
-        )
+    decoders = decoders_of(model, name, first=decoder, n_slots=slots)
     look_aheads = tuple(sorted(contexts))
     info = ModelInfo(
         id=name,
         family=_FAMILY,
-        language_codes=_languages(model, name),
+        language_codes=languages_of(model, name),
         features=geometry,
         look_aheads=look_aheads,
         default_chunk_frames=_default_chunk_frames(chunk_frames, contexts, name),
-        decoders=kinds,
+        decoders=tuple(decoders),
         token_texts=token_texts(model),
         punctuation=frozenset(getattr(model.decoding, "supported_punctuation", None) or ()),
     )
@@ -208,14 +207,11 @@ def _streaming_encoder(model: ASRModel, name: str) -> ConformerEncoder:
     style = getattr(encoder, "att_context_style", None)
     if style != "chunked_limited":
         raise UnsupportedModel(
-            f"{name} was not trained for cache-aware streaming (attention style {style!r}, needed "
-            "'chunked_limited'); use a model such as nvidia/nemotron-speech-streaming-en-0.6b"
+            f"{name} has an encoder this server cannot stream (attention style {style!r}; it takes "
+            "'chunked_limited' and 'regular'); use a model such as "
+            "nvidia/nemotron-speech-streaming-en-0.6b"
         )
-    if hasattr(model, "set_inference_prompt") or "Prompt" in type(model).__name__:
-        raise UnsupportedModel(
-            f"{name} ({type(model).__name__}) takes a language prompt, which this server does not "
-            "support yet"
-        )
+    refuse_prompts(model, name)
     return encoder
 
 
@@ -275,63 +271,3 @@ def _default_chunk_frames(
     if _PREFERRED_CHUNK_FRAMES in contexts:
         return _PREFERRED_CHUNK_FRAMES
     return next(iter(contexts))  # the model's own default comes first
-
-
-def _decoders(model: Any, name: str, *, n_slots: int) -> dict[DecoderKind, SlotDecoder]:
-    decoders: dict[DecoderKind, SlotDecoder] = {}
-    if isinstance(model, EncDecRNNTModel):
-        if getattr(model.joint, "num_extra_outputs", 0):
-            raise UnsupportedModel(
-                f"{name} has a TDT decoder, which this server does not stream yet"
-            )
-        decoders[DecoderKind.RNNT] = RnntSlotDecoder(
-            GreedyBatchedRNNTLabelLoopingComputer(
-                decoder=model.decoder,
-                joint=model.joint,
-                blank_index=model.decoder.blank_idx,
-                max_symbols_per_step=_max_symbols(model),
-                allow_cuda_graphs=True,
-            ),
-            d_model=model.encoder.d_model,
-            n_slots=n_slots,
-        )
-    if isinstance(model, EncDecHybridRNNTCTCModel):
-        decoders[DecoderKind.CTC] = _ctc(model.ctc_decoder, n_slots)
-    elif isinstance(model, EncDecCTCModel):
-        decoders[DecoderKind.CTC] = _ctc(model.decoder, n_slots)
-    if not decoders:
-        raise UnsupportedModel(f"{name} ({type(model).__name__}) is neither RNNT nor CTC")
-    return decoders
-
-
-def _ctc(head: Any, n_slots: int) -> CtcSlotDecoder:
-    return CtcSlotDecoder(head, blank=head.num_classes_with_blank - 1, n_slots=n_slots)
-
-
-def _max_symbols(model: Any) -> int:
-    """Return the most tokens per encoder frame: the checkpoint's own setting, as NeMo uses it."""
-    greedy = model.cfg.decoding.get("greedy", None)
-    wanted = None if greedy is None else greedy.get("max_symbols", None)
-    return int(wanted) if wanted else _MAX_SYMBOLS_PER_FRAME
-
-
-def _languages(model: ASRModel, name: str) -> tuple[str, ...]:
-    """Return BCP-47 codes: of the config, else of an aggregate tokenizer, else from the name."""
-    configured = model.cfg.get("language_codes", None)
-    if configured:
-        return tuple(str(code) for code in configured)
-    by_language = getattr(getattr(model, "tokenizer", None), "tokenizers_dict", None)
-    if by_language:
-        return tuple(str(code) for code in by_language)
-    for part in name.replace("/", "_").replace("-", "_").split("_"):
-        if len(part) == 2 and part.isalpha() and part.lower() in _KNOWN_LANGUAGES:
-            return (part.lower(),)
-    return ("en",)
-
-
-# fmt: off
-_KNOWN_LANGUAGES = frozenset({
-    "ar", "be", "ca", "de", "en", "eo", "es", "fa", "fr", "hi", "hr", "it", "ja", "ka", "kk", "nl",
-    "pl", "pt", "ru", "rw", "sr", "uk", "uz", "zh",
-})
-# fmt: on

@@ -6,11 +6,13 @@ import logging
 
 import torch
 
+from siren_grpc.domain.geometry import BufferedSeconds
 from siren_grpc.domain.types import DecoderKind, EncoderCache, Precision
 from siren_grpc.models.allocator import keep_freed_memory
+from siren_grpc.models.backend import LoadedBackend
+from siren_grpc.models.buffered_loader import DEFAULT_CONTEXT
 from siren_grpc.models.calibrate import calibrate
 from siren_grpc.models.loader import backend_of, model_id, restore
-from siren_grpc.models.nemo_backend import NemoBackend
 from siren_grpc.models.warmup import warm_up
 
 _log = logging.getLogger(__name__)
@@ -34,7 +36,8 @@ def start_backend(
     encoder_cache: EncoderCache = EncoderCache.KEYS_VALUES,
     precision: Precision = Precision.FP32,
     session_memory_mb: int | None = None,
-) -> NemoBackend:
+    buffered: BufferedSeconds = DEFAULT_CONTEXT,
+) -> LoadedBackend:
     """Load a model and warm it up.
 
     device: a torch device, or "auto" for a GPU if there is one. threads: CPU threads of a step,
@@ -48,7 +51,7 @@ def start_backend(
     model = restore(name, device=device)
     largest = max_batch or (_LARGEST_CPU_BATCH if device == "cpu" else _LARGEST_GPU_BATCH)
 
-    def backend_with(slots: int) -> NemoBackend:
+    def backend_with(slots: int) -> LoadedBackend:
         return backend_of(
             model,
             model_id(name),
@@ -58,6 +61,7 @@ def start_backend(
             decoder=decoder,
             encoder_cache=encoder_cache,
             precision=precision,
+            buffered=buffered,
         )
 
     if session_memory_mb is not None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from siren_grpc.domain.types import Lane, ModelInfo, Preview, StepRow
-from siren_grpc.models.nemo_backend import NemoBackend
+from siren_grpc.models.backend import LoadedBackend
 
 
-def warm_up(backend: NemoBackend) -> None:
+def warm_up(backend: LoadedBackend) -> None:
     """Step silence in every look-ahead and decoder; no slot changes.
 
     The first step of a shape is slow: memory is allocated, kernels are chosen, and on a GPU graphs

@@ -28,7 +28,11 @@ _ENCODINGS = {
     pb.AUDIO_ENCODING_ALAW: Encoding.ALAW,
 }
 _PB_ENCODINGS = {encoding: number for number, encoding in _ENCODINGS.items() if number}
-_DECODERS = {pb.DECODER_RNNT: DecoderKind.RNNT, pb.DECODER_CTC: DecoderKind.CTC}
+_DECODERS = {
+    pb.DECODER_RNNT: DecoderKind.RNNT,
+    pb.DECODER_CTC: DecoderKind.CTC,
+    pb.DECODER_TDT: DecoderKind.TDT,
+}
 _PB_DECODERS = {kind: number for number, kind in _DECODERS.items()}
 _EVENTS = {
     SpeechEventKind.SPEECH_STARTED: pb.SpeechEvent.TYPE_SPEECH_STARTED,

@@ -155,7 +155,7 @@ class Ingress:
     def _chunk(self, cut: CutChunk) -> Chunk:
         end = self._position(cut)
         seq = self._ledger.settle(self._sent_by(end))
-        return Chunk(cut.samples, cut.feature_frames, cut.is_first, end, seq)
+        return Chunk(cut.samples, cut.feature_frames, cut.is_first, end, seq, cut.is_last)
 
     def _sent_by(self, end_samples: int) -> int:
         """Return how many samples as sent are complete at a position of the stream.

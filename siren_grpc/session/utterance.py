@@ -40,11 +40,11 @@ class Utterance:
         if isinstance(work, Chunk):
             self._hypothesis.extend(result.tokens)
             results.extend(self._note_tokens(result, work.end_samples))
-            text = self._hypothesis.text
+            text = self._hypothesis.previewed(result.tail)
         else:
             text = self._hypothesis.previewed(result.tokens)
-        # Promise 1: only the text of whole chunks is stable; a preview may be read otherwise
-        # once its chunk is complete.
+        # Promise 1: only the text of whole chunks is stable; a preview or a right context may be
+        # read otherwise once its chunk is complete.
         shown = (text, len(self._hypothesis.text))
         if shown != self._sent:
             self._sent = shown

@@ -19,6 +19,8 @@ from siren_grpc.domain.types import (
     StepResult,
     StepRow,
 )
+from siren_grpc.models.backend import LoadedBackend
+from siren_grpc.models.buffered_backend import BufferedBackend
 from siren_grpc.models.encoder import InputCacheEncoder, KeyValueEncoder
 from siren_grpc.models.nemo_backend import NemoBackend
 from siren_grpc.text.detokenizer import Detokenizer
@@ -49,10 +51,10 @@ def works_of(
 
 
 def _chunk(cut: CutChunk) -> Chunk:
-    return Chunk(cut.samples, cut.feature_frames, cut.is_first, cut.end_samples, 0)
+    return Chunk(cut.samples, cut.feature_frames, cut.is_first, cut.end_samples, 0, cut.is_last)
 
 
-def recognise(backend: NemoBackend, samples: Samples, lane: Lane, *, slot: int = 0) -> Transcript:
+def recognise(backend: LoadedBackend, samples: Samples, lane: Lane, *, slot: int = 0) -> Transcript:
     """Recognise a recording alone in a fresh slot."""
     backend.reset_slot(slot)
     works = works_of(samples, backend.info, lane.chunk_frames)
@@ -79,8 +81,35 @@ def assert_speaks(*transcripts: Transcript) -> None:
     assert len(kinds) >= 5, f"only {len(kinds)} different tokens among {n_tokens}"
 
 
-def snapshot(backend: NemoBackend) -> dict[str, np.ndarray]:
+def snapshot(backend: LoadedBackend) -> dict[str, np.ndarray]:
     """Copy every tensor that holds the state of slots, the spare one left out."""
+    if isinstance(backend, BufferedBackend):
+        windows = backend._parts.windows
+        tensors = {
+            "wave": windows.wave,
+            "filled": windows.filled,
+            "decoded_frames": windows.decoded_frames,
+        }
+    else:
+        tensors = _cached_tensors(backend)
+    for kind, decoder in backend._parts.decoders.items():
+        if kind == "ctc":
+            tensors["ctc_label"] = decoder._last_label  # type: ignore[attr-defined]
+            tensors["ctc_frames"] = decoder._decoded_frames  # type: ignore[attr-defined]
+            continue
+        state = decoder._state  # type: ignore[attr-defined]
+        axes = decoder._axes  # type: ignore[attr-defined]
+        for i, (part, axis) in enumerate(zip(state.predictor_states, axes, strict=True)):
+            tensors[f"rnnt_state_{i}"] = part.transpose(0, axis)
+        tensors["rnnt_output"] = state.predictor_outputs
+        tensors["rnnt_label"] = state.labels
+        tensors["rnnt_frames"] = state.decoded_lengths
+        if kind == "tdt":
+            tensors["tdt_jumps"] = state.time_jumps
+    return {name: tensor[: backend.n_slots].numpy().copy() for name, tensor in tensors.items()}
+
+
+def _cached_tensors(backend: NemoBackend) -> dict[str, torch.Tensor]:
     tensors = {"tail": backend._parts.features.tail}
     encoder = backend._parts.encoder
     tensors["mel"] = encoder._mel.frames  # type: ignore[attr-defined]
@@ -96,16 +125,4 @@ def snapshot(backend: NemoBackend) -> dict[str, np.ndarray]:
         tensors["channel"] = encoder._channel.transpose(0, 1)
         tensors["time"] = encoder._time.transpose(0, 1)
         tensors["channel_len"] = encoder._channel_len
-    for kind, decoder in backend._parts.decoders.items():
-        if kind == "ctc":
-            tensors["ctc_label"] = decoder._last_label  # type: ignore[attr-defined]
-            tensors["ctc_frames"] = decoder._decoded_frames  # type: ignore[attr-defined]
-            continue
-        state = decoder._state  # type: ignore[attr-defined]
-        axes = decoder._axes  # type: ignore[attr-defined]
-        for i, (part, axis) in enumerate(zip(state.predictor_states, axes, strict=True)):
-            tensors[f"rnnt_state_{i}"] = part.transpose(0, axis)
-        tensors["rnnt_output"] = state.predictor_outputs
-        tensors["rnnt_label"] = state.labels
-        tensors["rnnt_frames"] = state.decoded_lengths
-    return {name: tensor[: backend.n_slots].numpy().copy() for name, tensor in tensors.items()}
+    return tensors

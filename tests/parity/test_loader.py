@@ -7,11 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from siren_grpc.domain.geometry import BufferedContext, BufferedSeconds
 from siren_grpc.domain.types import DecoderKind, Lane
+from siren_grpc.models.buffered_backend import BufferedBackend
 from siren_grpc.models.loader import UnsupportedModel, load, model_id
 from siren_grpc.models.pull import pull
 from siren_grpc.models.start import start_backend
-from tests.parity.siren_path import assert_speaks, recognise
+from tests.parity.siren_path import assert_speaks, recognise, snapshot
 from tests.support import checkpoints, sounds
 
 pytestmark = pytest.mark.parity
@@ -76,20 +78,74 @@ def test_only_contexts_that_can_be_streamed_are_offered(tmp_path: Path) -> None:
     assert load(str(path), device="cpu", n_slots=1, max_batch=1).info.look_aheads == (2, 7)
 
 
+@pytest.fixture(scope="module")
+def offline(folder: Path) -> Path:
+    return checkpoints.build_parakeet_hybrid(folder / "parakeet-tdt_ctc.nemo", tune=False)
+
+
+class TestOfflineModels:
+    def test_are_recognised_and_offered_with_presets(self, offline: Path) -> None:
+        backend = load(str(offline), device="cpu", n_slots=1, max_batch=1)
+        assert isinstance(backend, BufferedBackend)
+        info = backend.info
+        assert info.id == "parakeet-tdt_ctc"
+        assert info.family == "buffered-fastconformer"
+        assert info.decoders == (DecoderKind.TDT, DecoderKind.CTC)
+        assert info.look_aheads == (3, 6, 25)
+        assert info.default_chunk_frames == 25
+        latencies = [info.geometry(frames).latency_ms for frames in info.look_aheads]
+        assert latencies == [480, 960, 4000]
+
+    def test_take_a_window_of_ones_own(self, offline: Path) -> None:
+        own = BufferedSeconds(left_s=4.0, chunk_s=1.0, right_s=0.4)
+        backend = load(
+            str(offline),
+            device="cpu",
+            n_slots=2,
+            max_batch=2,
+            decoder=DecoderKind.CTC,
+            buffered=own,
+        )
+        assert backend.info.look_aheads == (3, 6, 12, 25)
+        assert backend.info.default_chunk_frames == 12
+        assert backend.info.buffered[2] == BufferedContext(50, 12, 5)
+        assert backend.info.decoders == (DecoderKind.CTC, DecoderKind.TDT)
+
+    def test_may_default_to_a_preset_and_keep_it_beside_their_own(self, offline: Path) -> None:
+        own = BufferedSeconds(left_s=6.0, chunk_s=2.0, right_s=1.0)
+        backend = load(
+            str(offline), device="cpu", n_slots=1, max_batch=1, chunk_frames=3, buffered=own
+        )
+        assert backend.info.default_chunk_frames == 3
+        assert backend.info.buffered[-1] == BufferedContext(75, 25, 12)
+
+    def test_are_warmed_up_without_a_trace(self, offline: Path) -> None:
+        backend = start_backend(
+            str(offline),
+            device="cpu",
+            threads=1,
+            n_slots=2,
+            max_batch=2,
+            chunk_frames=None,
+            decoder=None,
+            buffered=BufferedSeconds(1.0, 0.5, 0.5),
+        )
+        warmed = snapshot(backend)
+        for key in ("wave", "filled", "decoded_frames", "rnnt_frames", "tdt_jumps", "ctc_frames"):
+            assert not warmed[key].any(), key
+
+
 class TestRefusals:
     def refused(self, path: Path, **defaults: object) -> str:
         with pytest.raises(UnsupportedModel) as caught:
             load(str(path), device="cpu", n_slots=1, max_batch=1, **defaults)  # type: ignore[arg-type]
         return str(caught.value)
 
-    def test_an_offline_model(self, tmp_path: Path) -> None:
-        path = checkpoints.build_ctc(tmp_path / "offline.nemo", style="regular")
-        message = self.refused(path)
-        assert "not trained for cache-aware streaming" in message
-        assert HUB_NAME in message
-
-    def test_a_tdt_decoder(self, tmp_path: Path) -> None:
-        assert "TDT" in self.refused(checkpoints.build_tdt(tmp_path / "tdt.nemo"))
+    def test_windows_an_offline_model_is_not_offered_with(self, offline: Path) -> None:
+        assert "it offers 3, 6, 25" in self.refused(offline, chunk_frames=7)
+        assert "it has tdt, ctc" in self.refused(offline, decoder=DecoderKind.RNNT)
+        no_chunk = BufferedSeconds(10.0, 0.01, 1.0)
+        assert "at least one encoder frame" in self.refused(offline, buffered=no_chunk)
 
     def test_an_unlimited_left_context(self, tmp_path: Path) -> None:
         # NeMo itself refuses to build a left context that is no multiple of the chunk.

@@ -5,7 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from siren_grpc.audio.decode import Encoding
-from siren_grpc.domain.geometry import ChunkGeometry, FeatureGeometry
+from siren_grpc.domain.geometry import (
+    BufferedContext,
+    BufferedGeometry,
+    ChunkGeometry,
+    FeatureGeometry,
+)
 from siren_grpc.domain.types import Chunk, DecoderKind, Lane, ModelInfo, Preview
 from siren_grpc.session.ingress import Ingress, IngressConfig
 
@@ -18,6 +23,11 @@ LANE = Lane(2, DecoderKind.RNNT)
 def make_geometry(chunk_frames: int = 2) -> ChunkGeometry:
     """Chunks of the geometry every NeMo model of the project has."""
     return ChunkGeometry(FEATURES, chunk_frames)
+
+
+def make_buffered_geometry(context: BufferedContext) -> BufferedGeometry:
+    """Chunks of an offline model that hears so much around each."""
+    return BufferedGeometry(FEATURES, context.chunk_frames, context)
 
 
 def make_info(**changes: object) -> ModelInfo:

@@ -12,6 +12,11 @@ and the widths are smaller. Where the figures come from:
   one LSTM layer of 640, the same look-aheads; and
 * `ctc`: its CTC sibling. Both after NeMo's training configurations,
   examples/asr/conf/fastconformer/{hybrid_,}cache_aware_streaming/*_bpe_streaming.yaml.
+* `parakeet_rnnt`, `parakeet_tdt`, `parakeet_ctc`, `parakeet_hybrid`: nvidia/parakeet-{rnnt,tdt,ctc}
+  of 0.6 and 1.1 B (24 and 42 layers of 1024, 80 or 128 mel bins, two LSTM layers of 640, 1024 or,
+  for v3, 8192 pieces, durations 0 to 4) and parakeet-tdt_ctc-110m: the offline FastConformer of
+  examples/asr/conf/fastconformer/fast-conformer_{transducer,ctc}_bpe.yaml and of
+  .../hybrid_transducer_ctc/*.yaml, with full attention and features normalised over a recording.
 
 Random weights recognise nothing, so the output layers are scaled and shifted until blanks and
 tokens of many kinds take turns: a comparison of two empty transcripts would prove nothing.
@@ -68,13 +73,7 @@ def build_hybrid(path: Path, *, contexts: Sequence[Sequence[int]] = LOOK_AHEADS)
     """Write a small nvidia/stt_en_fastconformer_hybrid_large_streaming_multi to path."""
     config = _common(features=80, contexts=contexts, use_bias=True, xscaling=True)
     config |= _transducer(layers=1)
-    config["aux_ctc"] = {
-        "ctc_loss_weight": 0.3,
-        "use_cer": False,
-        "ctc_reduction": "mean_batch",
-        "decoder": _ctc_head(),
-        "decoding": {"strategy": "greedy"},
-    }
+    config |= _auxiliary_ctc()
     config["tokenizer"] = _tokenizer(path.parent / f"{path.stem}-tokenizer", has_bytes=False)
     return _save(EncDecHybridRNNTCTCBPEModel, config, path)
 
@@ -95,9 +94,69 @@ def build_ctc(path: Path, *, style: str = "chunked_limited") -> Path:
 
 def build_tdt(path: Path) -> Path:
     """Write a small token-and-duration transducer with a streaming encoder to path."""
-    durations = [0, 1, 2, 3, 4]
     config = _common(features=128, contexts=LOOK_AHEADS, use_bias=False, xscaling=False)
+    config |= _tdt_parts(config)
+    config["tokenizer"] = _tokenizer(path.parent / f"{path.stem}-tokenizer", has_bytes=False)
+    return _save(EncDecRNNTBPEModel, config, path)
+
+
+def build_parakeet_rnnt(path: Path) -> Path:
+    """Write a small nvidia/parakeet-rnnt-1.1b to path."""
+    config = _offline(features=80)
     config |= _transducer(layers=2)
+    config["tokenizer"] = _tokenizer(path.parent / f"{path.stem}-tokenizer", has_bytes=False)
+    return _save(EncDecRNNTBPEModel, config, path, seeds=_OFFLINE_SEEDS)
+
+
+def build_parakeet_tdt(path: Path) -> Path:
+    """Write a small nvidia/parakeet-tdt-0.6b-v2 to path."""
+    config = _offline(features=128)
+    config |= _tdt_parts(config)
+    config["tokenizer"] = _tokenizer(path.parent / f"{path.stem}-tokenizer", has_bytes=True)
+    return _save(EncDecRNNTBPEModel, config, path, seeds=_OFFLINE_SEEDS)
+
+
+def build_parakeet_ctc(path: Path) -> Path:
+    """Write a small nvidia/parakeet-ctc-1.1b to path."""
+    config = _offline(features=80)
+    config["decoder"] = _ctc_head()
+    config["decoding"] = {"strategy": "greedy"}
+    config["ctc_reduction"] = "mean_batch"
+    config["tokenizer"] = _tokenizer(path.parent / f"{path.stem}-tokenizer", has_bytes=False)
+    return _save(EncDecCTCModelBPE, config, path, seeds=_OFFLINE_SEEDS)
+
+
+def build_parakeet_hybrid(path: Path, *, tune: bool = True) -> Path:
+    """Write a small nvidia/parakeet-tdt_ctc-110m to path."""
+    config = _offline(features=80)
+    config |= _tdt_parts(config) | _auxiliary_ctc()
+    config["tokenizer"] = _tokenizer(path.parent / f"{path.stem}-tokenizer", has_bytes=False)
+    return _save(EncDecHybridRNNTCTCBPEModel, config, path, tune=tune)
+
+
+def _offline(*, features: int) -> dict[str, Any]:
+    full = [[-1, -1]]
+    return _common(
+        features=features, contexts=full, use_bias=False, xscaling=False, style="regular"
+    )
+
+
+def _auxiliary_ctc() -> dict[str, Any]:
+    return {
+        "aux_ctc": {
+            "ctc_loss_weight": 0.3,
+            "use_cer": False,
+            "ctc_reduction": "mean_batch",
+            "decoder": _ctc_head(),
+            "decoding": {"strategy": "greedy"},
+        }
+    }
+
+
+def _tdt_parts(common: dict[str, Any]) -> dict[str, Any]:
+    durations = [0, 1, 2, 3, 4]
+    config = _transducer(layers=2)
+    config["model_defaults"] = common["model_defaults"]
     config["model_defaults"]["tdt_durations"] = durations
     config["decoding"] |= {"model_type": "tdt", "durations": durations}
     config["joint"]["num_extra_outputs"] = len(durations)
@@ -105,8 +164,7 @@ def build_tdt(path: Path) -> Path:
         "loss_name": "tdt",
         "tdt_kwargs": {"durations": durations, "sigma": 0.02, "omega": 0.1},
     }
-    config["tokenizer"] = _tokenizer(path.parent / f"{path.stem}-tokenizer", has_bytes=False)
-    return _save(EncDecRNNTBPEModel, config, path, tune=False)
+    return config
 
 
 # Published widths: d_model 1024 or 512, 256 subsampling channels, 640 for predictor and joint.
@@ -115,6 +173,7 @@ _N_LAYERS = 2
 _CHANNELS = 16
 _PREDICTOR = 96
 _SEEDS = 6
+_OFFLINE_SEEDS = 3
 
 
 def _common(
@@ -251,10 +310,17 @@ def _without_punctuation(line: str) -> str:
     return "".join(c for c in line.lower() if c.isalpha() or c == " ")
 
 
-def _save(kind: type[ASRModel], config: dict[str, Any], path: Path, *, tune: bool = True) -> Path:
+def _save(
+    kind: type[ASRModel],
+    config: dict[str, Any],
+    path: Path,
+    *,
+    tune: bool = True,
+    seeds: int = _SEEDS,
+) -> Path:
     best, most_kinds = None, -1
     with torch.random.fork_rng(devices=[]):
-        for seed in range(_SEEDS if tune else 1):
+        for seed in range(seeds if tune else 1):
             torch.manual_seed(seed)
             model = kind(cfg=OmegaConf.create(config))
             model.eval()
@@ -280,7 +346,7 @@ def _tune(model: Any) -> int:
             input_signal=torch.from_numpy(wave)[None], length=torch.tensor([len(wave)])
         )
         first, *_, last = model.encoder.att_context_size_all * 2
-        for context in (last, first):
+        for context in {tuple(last): last, tuple(first): first}.values():
             model.encoder.set_default_att_context_size(context)
             encoded.append(model.encoder(audio_signal=features, length=lengths)[0])
     if isinstance(model, EncDecCTCModelBPE):
@@ -293,15 +359,15 @@ def _tune(model: Any) -> int:
 
 def _tune_ctc(head: Any, encoded: list[torch.Tensor]) -> int:
     layer = head.decoder_layers[0]  # a convolution of kernel 1
+    blank = layer.bias.shape[0] - 1
     _standardise(layer, layer(torch.cat(encoded, dim=2)).transpose(1, 2), spread=4.0)
 
     def emitted(part: torch.Tensor) -> list[int]:
         labels = head(encoder_output=part).argmax(-1)[0].tolist()
-        blank = layer.bias.shape[0] - 1
         before = [blank, *labels[:-1]]
         return [a for a, b in zip(labels, before, strict=True) if blank != a != b]
 
-    return _set_blank(layer, encoded, emitted)
+    return _set_blank(layer, blank, encoded, emitted)
 
 
 def _tune_transducer(model: Any, encoded: list[torch.Tensor]) -> int:
@@ -309,7 +375,8 @@ def _tune_transducer(model: Any, encoded: list[torch.Tensor]) -> int:
     for name, weight in model.decoder.prediction.dec_rnn.named_parameters():
         if "weight" in name:
             weight.mul_(5.0)  # untrained, the predictor hardly tells one history from another
-    labels = torch.randint(0, layer.bias.shape[0] - 1, (1, 256))
+    blank = model.decoder.blank_idx  # behind it stand the durations of a TDT
+    labels = torch.randint(0, blank, (1, 256))
     predicted, _, _ = model.decoder(targets=labels, target_length=torch.tensor([256]))
     frames, tokens = torch.cat(encoded, dim=2).transpose(1, 2), predicted.transpose(1, 2)
     # Sound and tokens so far must weigh alike, else state lost between chunks would not show.
@@ -328,21 +395,24 @@ def _tune_transducer(model: Any, encoded: list[torch.Tensor]) -> int:
         )
         return [int(token) for token in decoded.y_sequence]
 
-    return _set_blank(layer, encoded, emitted)
+    return _set_blank(layer, blank, encoded, emitted)
 
 
 def _set_blank(
-    layer: Any, encoded: list[torch.Tensor], emitted: Callable[[torch.Tensor], list[int]]
+    layer: Any,
+    blank: int,
+    encoded: list[torch.Tensor],
+    emitted: Callable[[torch.Tensor], list[int]],
 ) -> int:
     n_frames = sum(part.shape[2] for part in encoded)
     low, high = 0.0, 40.0
     for _ in range(10):
-        layer.bias[-1] = (low + high) / 2
+        layer.bias[blank] = (low + high) / 2
         if sum(len(emitted(part)) for part in encoded) > EMISSIONS_PER_FRAME * n_frames:
-            low = float(layer.bias[-1])
+            low = float(layer.bias[blank])
         else:
-            high = float(layer.bias[-1])
-    layer.bias[-1] = high
+            high = float(layer.bias[blank])
+    layer.bias[blank] = high
     return min(len(set(emitted(part))) for part in encoded)
 
 

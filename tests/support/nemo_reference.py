@@ -13,7 +13,11 @@ from typing import Any
 import numpy as np
 import torch
 from nemo.collections.asr.models import ASRModel, EncDecCTCModel, EncDecHybridRNNTCTCModel
-from nemo.collections.asr.parts.utils.streaming_utils import CacheAwareStreamingAudioBuffer
+from nemo.collections.asr.parts.utils.streaming_utils import (
+    CacheAwareStreamingAudioBuffer,
+    ContextSize,
+    StreamingBatchedAudioBuffer,
+)
 from numpy.typing import NDArray
 
 
@@ -48,24 +52,30 @@ class NemoReference:
         # Behind the last frame the preprocessor appends one that is masked.
         return features[0, :, : int(lengths[0])]
 
-    def encode(self, samples: NDArray[np.float32], look_ahead: tuple[int, int]) -> torch.Tensor:
-        """Return what the encoder makes of a whole recording at once, [n_frames, d_model]."""
+    def encode(
+        self, samples: NDArray[np.float32], look_ahead: tuple[int, int] | None
+    ) -> torch.Tensor:
+        """Return what the encoder makes of a whole recording at once, [n_frames, d_model].
+
+        look_ahead: (left, right) attention context; None for an offline model's full attention.
+        """
         features = self.features(samples)
         with torch.inference_mode():
-            self.model.encoder.set_default_att_context_size(list(look_ahead))
+            if look_ahead is not None:
+                self.model.encoder.set_default_att_context_size(list(look_ahead))
             encoded, lengths = self.model.encoder(
                 audio_signal=features[None], length=torch.tensor([features.shape[1]])
             )
         return encoded[0, :, : int(lengths[0])].T
 
     def decode_offline(
-        self, samples: NDArray[np.float32], look_ahead: tuple[int, int], decoder: str
+        self, samples: NDArray[np.float32], look_ahead: tuple[int, int] | None, decoder: str
     ) -> Transcript:
-        """Recognise a whole recording at once with the attention mask of a look-ahead."""
+        """Recognise a whole recording at once with the attention mask of a look-ahead, if any."""
         encoded = self.encode(samples, look_ahead).T[None]
         lengths = torch.tensor([encoded.shape[2]])
         with torch.inference_mode():
-            if decoder == "rnnt":
+            if decoder != "ctc":
                 [hypothesis] = self.model.decoding.rnnt_decoder_predictions_tensor(
                     encoder_output=encoded, encoded_lengths=lengths, return_hypotheses=True
                 )
@@ -108,6 +118,53 @@ class NemoReference:
         if hypotheses is not None:
             return _of_hypothesis(hypotheses[0])
         return self._of_labels(labels[0]) if labels is not None else Transcript((), (), "")
+
+    def decode_buffered(
+        self, samples: NDArray[np.float32], context: tuple[int, int, int], decoder: str
+    ) -> Transcript:
+        """Recognise through a sliding window, as NeMo's own buffered streaming example does.
+
+        After examples/asr/asr_chunked_inference/rnnt/speech_to_text_streaming_infer_rnnt.py:
+        NeMo's buffer, encoder and, with its state carried on, decoder; for CTC the labels of the
+        windows' chunks are joined. context: left, chunk and right in encoder frames.
+        """
+        model = self.model
+        frame_samples = model.encoder.subsampling_factor * model.preprocessor.featurizer.hop_length
+        expected = ContextSize(*(frames * frame_samples for frames in context))
+        buffer = StreamingBatchedAudioBuffer(1, expected, torch.float32, "cpu")
+        audio = torch.from_numpy(samples)[None]
+        state, tokens, frames, labels = None, [], [], []
+        at, end = 0, min(expected.chunk + expected.right, len(samples))
+        with torch.inference_mode():
+            while at < len(samples):
+                is_last = end >= len(samples)
+                buffer.add_audio_batch_(
+                    audio[:, at:end],
+                    audio_lengths=torch.tensor([end - at]),
+                    is_last_chunk=is_last,
+                    is_last_chunk_batch=torch.tensor([is_last]),
+                )
+                features, lengths = model.preprocessor(
+                    input_signal=buffer.samples, length=buffer.context_size_batch.total()
+                )
+                encoded, ends = model.encoder(audio_signal=features, length=lengths)
+                window = buffer.context_size.subsample(frame_samples)
+                fresh = encoded[:, :, window.left :]
+                n_fresh = ends - window.left if is_last else torch.tensor([window.chunk])
+                if decoder == "ctc":
+                    head = self._ctc_head(encoder_output=fresh[..., : int(n_fresh[0])])
+                    labels.append(head.argmax(dim=-1)[0])
+                else:
+                    computer = model.decoding.decoding.decoding_computer
+                    found, state = computer(fresh.transpose(1, 2), n_fresh, state)
+                    n_tokens = int(found.current_lengths[0])
+                    tokens += found.transcript[0, :n_tokens].tolist()
+                    frames += found.timestamps[0, :n_tokens].tolist()
+                at, end = end, min(end + expected.chunk, len(samples))
+        if decoder == "ctc":
+            return self._of_labels(torch.cat(labels))
+        text = model.decoding.decode_tokens_to_str_with_strip_punctuation(tokens)
+        return Transcript(tuple(tokens), tuple(frames), str(text))
 
     def transcribe(
         self, samples: NDArray[np.float32], look_ahead: tuple[int, int], decoder: str

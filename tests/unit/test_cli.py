@@ -28,7 +28,7 @@ def test_every_setting_is_a_flag_with_its_help(app: typer.Typer) -> None:
     ("arguments", "says"),
     [
         (["--port", "70000"], "setting port"),
-        (["--decoder", "tdt"], "setting decoder"),
+        (["--decoder", "beam"], "setting decoder"),
         (["--config", "nowhere.toml"], "no settings file"),
         (["--port", "many"], "--port"),
     ],

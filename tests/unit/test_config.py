@@ -32,7 +32,7 @@ def test_flags_win_over_the_environment_and_that_over_the_file(
 
 @pytest.mark.parametrize(
     "given",
-    [{"port": 70000}, {"max_sessions": 0}, {"decoder": "tdt"}, {"nonsense": 1}, {"threads": -1}],
+    [{"port": 70000}, {"max_sessions": 0}, {"decoder": "beam"}, {"nonsense": 1}, {"threads": -1}],
 )
 def test_bad_values_are_refused(given: dict) -> None:
     with pytest.raises(ValidationError) as caught:

@@ -32,6 +32,7 @@ _ENCODINGS = {
 _DECODERS = {
     Decoder.RNNT: pb.DECODER_RNNT,
     Decoder.CTC: pb.DECODER_CTC,
+    Decoder.TDT: pb.DECODER_TDT,
 }
 _ACTIONS = {
     Control.FINALIZE: pb.Control.ACTION_FINALIZE,

@@ -31,6 +31,8 @@ class Decoder(str, Enum):
     """Recurrent neural network transducer."""
     CTC = "ctc"
     """Connectionist temporal classification."""
+    TDT = "tdt"
+    """Token-and-duration transducer."""
 
 
 class Control(Enum):

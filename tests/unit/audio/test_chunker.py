@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from siren_grpc.audio.chunker import Chunker, CutChunk
-from tests.support.builders import FEATURES, make_geometry
+from siren_grpc.domain.geometry import BufferedContext
+from tests.support.builders import FEATURES, make_buffered_geometry, make_geometry
 
 LOOK_AHEADS = [1, 2, 7, 14]
 
@@ -101,3 +102,46 @@ def test_flush_and_reset_start_a_new_utterance() -> None:
     chunker.reset()
     assert chunker.held_samples == 0
     assert chunker.flush(padding_samples=100) == []
+
+
+class TestRightContext:
+    GEOMETRY = make_buffered_geometry(
+        BufferedContext(left_frames=4, chunk_frames=3, right_frames=2)
+    )
+
+    @given(
+        st.integers(160, 40_000), st.lists(st.integers(0, 9000), max_size=9), st.integers(0, 5000)
+    )
+    def test_chunks_tile_the_stream_and_just_the_last_is_last(
+        self, n_samples: int, sizes: list[int], padding: int
+    ) -> None:
+        chunker = Chunker(self.GEOMETRY)
+        chunks, start = [], 0
+        for size in [*sizes, n_samples]:
+            chunks.extend(chunker.push(ramp(n_samples)[start : start + size]))
+            start += size
+        chunks.extend(chunker.flush(padding_samples=padding))
+        expected = np.concatenate([ramp(n_samples), np.zeros(padding, "f4")])
+        joined = np.concatenate([chunk.samples for chunk in chunks])
+        np.testing.assert_array_equal(joined, expected)
+        assert [chunk.is_last for chunk in chunks] == [*[False] * (len(chunks) - 1), True]
+        assert [chunk.is_first for chunk in chunks] == [True, *[False] * (len(chunks) - 1)]
+        whole = [len(chunk.samples) for chunk in chunks[:-1]]
+        assert whole == [5 * 1280, *[3 * 1280] * 99][: len(whole)]
+        frames = sum(chunk.feature_frames for chunk in chunks)
+        assert frames == FEATURES.total_feature_frames(len(expected))
+
+    def test_an_end_right_behind_a_chunk_still_ends_its_right_context(self) -> None:
+        chunker = Chunker(self.GEOMETRY)
+        [first] = chunker.push(ramp(5 * 1280))
+        assert not first.is_last
+        [last] = chunker.flush(padding_samples=0)
+        assert last.is_last
+        assert len(last.samples) == 0
+        assert last.feature_frames == 0
+        assert last.end_samples == 5 * 1280
+
+    def test_too_little_for_a_feature_frame_is_no_utterance(self) -> None:
+        chunker = Chunker(self.GEOMETRY)
+        chunker.push(ramp(100))
+        assert chunker.flush(padding_samples=0) == []

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support.builders import FEATURES, make_geometry
+from siren_grpc.domain.geometry import BufferedContext, BufferedSeconds
+from tests.support.builders import FEATURES, make_buffered_geometry, make_geometry, make_info
 
 
 def frames_within(n_samples: int) -> int:
@@ -54,3 +55,44 @@ def test_latency_is_80_ms_an_encoder_frame(chunk_frames: int, latency_ms: int) -
 def test_milliseconds_are_rounded_down() -> None:
     assert FEATURES.samples_of_ms(1) == 16
     assert FEATURES.samples_of_ms(0) == 0
+
+
+class TestBuffered:
+    def test_the_first_chunk_brings_its_right_context_along(self) -> None:
+        geometry = make_buffered_geometry(BufferedContext(10, 3, 2))
+        assert geometry.feature_frames(is_first=True) == 5 * 8
+        assert geometry.feature_frames(is_first=False) == 3 * 8
+        assert geometry.chunk_samples(is_first=True) == 5 * 1280
+        assert geometry.chunk_samples(is_first=False) == 3 * 1280
+
+    def test_latency_is_chunk_and_right_context(self) -> None:
+        assert make_buffered_geometry(BufferedContext(125, 25, 25)).latency_ms == 4000
+        assert make_buffered_geometry(BufferedContext(25, 3, 3)).latency_ms == 480
+        assert make_geometry(7).right_frames == 0
+
+    @pytest.mark.parametrize(
+        ("seconds", "frames"),
+        [
+            ((10.0, 2.0, 2.0), (125, 25, 25)),
+            ((5.0, 0.5, 0.5), (62, 6, 6)),
+            ((2.0, 0.25, 0.25), (25, 3, 3)),
+            ((0.0, 0.04001, 0.0), (0, 1, 0)),
+        ],
+    )
+    def test_seconds_are_rounded_to_whole_encoder_frames(
+        self, seconds: tuple[float, float, float], frames: tuple[int, int, int]
+    ) -> None:
+        context = BufferedSeconds(*seconds).in_frames(FEATURES)
+        assert context == BufferedContext(*frames)
+        assert context.total_frames == sum(frames)
+
+    @pytest.mark.parametrize("seconds", [(1.0, 0.01, 1.0), (-1.0, 1.0, 1.0), (1.0, 1.0, -0.1)])
+    def test_windows_that_cannot_be_are_refused(self, seconds: tuple[float, float, float]) -> None:
+        with pytest.raises(ValueError, match="cannot be streamed"):
+            BufferedSeconds(*seconds).in_frames(FEATURES)
+
+    def test_a_model_has_the_geometry_of_its_windows(self) -> None:
+        windows = (BufferedContext(10, 3, 2), BufferedContext(20, 5, 5))
+        info = make_info(look_aheads=(3, 5), buffered=windows)
+        assert info.geometry(5) == make_buffered_geometry(windows[1])
+        assert info.geometry(3).right_frames == 2

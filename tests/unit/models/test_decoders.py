@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from siren_grpc.models.decoders import CtcSlotDecoder
+from siren_grpc.models.decoders import CtcSlotDecoder, frames_from
 
 BLANK = 3
 LABELS = st.lists(st.integers(0, BLANK), max_size=12)
@@ -73,3 +73,35 @@ def test_a_reset_slot_has_heard_nothing(before: list[int], after: list[int]) -> 
     decode(decoder, 0, before)
     decoder.reset(0)
     assert decode(decoder, 0, after) == greedy(after)
+
+
+@given(LABELS, LABELS, LABELS, LABELS)
+def test_a_tail_is_what_follows_and_leaves_no_trace(
+    first: list[int], chunk: list[int], ahead: list[int], second: list[int]
+) -> None:
+    decoder = CtcSlotDecoder(OneHot(), BLANK, n_slots=1)
+    found = decode(decoder, 0, first)
+    slots, kept = torch.tensor([0]), torch.tensor([0])
+    emitted, tail, keep = decoder.decode_with_tail(
+        slots,
+        frames(chunk + ahead, len(chunk + ahead) + 2),
+        torch.tensor([len(chunk)]),
+        torch.tensor([len(ahead)]),
+    )
+    keep(slots, kept)
+    both = []
+    for tokens, at, counts in (emitted, tail):
+        n = int(counts[0])
+        both.append(list(zip(tokens[0, :n].tolist(), at[0, :n].tolist(), strict=True)))
+    assert found + both[0] == greedy(first + chunk)
+    assert found + both[0] + both[1] == greedy(first + chunk + ahead)
+    assert found + both[0] + decode(decoder, 0, second) == greedy(first + chunk + second)
+
+
+@given(st.lists(st.integers(0, 7), min_size=1, max_size=4), st.integers(1, 5))
+def test_frames_are_taken_from_each_rows_own_start(starts: list[int], n_frames: int) -> None:
+    encoded = torch.arange(6)[None, :, None].expand(len(starts), -1, 2).float()
+    taken = frames_from(encoded, torch.tensor(starts), n_frames)
+    assert taken.shape == (len(starts), n_frames, 2)
+    for row, start in enumerate(starts):
+        assert taken[row, :, 0].tolist() == [min(start + i, 5) for i in range(n_frames)]

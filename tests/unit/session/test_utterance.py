@@ -44,6 +44,7 @@ STEPS = st.lists(
     st.tuples(
         st.sampled_from(["chunk", "preview", "end", "discard"]),
         st.text(alphabet="ab ", max_size=6),
+        st.text(alphabet="ab ", max_size=3),
     ),
     max_size=30,
 )
@@ -52,19 +53,19 @@ STEPS = st.lists(
 @settings(max_examples=300)
 @given(STEPS)
 def test_the_stable_prefix_never_changes_and_each_utterance_has_one_final(
-    steps: list[tuple[str, str]],
+    steps: list[tuple[str, str, str]],
 ) -> None:
     utterance = make_utterance()
     stable, committed, at, start = "", "", 0, 0
     events: list[SpeechEvent] = []
     shown: tuple[str, int] | None = None
-    for kind, text in steps:
+    for kind, text, tail in steps:
         at += 1280
         results: list[Result] = []
         if kind == "chunk":
             committed += text
             first_frame = (at - start) // 1280 - 1
-            result = found(text)
+            result = replace(found(text), tail=found(tail).tokens)
             frames = tuple(first_frame for _ in result.tokens)
             results = utterance.advance(make_chunk(end=at), replace(result, token_frames=frames))
         elif kind == "preview":
@@ -121,6 +122,26 @@ def test_a_preview_moves_behind_the_stable_part() -> None:
     assert isinstance(ended, SpeechEvent)
     assert ended.kind is SpeechEventKind.SPEECH_ENDED
     assert final == Final("seven up", 6, 0, 13_100)
+
+
+def test_the_right_context_is_shown_and_not_stable() -> None:
+    utterance = make_utterance()
+    tail = found(" ut").tokens
+    _, first = utterance.advance(
+        make_chunk(end=9000, seq=1), replace(found(" seven", 2, 3, 3, 4, 5), tail=tail)
+    )
+    assert first == Partial("seven ut", 5, 1, 9000)
+    (settled,) = utterance.advance(make_chunk(end=9500, seq=2), found(" up"))
+    assert settled == Partial("seven up", 8, 2, 9500)
+
+
+def test_a_right_context_alone_starts_no_speech() -> None:
+    utterance = make_utterance()
+    (partial,) = utterance.advance(
+        make_chunk(end=9000), replace(found(""), tail=found(" a").tokens)
+    )
+    assert partial == Partial("a", 0, 0, 9000)
+    assert utterance.finish(EndUtterance(9100, 1)) == [Final("", 1, 0, 9100)]
 
 
 def test_nothing_is_said_twice() -> None:

@@ -74,6 +74,8 @@ class _DecoderEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Decoder.Value
     """Recurrent neural network transducer, greedy."""
     DECODER_CTC: _Decoder.ValueType  # 2
     """Connectionist temporal classification, greedy."""
+    DECODER_TDT: _Decoder.ValueType  # 3
+    """Token-and-duration transducer, greedy."""
 
 class Decoder(_Decoder, metaclass=_DecoderEnumTypeWrapper):
     """The part of a model that turns encoder frames into tokens."""
@@ -84,6 +86,8 @@ DECODER_RNNT: Decoder.ValueType  # 1
 """Recurrent neural network transducer, greedy."""
 DECODER_CTC: Decoder.ValueType  # 2
 """Connectionist temporal classification, greedy."""
+DECODER_TDT: Decoder.ValueType  # 3
+"""Token-and-duration transducer, greedy."""
 Global___Decoder: _TypeAlias = Decoder  # noqa: Y015
 
 @_typing.final
@@ -365,7 +369,9 @@ class StreamStarted(_message.Message):
     chunk_frames: _builtins.int
     """Encoder frames per step."""
     latency_ms: _builtins.int
-    """`chunk_frames` in milliseconds: the longest a sound waits for its step."""
+    """The longest a sound waits for its step, in milliseconds: `chunk_frames`
+    and, for a buffered (offline) model, the right context behind them.
+    """
     decoder: Global___Decoder.ValueType
     """The decoder in use."""
     def __init__(
@@ -404,7 +410,8 @@ class PartialResult(_message.Message):
     """How many leading code points of `text` will never change: they begin every
     later partial of this utterance, and its final. Never decreases within an
     utterance. What follows them was read from a chunk that is not complete
-    yet, and is read again when it is.
+    yet, or from a buffered model's right context, and is read again when it
+    is.
     """
     seq: _builtins.int
     """The largest `AudioChunk.seq` all of whose audio this result accounts for;
@@ -686,7 +693,7 @@ Global___Model: _TypeAlias = Model  # noqa: Y015
 
 @_typing.final
 class LookAhead(_message.Message):
-    """A look-ahead a model was trained for."""
+    """A look-ahead a model was trained for, or a buffered model is offered with."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -696,7 +703,9 @@ class LookAhead(_message.Message):
     chunk_frames: _builtins.int
     """Encoder frames per step."""
     latency_ms: _builtins.int
-    """The same in milliseconds: the longest a sound waits for its step."""
+    """The longest a sound waits for its step, in milliseconds: `chunk_frames`
+    and, for a buffered (offline) model, the right context behind them.
+    """
     is_default: _builtins.bool
     """Whether streams that name no `chunk_frames` get this one."""
     def __init__(

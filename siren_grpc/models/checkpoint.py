@@ -1,0 +1,128 @@
+"""What a restored checkpoint is made of: its decoders, languages and feature geometry."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from nemo.collections.asr.models import (
+    EncDecCTCModel,
+    EncDecHybridRNNTCTCModel,
+    EncDecRNNTModel,
+)
+from nemo.collections.asr.parts.submodules.transducer_decoding.rnnt_label_looping import (
+    GreedyBatchedRNNTLabelLoopingComputer,
+)
+from nemo.collections.asr.parts.submodules.transducer_decoding.tdt_label_looping import (
+    GreedyBatchedTDTLabelLoopingComputer,
+)
+
+from siren_grpc.domain.geometry import FeatureGeometry
+from siren_grpc.domain.types import DecoderKind
+from siren_grpc.models.decoders import CtcSlotDecoder, SlotDecoder, TransducerSlotDecoder
+
+_MAX_SYMBOLS_PER_FRAME = 10
+
+
+class UnsupportedModel(Exception):
+    """A checkpoint that cannot be streamed, or not as asked; the message says why."""
+
+
+def feature_geometry_of(model: Any) -> FeatureGeometry:
+    """Return how a model cuts audio into feature and encoder frames."""
+    featurizer = model.preprocessor.featurizer
+    return FeatureGeometry(
+        sample_rate_hertz=int(model.cfg.preprocessor.sample_rate),
+        hop_samples=int(featurizer.hop_length),
+        window_samples=int(featurizer.win_length),
+        subsampling=int(model.encoder.subsampling_factor),
+    )
+
+
+def refuse_prompts(model: Any, name: str) -> None:
+    """Raise UnsupportedModel for a model that is told the language by a prompt."""
+    if hasattr(model, "set_inference_prompt") or "Prompt" in type(model).__name__:
+        raise UnsupportedModel(
+            f"{name} ({type(model).__name__}) takes a language prompt, which this server does not "
+            "support yet"
+        )
+
+
+def decoders_of(
+    model: Any, name: str, *, first: DecoderKind | None, n_slots: int
+) -> dict[DecoderKind, SlotDecoder]:
+    """Make a model's decoders, the default first.
+
+    first: the kind to be the default, None for the model's own. n_slots: rows of their state.
+    Raises UnsupportedModel for a model without decoders Siren knows, or without the one wanted.
+    """
+    decoders: dict[DecoderKind, SlotDecoder] = {}
+    if isinstance(model, EncDecRNNTModel):
+        kind, computer = _transducer(model, name)
+        d_model = model.encoder.d_model
+        decoders[kind] = TransducerSlotDecoder(computer, d_model=d_model, n_slots=n_slots)
+    if isinstance(model, EncDecHybridRNNTCTCModel):
+        decoders[DecoderKind.CTC] = _ctc(model.ctc_decoder, n_slots)
+    elif isinstance(model, EncDecCTCModel):
+        decoders[DecoderKind.CTC] = _ctc(model.decoder, n_slots)
+    if not decoders:
+        raise UnsupportedModel(f"{name} ({type(model).__name__}) has no RNNT, TDT or CTC decoder")
+    if first is not None and first not in decoders:
+        known = ", ".join(kind.value for kind in decoders)
+        raise UnsupportedModel(f"{name} has no {first.value} decoder; it has {known}")
+    return {kind: decoders[kind] for kind in sorted(decoders, key=lambda kind: kind is not first)}
+
+
+def _transducer(
+    model: Any, name: str
+) -> tuple[
+    DecoderKind, GreedyBatchedRNNTLabelLoopingComputer | GreedyBatchedTDTLabelLoopingComputer
+]:
+    parts = {
+        "decoder": model.decoder,
+        "joint": model.joint,
+        "blank_index": model.decoder.blank_idx,
+        "max_symbols_per_step": _max_symbols(model),
+        "allow_cuda_graphs": True,
+    }
+    if not getattr(model.joint, "num_extra_outputs", 0):
+        return DecoderKind.RNNT, GreedyBatchedRNNTLabelLoopingComputer(**parts)
+    durations = getattr(model.decoding, "durations", None)
+    if not durations:
+        raise UnsupportedModel(
+            f"{name} has a transducer with outputs that are neither tokens nor durations, which "
+            "this server does not stream"
+        )
+    return DecoderKind.TDT, GreedyBatchedTDTLabelLoopingComputer(**parts, durations=durations)
+
+
+def _ctc(head: Any, n_slots: int) -> CtcSlotDecoder:
+    return CtcSlotDecoder(head, blank=head.num_classes_with_blank - 1, n_slots=n_slots)
+
+
+def _max_symbols(model: Any) -> int:
+    """Return the most tokens per encoder frame: the checkpoint's own setting, as NeMo uses it."""
+    greedy = model.cfg.decoding.get("greedy", None)
+    wanted = None if greedy is None else greedy.get("max_symbols", None)
+    return int(wanted) if wanted else _MAX_SYMBOLS_PER_FRAME
+
+
+def languages_of(model: Any, name: str) -> tuple[str, ...]:
+    """Return BCP-47 codes: of the config, else of an aggregate tokenizer, else from the name."""
+    configured = model.cfg.get("language_codes", None)
+    if configured:
+        return tuple(str(code) for code in configured)
+    by_language = getattr(getattr(model, "tokenizer", None), "tokenizers_dict", None)
+    if by_language:
+        return tuple(str(code) for code in by_language)
+    for part in name.replace("/", "_").replace("-", "_").split("_"):
+        if len(part) == 2 and part.isalpha() and part.lower() in _KNOWN_LANGUAGES:
+            return (part.lower(),)
+    return ("en",)
+
+
+# fmt: off
+_KNOWN_LANGUAGES = frozenset({
+    "ar", "be", "ca", "de", "en", "eo", "es", "fa", "fr", "hi", "hr", "it", "ja", "ka", "kk", "nl",
+    "pl", "pt", "ru", "rw", "sr", "uk", "uz", "zh",
+})
+# fmt: on
