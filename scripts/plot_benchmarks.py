@@ -17,7 +17,7 @@ DOCS = Path(__file__).parent.parent / "docs"
 RESULTS, FIGURES, PAGE = DOCS / "benchmarks", DOCS / "figures", DOCS / "benchmarks.md"
 NAMES = {
     "siren": "Siren",
-    "siren-stepper": "Siren, in its thread",
+    "siren as served": "Siren, as served",
     "bare loop": "bare loop",
     "nemo cache-aware": "NeMo cache-aware",
     "nemo buffered": "NeMo buffered",

@@ -57,7 +57,7 @@ def engine(
     audio: Audio = None,
     nemo: Annotated[bool, typer.Option(help="Compare with NeMo's cache-aware one.")] = True,
     buffered: Annotated[bool, typer.Option(help="And with its buffered pipeline.")] = True,
-    stepper: Annotated[bool, typer.Option(help="Also measure it in its thread.")] = False,
+    stepper: Annotated[bool, typer.Option(help="Also measure it as it is served.")] = True,
     nemo_eou_ms: Annotated[
         int, typer.Option(help="Silence after which NeMo ends an utterance; -1 for never.")
     ] = 800,

@@ -74,14 +74,19 @@ class Ours:
 
 
 class OursInThread:
-    """The same through the real stepper: its thread, its inbox, its deliveries."""
+    """The same as the server runs it: the stepper's threads, its inbox, its deliveries.
 
-    name = "siren-stepper"
+    The cores of one contestant are here as many steps at once, each on one thread.
+    """
+
+    name = "siren as served"
 
     def __init__(self, loaded: LoadedModel, lane: Lane, n_streams: int) -> None:
         """Step up to n_streams in one batch."""
         self._lane = lane
         self._backend = loaded.backend(n_streams)
+        self._backend.threads = 1
+        self._backend.n_parallel = loaded.threads
         self._is_done = threading.Condition()
 
     def open(self, streams: Streams) -> None:

@@ -10,6 +10,9 @@ from siren_grpc.domain.ports import ModelBackend
 class LoadedBackend(ModelBackend, Protocol):
     """A backend whose batch sizes are still to be chosen and warmed up."""
 
+    threads: int | None
+    """CPU threads of a step; None for torch's own choice."""
+
     @property
     def batch_sizes(self) -> tuple[int, ...]:
         """The sizes, ascending, to one of which a step pads its rows; the last is the most."""

@@ -17,6 +17,7 @@ from siren_grpc.domain.ports import OutOfMemory
 from siren_grpc.domain.types import Chunk, DecoderKind, Lane, ModelInfo, StepResult, StepRow
 from siren_grpc.models.buffered_window import AudioWindows
 from siren_grpc.models.decoders import Emitted, SlotDecoder, frames_from
+from siren_grpc.models.threads import use_threads
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,8 @@ class BufferedBackend:
         self._n_slots = n_slots
         self._spare_slot = n_slots
         self._batch_sizes = batch_sizes
+        self.threads: int | None = None
+        """CPU threads of a step; None for torch's own choice."""
         self.n_parallel = 1
         """How many steps at once are worth it on its device."""
         self._contexts = {context.chunk_frames: context for context in parts.info.buffered}
@@ -94,6 +97,7 @@ class BufferedBackend:
         Raises OutOfMemory, FloatingPointError when the model's output is not finite, and whatever
         NeMo raises; no slot has changed then.
         """
+        use_threads(self.threads)
         with torch.inference_mode():
             try:
                 results, keep = self._compute(lane, rows)

@@ -10,8 +10,6 @@ import logging
 import os
 import time
 
-import torch
-
 from siren_grpc.domain.types import Lane
 from siren_grpc.models.backend import LoadedBackend
 from siren_grpc.models.warmup import silent_rows
@@ -46,7 +44,7 @@ def calibrate(backend: LoadedBackend, *, threads: int, max_batch: int | None) ->
     cores = _cores()
     if threads == 0:
         threads = _fewest_threads(backend, lane, cores)
-    torch.set_num_threads(threads)
+    backend.threads = threads
     backend.n_parallel = max(1, cores // threads)
     if max_batch is None:
         backend.batch_sizes = _worthwhile(backend, lane)
@@ -64,7 +62,7 @@ def _fewest_threads(backend: LoadedBackend, lane: Lane, cores: int) -> int:
     seconds: dict[int, float] = {}
     for count in sorted({*(1 << shift for shift in range(cores.bit_length())), cores}):
         if count <= cores:
-            torch.set_num_threads(count)
+            backend.threads = count
             seconds[count] = _seconds(backend, lane, 1)
             if seconds[count] <= short:
                 return count

@@ -16,6 +16,7 @@ from siren_grpc.domain.types import Chunk, DecoderKind, Lane, ModelInfo, StepRes
 from siren_grpc.models.decoders import SlotDecoder
 from siren_grpc.models.encoder import FeatureGroup, SlotEncoder
 from siren_grpc.models.features import StreamingFeatures
+from siren_grpc.models.threads import use_threads
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,8 @@ class NemoBackend:
         self._batch_sizes = batch_sizes
         self._device = next(parts.model.parameters()).device
         self._n_parallel = 1
+        self.threads: int | None = None
+        """CPU threads of a step; None for torch's own choice."""
         self._turns: AbstractContextManager[object] = (
             nullcontext() if parts.encoder.is_reentrant else threading.Lock()
         )
@@ -105,6 +108,7 @@ class NemoBackend:
         Raises FloatingPointError when the model's output is not finite, and whatever NeMo raises;
         no slot has changed then.
         """
+        use_threads(self.threads)
         # First chunks have another shape than the rest, and come first in the batch.
         order = sorted(range(len(rows)), key=lambda i: not rows[i].work.is_first)
         with torch.inference_mode(), self._turns:

@@ -43,7 +43,7 @@ def test_engine_compares_all_contestants_on_the_same_audio(tmp_path: Path) -> No
     for run in report["runs"]:
         assert [batch["streams"] for batch in run["batches"]] == [1, 2]
         for batch in run["batches"]:
-            names = {"siren", "bare loop", "nemo cache-aware"}
+            names = {"siren", "siren as served", "bare loop", "nemo cache-aware"}
             if run["decoder"] == "rnnt":
                 names |= {"nemo buffered"}
             assert set(batch["contestants"]) == names
