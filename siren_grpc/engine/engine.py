@@ -20,6 +20,10 @@ from siren_grpc.text.detokenizer import Detokenizer
 _RETRY_AFTER_S = 1.0
 _MEMORY_PAUSE_S = 10.0
 """How long no session is opened after a step of a single row found no memory."""
+_BEHIND_S = 2.0
+"""How late steps may end before no session is opened: those that run would only be later still."""
+_CATCH_UP_S = 2.0
+"""For how long, counted from the last late step."""
 _DEAD = "the recogniser stopped unexpectedly; the cause is in the server's log"
 _session_ids = itertools.count(1)
 
@@ -45,7 +49,8 @@ class Engine:
         self._models: dict[str, _Model] = {}
         self._sessions: dict[SessionId, EngineSession] = {}
         self._model_of: dict[SessionId, _Model] = {}
-        self._closed_until = 0.0
+        self._no_memory_until = 0.0
+        self._behind_until = 0.0
         self._is_dead = asyncio.Event()
         self._stepper = Stepper(
             deliver=self._deliver_from_thread,
@@ -108,8 +113,9 @@ class Engine:
     def open(self, lane: Lane) -> EngineSession:
         """Open a session of a lane; one that names no model means the first.
 
-        Raises Overloaded when every slot of the model is taken or memory has run out, KeyError
-        for a model that is not in service, InternalError when the stepper has died.
+        Raises Overloaded when every slot of the model is taken, memory has run out or the steps
+        have fallen behind real time, KeyError for a model that is not in service, InternalError
+        when the stepper has died.
         """
         if not self.is_alive:
             raise InternalError(_DEAD)
@@ -117,10 +123,15 @@ class Engine:
         model = self._models[name]
         if model.is_retiring:
             raise KeyError(name)
-        if self._loop.time() < self._closed_until:
+        if self._loop.time() < self._no_memory_until:
             raise Overloaded(
                 "the server's device is out of memory; try again shortly or on another replica",
                 retry_after_s=_MEMORY_PAUSE_S,
+            )
+        if self._loop.time() < self._behind_until:
+            raise Overloaded(
+                "recognition has fallen behind real time; try again shortly or on another replica",
+                retry_after_s=_CATCH_UP_S,
             )
         if len(model.sessions) >= model.n_slots:
             raise Overloaded(
@@ -154,7 +165,9 @@ class Engine:
             if isinstance(delivery.outcome, Failed) and isinstance(
                 delivery.outcome.cause, OutOfMemory
             ):
-                self._closed_until = self._loop.time() + _MEMORY_PAUSE_S
+                self._no_memory_until = self._loop.time() + _MEMORY_PAUSE_S
+            if delivery.late_s > _BEHIND_S:
+                self._behind_until = self._loop.time() + _CATCH_UP_S
             if delivery.is_closed:
                 model = self._model_of.pop(delivery.session_id)
                 model.sessions.discard(delivery.session_id)

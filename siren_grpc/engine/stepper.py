@@ -51,12 +51,14 @@ Outcome: TypeAlias = Recognised | Failed | Marker
 class Delivery:
     """What one plan means for one session.
 
-    is_closed: the session's slot is free; nothing follows.
+    is_closed: the session's slot is free; nothing follows. late_s: how long behind its deadline
+    the step ended; negative when it was in time.
     """
 
     session_id: SessionId
     outcome: Outcome | None = None
     is_closed: bool = False
+    late_s: float = float("-inf")
 
 
 @dataclass(frozen=True, slots=True)
@@ -290,6 +292,7 @@ class Stepper:
         if plan.lane is not None and done.most_rows is not None:
             self._limit(plan.lane, done.most_rows)
         deliveries = []
+        late_s = float("-inf") if plan.deadline is None else monotonic() - plan.deadline
         for (session_id, work), result in zip(plan.rows, found, strict=True):
             self._in_flight.discard(session_id)
             if isinstance(result, StepResult):
@@ -298,7 +301,7 @@ class Stepper:
                 self._scheduler.remove(session_id)
                 _log.error("session %d: step failed", session_id, exc_info=result)
                 outcome = Failed(work, result)
-            deliveries.append(Delivery(session_id, outcome))
+            deliveries.append(Delivery(session_id, outcome, late_s=late_s))
         self._scheduler.complete(plan)
         self._deliver(deliveries)
         for session_id in self._closing.intersection(s for s, _ in plan.rows):

@@ -55,13 +55,15 @@ class StepPlan:
     markers: controls all of whose audio has been recognised, in each session's order; they cost
     no compute. rows: audio to advance in one batch, all of the lane, one row a session; empty
     when no audio is to be stepped now (lane is None then). wake_at: when to plan again although
-    nothing new has come, in seconds of the caller's clock: a batch is waiting to fill.
+    nothing new has come, in seconds of the caller's clock: a batch is waiting to fill. deadline:
+    when the first of its chunks should have been recognised, by the same clock.
     """
 
     markers: tuple[tuple[SessionId, Marker], ...]
     lane: Lane | None
     rows: tuple[tuple[SessionId, AudioWork], ...]
     wake_at: float | None = None
+    deadline: float | None = None
 
     @property
     def is_empty(self) -> bool:
@@ -166,10 +168,11 @@ class Scheduler:
             (top, lane) for lane in self._lanes if (top := self._top(lane)) is not None
         )
         wake_at: float | None = None
-        for (_, _, session_id), lane in waiting:
+        for (deadline, _, session_id), lane in waiting:
             ripe_at = self._ripe_at(lane, self._sessions[session_id].queue[0])
             if ripe_at <= now:
-                return StepPlan(markers, lane, tuple(self._take_chunks(lane, now, n_idle)))
+                rows = tuple(self._take_chunks(lane, now, n_idle))
+                return StepPlan(markers, lane, rows, deadline=deadline)
             wake_at = ripe_at if wake_at is None else min(wake_at, ripe_at)
         if not waiting:
             for lane, state in self._lanes.items():

@@ -19,6 +19,7 @@ from siren_grpc.domain.types import (
     Lane,
     Partial,
     Result,
+    SpeechEvent,
     StreamEnded,
     Work,
 )
@@ -443,3 +444,27 @@ async def test_without_memory_for_one_row_sessions_are_refused(start: Start) -> 
         engine.open(LANE)
     assert caught.value.retry_after_s is not None
     assert engine.is_alive
+
+
+async def test_behind_real_time_no_session_is_opened(start: Start) -> None:
+    gate = threading.Event()
+    engine = await start(ArithmeticBackend(gate=gate))
+    session = engine.open(LANE)
+    await session.submit([make_chunk(1.0), make_chunk(2.0)])
+    await asyncio.sleep(2.5)  # a chunk of 160 ms is more than two seconds late
+    gate.set()
+    assert isinstance(await asyncio.wait_for(session.take(), 60), Partial | SpeechEvent)
+    with pytest.raises(Overloaded, match="fallen behind real time") as caught:
+        engine.open(LANE)
+    assert caught.value.retry_after_s is not None
+    await session.submit([EndUtterance(1, 1), EndStream()])
+    assert any(isinstance(result, Final) for result in await collect(session))
+
+
+async def test_a_file_far_ahead_of_its_pace_is_never_behind(start: Start) -> None:
+    engine = await start()
+    session = engine.open(LANE)
+    submitting = asyncio.create_task(session.submit([make_chunk(1.0)] * 100))
+    await asyncio.wait_for(submitting, 60)
+    engine.open(LANE).close()
+    session.close()
