@@ -32,8 +32,8 @@ e2e: setup ## Run only the tests with a real server and a real model
 	@$(BIN)/python -m pytest -m "e2e and not gpu" $(ARGS)
 
 bench: setup ## Measure engine, server and a long stream; redraw docs/benchmarks.md (10 minutes)
-	@$(BIN)/siren bench engine --threads 1 --json docs/benchmarks/engine.json
-	@$(BIN)/siren bench server --streams 1,4,8 --ramp --empty-handler --json docs/benchmarks/server.json -- --threads 1
+	@$(BIN)/siren bench engine --json docs/benchmarks/engine.json
+	@$(BIN)/siren bench server --streams 1,8 --ramp --most 1024 --empty-handler --json docs/benchmarks/server.json
 	@$(BIN)/siren bench long --threads 1 --json docs/benchmarks/long.json
 	@scripts/docs.sh
 

@@ -106,8 +106,8 @@ class _LaneState:
 class Scheduler:
     """Earliest deadline first, within a lane, at most one row a session.
 
-    Whole chunks go before previews: a preview is a courtesy that runs only when no chunk waits,
-    and one that has been overtaken by later work is dropped. What a call costs grows with the
+    Whole chunks go before previews: a preview is a courtesy that runs only when nothing else does
+    or waits, and one that has been overtaken by later work is dropped. What a call costs grows with the
     rows it moves and the lanes there are, not with the sessions.
     """
 
@@ -121,6 +121,8 @@ class Scheduler:
         self._lanes: dict[Lane, _LaneState] = {}
         self._markers: deque[tuple[SessionId, Marker]] = deque()
         self._order = itertools.count()
+        self._n_steps = 0
+        """Steps in flight."""
 
     def add(self, session_id: SessionId, lane: Lane, limits: LaneLimits) -> None:
         """Let a session take part. Raises AssertionError if it does already."""
@@ -172,16 +174,19 @@ class Scheduler:
             ripe_at = self._ripe_at(lane, self._sessions[session_id].queue[0])
             if ripe_at <= now:
                 rows = tuple(self._take_chunks(lane, now, n_idle))
+                self._n_steps += 1
                 return StepPlan(markers, lane, rows, deadline=deadline)
             wake_at = ripe_at if wake_at is None else min(wake_at, ripe_at)
-        if not waiting:
+        if not waiting and self._n_steps == 0:
             for lane, state in self._lanes.items():
                 if state.previews:
+                    self._n_steps += 1
                     return StepPlan(markers, lane, tuple(self._take_previews(state)))
         return StepPlan(markers, None, (), wake_at)
 
     def complete(self, plan: StepPlan) -> None:
         """Make the sessions of a plan's rows ready for their next work."""
+        self._n_steps -= bool(plan.rows)
         for session_id, _ in plan.rows:
             session = self._sessions.get(session_id)
             if session is not None:

@@ -303,3 +303,15 @@ def test_a_step_of_previews_is_a_short_one() -> None:
     for session_id in range(6):
         scheduler.push(session_id, make_preview(), 0.0)
     assert [planned(scheduler) for _ in range(3)] == [[0, 1], [2, 3], [4, 5]]
+
+
+def test_previews_leave_the_other_workers_to_chunks() -> None:
+    scheduler = make_scheduler(LANE, LANE, LANE)
+    scheduler.push(0, make_preview(), 0.0)
+    running = scheduler.plan(0.0)
+    scheduler.push(1, make_preview(), 0.1)
+    assert scheduler.plan(0.1).is_empty
+    scheduler.push(2, make_chunk(), 0.2)
+    assert planned(scheduler, 0.2) == [2]
+    scheduler.complete(running)
+    assert planned(scheduler, 0.3) == [1]
