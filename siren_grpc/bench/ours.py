@@ -27,6 +27,9 @@ def cut_pcm(streams: Streams, info: ModelInfo, lane: Lane) -> tuple[list[list[by
     return steps, [data[at:] for data in pcm]
 
 
+_MAX_DELAY_S = 0.002  # the server's default
+
+
 class Ours:
     """This server's engine: ingress, scheduler, model step, text; no gRPC, no thread."""
 
@@ -92,7 +95,7 @@ class OursInThread:
     def open(self, streams: Streams) -> None:
         """See `Contestant`."""
         info = self._backend.info
-        self._stepper = Stepper(deliver=self._note, on_death=self._die)
+        self._stepper = Stepper(deliver=self._note, on_death=self._die, max_delay_s=_MAX_DELAY_S)
         self._stepper.start()
         self._stepper.add_model("", self._backend)
         detokenizer = Detokenizer(info.token_texts, info.punctuation)

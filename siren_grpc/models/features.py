@@ -99,11 +99,11 @@ class StreamingFeatures:
             center=False,
             return_complex=True,
         )
-        # NeMo's own order of operations, root and power included: equal to the last bit.
-        magnitude = torch.sqrt(torch.view_as_real(spectrum).pow(2).sum(-1))
-        if featurizer.mag_power != 1.0:
-            magnitude = magnitude.pow(featurizer.mag_power)
-        mel = torch.matmul(featurizer.fb, magnitude)
+        power = spectrum.real.square() + spectrum.imag.square()
+        # NeMo takes the root and squares it again; all else is in its order.
+        if featurizer.mag_power != 2.0:
+            power = power.sqrt().pow(featurizer.mag_power)
+        mel = torch.matmul(featurizer.fb, power)
         if not featurizer.log:
             return mel
         guard = featurizer.log_zero_guard_value_fn(mel)
