@@ -107,8 +107,8 @@ class Scheduler:
     """Earliest deadline first, within a lane, at most one row a session.
 
     Whole chunks go before previews: a preview is a courtesy that runs only when nothing else does
-    or waits, and one that has been overtaken by later work is dropped. What a call costs grows with the
-    rows it moves and the lanes there are, not with the sessions.
+    or waits, and one that has been overtaken by later work is dropped. What a call costs grows
+    with the rows it moves and the lanes there are, not with the sessions.
     """
 
     def __init__(self, *, max_delay_s: float = 0.0) -> None:
