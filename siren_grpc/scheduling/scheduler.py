@@ -34,6 +34,8 @@ _LEAST_SHARE = 8
 """Rows that are not worth sharing between steps at once: each has costs of its own."""
 _PREVIEW_SHARE = 4
 """How many times fewer rows than chunks a step of previews has."""
+_PREVIEW_PATIENCE_S = 0.05
+"""How long a preview may wait for its step: later it would show what is long past."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +102,7 @@ class _LaneState:
     Entries of sessions that were removed stay until they come to the top.
     """
     previews: dict[SessionId, None] = field(default_factory=dict)
-    """Sessions whose next work is a preview, oldest first."""
+    """Sessions whose next work is a preview, by when it came to its turn."""
 
 
 class Scheduler:
@@ -179,9 +181,10 @@ class Scheduler:
             wake_at = ripe_at if wake_at is None else min(wake_at, ripe_at)
         if not waiting and self._n_steps == 0:
             for lane, state in self._lanes.items():
-                if state.previews:
+                previews = tuple(self._take_previews(state, now))
+                if previews:
                     self._n_steps += 1
-                    return StepPlan(markers, lane, tuple(self._take_previews(state)))
+                    return StepPlan(markers, lane, previews)
         return StepPlan(markers, None, (), wake_at)
 
     def complete(self, plan: StepPlan) -> None:
@@ -267,14 +270,23 @@ class Scheduler:
                 raise AssertionError("only chunks are in the heap")
             yield session_id, queued.work
 
-    def _take_previews(self, state: _LaneState) -> Iterator[tuple[SessionId, Preview]]:
+    def _take_previews(self, state: _LaneState, now: float) -> Iterator[tuple[SessionId, Preview]]:
+        """Take the newest previews, and drop those that have waited too long for a step."""
         # A chunk that comes meanwhile waits for this step: it is kept short.
         most = max(1, state.limits.batch_sizes[-1] // _PREVIEW_SHARE)
-        for session_id in list(state.previews)[:most]:
-            del state.previews[session_id]
+        n_rows = 0
+        for session_id in list(reversed(state.previews)):
             session = self._sessions[session_id]
-            work = session.queue.popleft().work
-            if not isinstance(work, Preview):
-                raise AssertionError("only previews are among the previews")
+            queued = session.queue[0]
+            is_late = now - queued.came_at > _PREVIEW_PATIENCE_S
+            if n_rows == most and not is_late:
+                continue
+            del state.previews[session_id]
+            session.queue.popleft()
+            if is_late:
+                continue
             session.is_in_flight = True
-            yield session_id, work
+            n_rows += 1
+            if not isinstance(queued.work, Preview):
+                raise AssertionError("only previews are among the previews")
+            yield session_id, queued.work

@@ -79,10 +79,10 @@ def test_a_flooding_session_does_not_starve_another_lane() -> None:
 
 def test_previews_run_only_when_no_chunk_waits() -> None:
     scheduler = make_scheduler(LANE, OTHER_LANE)
-    scheduler.push(0, make_preview(), 0)
+    scheduler.push(0, make_preview(), 1)
     scheduler.push(1, make_chunk(), 1)
-    assert planned(scheduler) == [1]
-    assert planned(scheduler) == [0]
+    assert planned(scheduler, 1) == [1]
+    assert planned(scheduler, 1) == [0]
 
 
 def test_a_preview_overtaken_is_dropped() -> None:
@@ -302,7 +302,18 @@ def test_a_step_of_previews_is_a_short_one() -> None:
     scheduler = make_scheduler(*[LANE] * 6, max_batch=8)
     for session_id in range(6):
         scheduler.push(session_id, make_preview(), 0.0)
-    assert [planned(scheduler) for _ in range(3)] == [[0, 1], [2, 3], [4, 5]]
+    assert [planned(scheduler, 0.0) for _ in range(3)] == [[5, 4], [3, 2], [1, 0]]
+
+
+def test_a_preview_that_waited_too_long_is_dropped() -> None:
+    scheduler = make_scheduler(LANE, LANE)
+    scheduler.push(0, make_preview(), 0.0)
+    scheduler.push(1, make_preview(), 0.1)
+    assert planned(scheduler, 0.12) == [1]
+    assert scheduler.plan(0.12).is_empty
+    chunk = make_chunk()
+    scheduler.push(0, chunk, 0.2)
+    assert [work for _, work in scheduler.plan(0.2).rows] == [chunk]
 
 
 def test_previews_leave_the_other_workers_to_chunks() -> None:
@@ -311,7 +322,7 @@ def test_previews_leave_the_other_workers_to_chunks() -> None:
     running = scheduler.plan(0.0)
     scheduler.push(1, make_preview(), 0.1)
     assert scheduler.plan(0.1).is_empty
-    scheduler.push(2, make_chunk(), 0.2)
-    assert planned(scheduler, 0.2) == [2]
+    scheduler.push(2, make_chunk(), 0.1)
+    assert planned(scheduler, 0.1) == [2]
     scheduler.complete(running)
-    assert planned(scheduler, 0.3) == [1]
+    assert planned(scheduler, 0.15) == [1]
