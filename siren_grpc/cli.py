@@ -202,6 +202,7 @@ def load_backend(name: str, settings: Settings) -> ModelBackend:
             name,
             device=settings.device,
             threads=settings.threads,
+            parallel_steps=settings.parallel_steps,
             n_slots=settings.max_sessions,
             max_batch=settings.max_batch,
             session_memory_mb=settings.session_memory_mb,

@@ -109,17 +109,24 @@ class Settings(BaseSettings):
         "Default: on a CPU what is measured to be worth it at start, on a GPU 256.",
     )
     max_batch_delay_ms: float = Field(
-        2.0,
+        20.0,
         ge=0,
         le=1000,
-        description="How long a chunk may wait for others to share its step. More fills batches on "
-        "a device that is nearly busy; every result may be later by as much.",
+        description="How long a chunk may wait, while another step runs, for others to share its "
+        "own; on an idle device it never waits. More is more throughput under load, and later "
+        "results.",
     )
     threads: int = Field(
         0,
         ge=0,
-        description="CPU threads of a step, of which cores / threads run at once; 0 measures at "
-        "start how few keep a step short. No effect on a GPU.",
+        description="CPU threads of a step; 0 measures at start how few keep a step short. No "
+        "effect on a GPU.",
+    )
+    parallel_steps: int = Field(
+        0,
+        ge=0,
+        description="Steps at once; 0 for cores / threads on a CPU and 1 on a GPU. Fewer are "
+        "larger ones, and leave cores to whatever else runs there.",
     )
     encoder_cache: Literal["keys_values", "inputs"] = Field(
         "keys_values",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from siren_grpc.bench.audio import to_pcm
 from siren_grpc.bench.contestant import Streams
@@ -27,7 +27,7 @@ def cut_pcm(streams: Streams, info: ModelInfo, lane: Lane) -> tuple[list[list[by
     return steps, [data[at:] for data in pcm]
 
 
-_MAX_DELAY_S = 0.002  # the server's default
+_MAX_DELAY_S = 0.02  # the server's default
 
 
 class Ours:
@@ -113,25 +113,29 @@ class OursInThread:
 
     def step(self) -> None:
         """See `Contestant`."""
-        for stream, pcm in enumerate(next(self._steps)):
-            self._push(stream, self._ingresses[stream].receive_audio(pcm, 0))
+        self._push(
+            (stream, self._ingresses[stream].receive_audio(pcm, 0))
+            for stream, pcm in enumerate(next(self._steps))
+        )
         self._wait()
 
     def finish(self) -> list[str]:
         """See `Contestant`."""
-        for stream, pcm in enumerate(self._rest):
-            ingress = self._ingresses[stream]
-            self._push(stream, [*ingress.receive_audio(pcm, 0), *ingress.finalize()])
+        self._push(
+            (stream, [*ingress.receive_audio(pcm, 0), *ingress.finalize()])
+            for stream, (pcm, ingress) in enumerate(zip(self._rest, self._ingresses, strict=True))
+        )
         self._wait()
         self._stepper.stop(timeout_s=60)
         return self._texts
 
-    def _push(self, stream: int, work: Sequence[Work]) -> None:
+    def _push(self, works: Iterable[tuple[int, Sequence[Work]]]) -> None:
+        listed = list(works)
         with self._is_done:
-            for item in work:
+            for item in (item for _, work in listed for item in work):
                 self._due_samples += len(item.samples) if isinstance(item, Chunk) else 0
                 self._due_finals += isinstance(item, EndUtterance)
-        self._stepper.push(stream, work)
+        self._stepper.push_all(listed)
 
     def _wait(self) -> None:
         with self._is_done:

@@ -137,8 +137,8 @@ class Stepper:
         """Prepare the threads; `start` starts them.
 
         deliver: takes the outcomes of a step. on_death: called once if the thread ends by itself;
-        no session hears from it again. Both are called in the thread. max_delay_s: how long a
-        chunk may wait for others to share its step.
+        no session hears from it again. Both are called in the thread. max_delay_s: as for
+        `Scheduler`.
         """
         self._deliver = deliver
         self._on_death = on_death
@@ -189,6 +189,11 @@ class Stepper:
         """Queue work of a session, in order."""
         now = monotonic()
         self._post(*(_Push(session_id, item, now) for item in work))
+
+    def push_all(self, works: Sequence[tuple[SessionId, Sequence[Work]]]) -> None:
+        """Queue work of several sessions at once: none is stepped before all of it is there."""
+        now = monotonic()
+        self._post(*(_Push(session_id, item, now) for session_id, work in works for item in work))
 
     def close(self, session_id: SessionId) -> None:
         """Drop a session's work and free its slot."""

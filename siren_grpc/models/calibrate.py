@@ -33,19 +33,22 @@ def sizes_up_to(largest: int) -> tuple[int, ...]:
     return tuple(sorted({1, largest} | {size for size in sizes if size < largest}))
 
 
-def calibrate(backend: LoadedBackend, *, threads: int, max_batch: int | None) -> None:
+def calibrate(
+    backend: LoadedBackend, *, threads: int, parallel_steps: int, max_batch: int | None
+) -> None:
     """Set torch's threads, how many steps to run at once, and the backend's batch sizes.
 
     threads: of a step; 0 for as few as keep a step of one row short. The cores are then shared by
     steps at once: that wastes less than threads that wait for each other within a step.
-    max_batch: the most rows, None for what is worth it.
+    parallel_steps: how many, 0 for as many as there are cores for. max_batch: the most rows, None
+    for what is worth it.
     """
     lane = Lane(backend.info.default_chunk_frames, backend.info.decoders[0])
     cores = _cores()
     if threads == 0:
         threads = _fewest_threads(backend, lane, cores)
     backend.threads = threads
-    backend.n_parallel = max(1, cores // threads)
+    backend.n_parallel = parallel_steps or max(1, cores // threads)
     if max_batch is None:
         backend.batch_sizes = _worthwhile(backend, lane)
     _log.info(

@@ -36,13 +36,15 @@ def start_backend(
     encoder_cache: EncoderCache = EncoderCache.KEYS_VALUES,
     precision: Precision = Precision.FP32,
     session_memory_mb: int | None = None,
+    parallel_steps: int = 0,
     buffered: BufferedSeconds = DEFAULT_CONTEXT,
 ) -> LoadedBackend:
     """Load a model and warm it up.
 
     device: a torch device, or "auto" for a GPU if there is one. threads: CPU threads of a step,
     0 for the quickest number. n_slots: sessions at once, fewer if session_memory_mb (MiB) holds
-    no more. max_batch: most rows of a step, None to choose. The rest as for `loader.load`, whose
+    no more. max_batch: most rows of a step, None to choose. parallel_steps: steps at once on a
+    CPU, 0 for cores / threads. The rest as for `loader.load`, whose
     errors are raised, and NoMemoryForSessions.
     """
     if device == "auto":
@@ -82,6 +84,6 @@ def start_backend(
         backend.bytes_per_slot / 2**20,
     )
     if not backend.is_on_gpu:
-        calibrate(backend, threads=threads, max_batch=max_batch)
+        calibrate(backend, threads=threads, parallel_steps=parallel_steps, max_batch=max_batch)
     warm_up(backend)
     return backend

@@ -32,6 +32,10 @@ SessionId: TypeAlias = int
 Marker: TypeAlias = EndUtterance | DiscardUtterance | EndStream
 _LEAST_SHARE = 8
 """Rows that are not worth sharing between steps at once: each has costs of its own."""
+_ENOUGH_ROWS = 16
+"""Rows that are worth a step beside another one without waiting for more."""
+_FINAL_AHEAD_S = 2.5
+"""How far behind now the end of an utterance may be due and still be a live one's."""
 _PREVIEW_SHARE = 4
 """How many times fewer rows than chunks a step of previews has."""
 _PREVIEW_PATIENCE_S = 0.05
@@ -99,7 +103,8 @@ class _LaneState:
     chunks: list[tuple[float, int, SessionId]] = field(default_factory=list)
     """Heap of (deadline, order of readiness, session) of sessions whose next work is a chunk.
 
-    Entries of sessions that were removed stay until they come to the top.
+    Entries of sessions that were removed, or whose deadline has changed since, stay until they
+    come to the top.
     """
     previews: dict[SessionId, None] = field(default_factory=dict)
     """Sessions whose next work is a preview, by when it came to its turn."""
@@ -116,7 +121,8 @@ class Scheduler:
     def __init__(self, *, max_delay_s: float = 0.0) -> None:
         """Start without sessions.
 
-        max_delay_s: how long a chunk may wait for others to share its step.
+        max_delay_s: how long a chunk may wait, while another step runs, for others to share its
+        own.
         """
         self._max_delay_s = max_delay_s
         self._sessions: dict[SessionId, _Session] = {}
@@ -158,8 +164,27 @@ class Scheduler:
             duration = len(work.samples) / self._lanes[session.lane].limits.hertz
             session.clock = max(now, session.clock + duration)
             queued.due_at, queued.deadline = session.clock, session.clock + duration
+        elif isinstance(work, EndUtterance):
+            self._hasten(session_id, session, now)
         queue.append(queued)
         if len(queue) == 1 and not session.is_in_flight:
+            self._offer(session_id, session)
+
+    def _hasten(self, session_id: SessionId, session: _Session, now: float) -> None:
+        """Make the rest of an utterance due: somebody waits for its final.
+
+        Its last chunks come all at once, the silence behind the audio with them: at the pace of
+        speech they would be early. A file far ahead of its pace stays early.
+        """
+        if session.clock - now > _FINAL_AHEAD_S:
+            return
+        session.clock = min(session.clock, now)
+        for queued in session.queue:
+            if queued.due_at > now:
+                queued.deadline -= queued.due_at - now
+                queued.due_at = now
+        is_waiting = bool(session.queue) and not session.is_in_flight
+        if is_waiting and isinstance(session.queue[0].work, Chunk):
             self._offer(session_id, session)
 
     def plan(self, now: float, *, n_idle: int = 1) -> StepPlan:
@@ -214,6 +239,7 @@ class Scheduler:
         head = session.queue[0]
         state = self._lanes[session.lane]
         if isinstance(head.work, Chunk):
+            # Offered again when the deadline has changed: the old entry is not current any more.
             heapq.heappush(state.chunks, (head.deadline, next(self._order), session_id))
         elif isinstance(head.work, Preview):
             state.previews[session_id] = None
@@ -231,14 +257,28 @@ class Scheduler:
 
     def _top(self, lane: Lane) -> tuple[float, int, SessionId] | None:
         chunks = self._lanes[lane].chunks
-        while chunks and chunks[0][2] not in self._sessions:
+        while chunks and not self._is_current(*chunks[0]):
             heapq.heappop(chunks)
         return chunks[0] if chunks else None
 
+    def _is_current(self, deadline: float, _: int, session_id: SessionId) -> bool:
+        session = self._sessions.get(session_id)
+        return (
+            session is not None
+            and not session.is_in_flight
+            and bool(session.queue)
+            and session.queue[0].deadline == deadline
+        )
+
     def _ripe_at(self, lane: Lane, first: _Queued) -> float:
-        """Return from when on a lane's batch is worth its step: it waits a little to fill."""
+        """Return from when on a lane's batch is worth its step.
+
+        On an idle device at once: whatever comes meanwhile makes the next batch. Beside another
+        step it waits a little to fill, for two small steps cost more than one.
+        """
         state = self._lanes[lane]
-        if len(state.chunks) >= min(state.n_sessions, state.limits.batch_sizes[-1]):
+        enough = min(state.n_sessions, state.limits.batch_sizes[-1], _ENOUGH_ROWS)
+        if self._n_steps == 0 or len(state.chunks) >= enough:
             return float("-inf")
         return first.came_at + self._max_delay_s
 

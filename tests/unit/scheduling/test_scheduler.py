@@ -258,10 +258,13 @@ def test_a_pause_earns_no_priority() -> None:
     assert planned(scheduler, 60.1) == [1]
 
 
-def test_a_batch_waits_a_little_to_fill_and_no_longer() -> None:
+def test_beside_another_step_a_batch_waits_a_little_to_fill_and_no_longer() -> None:
     scheduler = Scheduler(max_delay_s=0.02)
-    for session_id in range(3):
-        scheduler.add(session_id, LANE, limits(2))
+    for session_id, lane in enumerate((LANE, LANE, LANE, OTHER_LANE)):
+        scheduler.add(session_id, lane, limits(2))
+    scheduler.push(3, make_chunk(), 1.0)
+    running = scheduler.plan(1.0)
+    assert running.lane == OTHER_LANE, "an idle device waits for nobody"
     scheduler.push(0, make_chunk(), 1.0)
     plan = scheduler.plan(1.01)
     assert plan.is_empty
@@ -270,22 +273,22 @@ def test_a_batch_waits_a_little_to_fill_and_no_longer() -> None:
     scheduler.push(1, make_chunk(), 2.0)
     scheduler.push(2, make_chunk(), 2.005)
     assert planned(scheduler, 2.005) == [1, 2], "full: nothing to wait for"
-
-
-def test_the_only_session_of_a_lane_waits_for_nobody() -> None:
-    scheduler = Scheduler(max_delay_s=0.02)
-    scheduler.add(0, LANE, limits(8))
-    scheduler.push(0, make_chunk(), 1.0)
-    assert planned(scheduler, 1.0) == [0]
+    scheduler.push(0, make_chunk(), 3.0)
+    assert scheduler.plan(3.0).is_empty
+    scheduler.complete(running)
+    assert planned(scheduler, 3.0) == [0], "idle again"
 
 
 def test_a_lane_that_waits_keeps_no_other_from_running() -> None:
+    third = Lane(14, DecoderKind.RNNT)
     scheduler = Scheduler(max_delay_s=0.02)
-    for session_id, lane in enumerate((LANE, LANE, OTHER_LANE)):
+    for session_id, lane in enumerate((LANE, LANE, OTHER_LANE, third)):
         scheduler.add(session_id, lane, limits(8))
+    scheduler.push(3, make_chunk(), 1.0)
+    assert scheduler.plan(1.0).lane == third
     scheduler.push(0, make_chunk(), 1.0)
     scheduler.push(2, make_chunk(), 1.001)
-    assert planned(scheduler, 1.002) == [2]
+    assert planned(scheduler, 1.002) == [2], "the only session of its lane waits for nobody"
 
 
 def test_a_limit_holds_from_the_next_step_on() -> None:
@@ -326,3 +329,29 @@ def test_previews_leave_the_other_workers_to_chunks() -> None:
     assert planned(scheduler, 0.1) == [2]
     scheduler.complete(running)
     assert planned(scheduler, 0.15) == [1]
+
+
+def test_the_end_of_an_utterance_is_due_at_once() -> None:
+    """Its last chunks come together: nobody who asked for a final is taken for a file."""
+    scheduler = make_scheduler(LANE, LANE, max_batch=1)
+    scheduler.push(0, make_chunk(), 10.0)
+    assert planned(scheduler, 10.0) == [0]
+    for _ in range(3):
+        scheduler.push(0, make_chunk(), 10.01)
+    scheduler.push(0, EndUtterance(1, 1), 10.01)
+    turns = []
+    for i in range(3):
+        scheduler.push(1, make_chunk(), 10.02 + i)
+        turns += planned(scheduler, 10.02 + i)
+    assert turns == [0, 0, 0]
+    assert planned(scheduler, 13.1) == [1]
+
+
+def test_the_end_of_a_file_stays_early() -> None:
+    scheduler = make_scheduler(LANE, LANE, max_batch=1)
+    for _ in range(30):
+        scheduler.push(0, make_chunk(), 0.0)
+    scheduler.push(0, EndUtterance(1, 1), 0.0)
+    assert planned(scheduler, 0.0) == [0]
+    scheduler.push(1, make_chunk(), 0.1)
+    assert planned(scheduler, 0.1) == [1]
