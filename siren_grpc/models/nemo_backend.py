@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import numpy as np
@@ -50,9 +48,6 @@ class NemoBackend:
         self._n_parallel = 1
         self.threads: int | None = None
         """CPU threads of a step; None for torch's own choice."""
-        self._turns: AbstractContextManager[object] = (
-            nullcontext() if parts.encoder.is_reentrant else threading.Lock()
-        )
 
     @property
     def info(self) -> ModelInfo:
@@ -82,7 +77,7 @@ class NemoBackend:
 
     @property
     def n_parallel(self) -> int:
-        """How many steps at once are worth it on its device."""
+        """How many steps at once its owner may take: as many as are worth it on its device."""
         return self._n_parallel
 
     @n_parallel.setter
@@ -111,7 +106,7 @@ class NemoBackend:
         use_threads(self.threads)
         # First chunks have another shape than the rest, and come first in the batch.
         order = sorted(range(len(rows)), key=lambda i: not rows[i].work.is_first)
-        with torch.inference_mode(), self._turns:
+        with torch.inference_mode():
             try:
                 ordered = self._step(lane, [rows[i] for i in order])
             except torch.OutOfMemoryError as error:

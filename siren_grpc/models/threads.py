@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import threading
-
 import torch
-
-_local = threading.local()
 
 
 def use_threads(count: int | None) -> None:
@@ -15,6 +11,5 @@ def use_threads(count: int | None) -> None:
     The number is OpenMP's and belongs to the thread that sets it: workers that step side by side
     must each say it.
     """
-    if count is not None and getattr(_local, "count", None) != count:
+    if count is not None and torch.get_num_threads() != count:
         torch.set_num_threads(count)
-        _local.count = count
