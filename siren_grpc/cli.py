@@ -25,7 +25,7 @@ from siren_grpc.domain.geometry import BufferedSeconds
 from siren_grpc.domain.ports import ModelBackend
 from siren_grpc.domain.types import DecoderKind, EncoderCache, Precision
 from siren_grpc.observe.logging import configure_logging
-from siren_grpc.runtime import share_the_cores
+from siren_grpc.runtime import cores, front_ends_for, share_the_cores
 
 if TYPE_CHECKING:
     from siren_grpc.server.app import App
@@ -131,10 +131,11 @@ def _serve(given: dict[str, Any], file: Path | None) -> None:
     share_the_cores()
     # Imported late: grpc is quick, but `siren --help` needs none of it.
     from siren_grpc.server.app import StepperDied
+    from siren_grpc.server.front_end_process import FrontEndDied
 
     try:
         app = asyncio.run(_run(settings, lambda: _reload(given, file)))
-    except (OSError, StepperDied, ModelLoadFailed, ValueError) as error:
+    except (OSError, StepperDied, FrontEndDied, ModelLoadFailed, ValueError) as error:
         _fail(str(error))
         raise typer.Exit(1) from None
     if app.is_loading:
@@ -155,14 +156,15 @@ def _reload(given: dict[str, Any], file: Path | None) -> Settings:
 async def _run(settings: Settings, reload: Callable[[], Settings]) -> App:
     from siren_grpc.engine.session import EngineLimits
     from siren_grpc.server.app import App, AppConfig, Models
+    from siren_grpc.server.front_end import FrontEndConfig
     from siren_grpc.server.service import ServiceLimits
 
-    config = AppConfig(
+    front_end = FrontEndConfig(
         host=settings.host,
         port=settings.port,
+        shares_port=False,
         max_message_bytes=settings.max_message_mb << 20,
         shutdown_grace_s=settings.shutdown_grace_s,
-        max_batch_delay_ms=settings.max_batch_delay_ms,
         service=ServiceLimits(
             preview_ms=settings.preview_ms,
             tail_padding_ms=settings.tail_padding_ms,
@@ -173,6 +175,12 @@ async def _run(settings: Settings, reload: Callable[[], Settings]) -> App:
             max_backlog_s=settings.max_backlog_s,
             max_unsent_results=settings.max_unsent_results,
         ),
+    )
+    config = AppConfig(
+        n_front_ends=settings.front_ends or front_ends_for(cores()),
+        front_end=front_end,
+        max_batch_delay_ms=settings.max_batch_delay_ms,
+        log_level=settings.log_level,
     )
 
     def models() -> Models:

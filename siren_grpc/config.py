@@ -116,6 +116,13 @@ class Settings(BaseSettings):
         "own; on an idle device it never waits. More is more throughput under load, and later "
         "results.",
     )
+    front_ends: int = Field(
+        0,
+        ge=0,
+        description="Processes that speak gRPC and share the port; 0 for one per four cores. One "
+        "takes about a thousand live streams. The system deals connections out to them, and all "
+        "streams of a connection stay where it went.",
+    )
     threads: int = Field(
         0,
         ge=0,

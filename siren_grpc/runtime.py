@@ -1,4 +1,4 @@
-"""What must be said to the process before torch is imported."""
+"""The process and the machine: cores, and what must be said before torch is imported."""
 
 from __future__ import annotations
 
@@ -14,3 +14,18 @@ def share_the_cores() -> None:
     """
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", "10000")  # some tens of microseconds
+
+
+def cores() -> int:
+    """Return the cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def front_ends_for(n_cores: int) -> int:
+    """Return how many front ends are worth it.
+
+    One carries about a thousand live streams on a core; more than the engine can take are no use.
+    """
+    return min(8, max(1, n_cores // 4))

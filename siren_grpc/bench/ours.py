@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Sequence
+from time import monotonic
 
 from siren_grpc.bench.audio import to_pcm
 from siren_grpc.bench.contestant import Streams
 from siren_grpc.bench.engine_adapter import LoadedModel, SyncEngine, new_ingress, slot_bytes
 from siren_grpc.domain.types import Chunk, EndUtterance, Final, Lane, ModelInfo, Result, Work
-from siren_grpc.engine.stepper import Delivery, Recognised, Stepper
+from siren_grpc.engine.messages import Delivery, Open, Push, Recognised
+from siren_grpc.engine.stepper import Stepper
 from siren_grpc.session.utterance import Utterance
 from siren_grpc.text.detokenizer import Detokenizer
 
@@ -106,7 +108,7 @@ class OursInThread:
         self._texts = ["" for _ in streams.samples]
         self._ingresses = []
         for stream in range(len(streams.samples)):
-            self._stepper.open(stream, self._lane)
+            self._stepper.post([Open(stream, self._lane)])
             self._ingresses.append(new_ingress(self._backend.info, self._lane))
         steps, self._rest = cut_pcm(streams, self._backend.info, self._lane)
         self._steps = iter(steps)
@@ -135,7 +137,8 @@ class OursInThread:
             for item in (item for _, work in listed for item in work):
                 self._due_samples += len(item.samples) if isinstance(item, Chunk) else 0
                 self._due_finals += isinstance(item, EndUtterance)
-        self._stepper.push_all(listed)
+        now = monotonic()
+        self._stepper.post([Push(stream, item, now) for stream, work in listed for item in work])
 
     def _wait(self) -> None:
         with self._is_done:

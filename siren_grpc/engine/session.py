@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from time import monotonic
 
-from siren_grpc.domain.errors import ModelError, Overloaded, SirenError
-from siren_grpc.domain.ports import OutOfMemory
+from siren_grpc.domain.errors import SirenError
 from siren_grpc.domain.types import (
     Chunk,
     DiscardUtterance,
@@ -18,12 +19,19 @@ from siren_grpc.domain.types import (
     StreamEnded,
     Work,
 )
-from siren_grpc.engine.stepper import Failed, Outcome, Recognised, Stepper
-from siren_grpc.scheduling.scheduler import SessionId
+from siren_grpc.engine.messages import (
+    Close,
+    Failed,
+    Message,
+    Opened,
+    Outcome,
+    Push,
+    Recognised,
+    Refused,
+)
+from siren_grpc.scheduling.scheduler import Marker, SessionId
 from siren_grpc.session.outbox import Outbox
 from siren_grpc.session.utterance import Utterance
-
-_RETRY_AFTER_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,15 +49,15 @@ class EngineLimits:
 class EngineSession:
     """Submits work, hands out results, and makes the submitter wait when either piles up.
 
-    The text is built here, from the tokens of each step, in the caller's event loop: the thread
-    that steps the model has other things to do. One task submits and one task takes; both in the
-    engine's event loop.
+    The text is built here, from the tokens of each step: the thread that steps the model has
+    other things to do, and may be in another process. One task submits and one task takes; both
+    in the engine's event loop.
     """
 
     def __init__(
         self,
         session_id: SessionId,
-        stepper: Stepper,
+        send: Callable[[Sequence[Message]], None],
         limits: EngineLimits,
         info: ModelInfo,
         utterance: Utterance,
@@ -57,10 +65,12 @@ class EngineSession:
     ) -> None:
         """Made by `Engine.open`."""
         self._id = session_id
-        self._stepper = stepper
+        self._send = send
         self._info = info
         self._utterance = utterance
         self._max_backlog_samples = int(limits.max_backlog_s * info.features.sample_rate_hertz)
+        self._backlog: deque[int] = deque()
+        """Samples of each chunk submitted and not recognised."""
         self._backlog_samples = 0
         self._max_due_finals = limits.max_unsent_results
         self._due_finals = 0
@@ -69,6 +79,7 @@ class EngineSession:
         self._has_room = asyncio.Event()
         self._has_room.set()
         self._on_close = on_close
+        self._opening: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._is_closed = False
 
     @property
@@ -81,6 +92,10 @@ class EngineSession:
         """The model that recognises the session."""
         return self._info
 
+    async def wait_open(self) -> None:
+        """Return when the session has a slot. Raises what it was refused with."""
+        await self._opening
+
     async def submit(self, work: Sequence[Work]) -> None:
         """Queue work in order, waiting whenever too much is under way or unread.
 
@@ -90,11 +105,12 @@ class EngineSession:
         for item in work:
             await self._has_room.wait()
             if isinstance(item, Chunk):
+                self._backlog.append(len(item.samples))
                 self._backlog_samples += len(item.samples)
             elif isinstance(item, EndUtterance):
                 self._due_finals += 1
             self._update_room()
-            self._stepper.push(self._id, (item,))
+            self._send([Push(self._id, item, monotonic())])
 
     async def take(self) -> Result:
         """Return the oldest result, waiting for one."""
@@ -109,31 +125,44 @@ class EngineSession:
         if not self._is_closed:
             self._is_closed = True
             self._on_close(self._id)
-            self._stepper.close(self._id)
+            self._send([Close(self._id)])
 
     def receive(self, outcome: Outcome) -> None:
         """Take in what the stepper found; called by the engine."""
+        if isinstance(outcome, (Opened, Refused)):
+            self._open(outcome)
+            return
         results = self._results_of(outcome)
         for result in results:
             self._outbox.put(result)
             if isinstance(result, Final):
                 self._due_finals -= 1
         if isinstance(outcome, (Recognised, Failed)) and isinstance(outcome.work, Chunk):
-            self._backlog_samples -= len(outcome.work.samples)
+            self._backlog_samples -= self._backlog.popleft()
         self._update_room()
         if results:
             self._has_result.set()
 
     def end(self, error: SirenError) -> None:
         """End the session's results with an error; called by the engine."""
+        if not self._opening.done():
+            self._opening.set_exception(error)
         self._outbox.put(StreamEnded(error))
         self._has_result.set()
 
-    def _results_of(self, outcome: Outcome) -> list[Result]:
+    def _open(self, outcome: Opened | Refused) -> None:
+        if self._opening.done():  # cancelled, or the stepper has died
+            return
+        if isinstance(outcome, Refused):
+            self._opening.set_exception(outcome.error)
+        else:
+            self._opening.set_result(None)
+
+    def _results_of(self, outcome: Recognised | Failed | Marker) -> list[Result]:
         if isinstance(outcome, Recognised):
             return self._utterance.advance(outcome.work, outcome.result)
         if isinstance(outcome, Failed):
-            return [StreamEnded(_error_of(outcome.cause))]
+            return [StreamEnded(outcome.error)]
         if isinstance(outcome, EndUtterance):
             return self._utterance.finish(outcome)
         if isinstance(outcome, DiscardUtterance):
@@ -150,16 +179,3 @@ class EngineSession:
             self._has_room.set()
         else:
             self._has_room.clear()
-
-
-def _error_of(cause: Exception) -> SirenError:
-    """Return what the client is told of a failed step; the cause is in the log."""
-    if isinstance(cause, OutOfMemory):
-        return Overloaded(
-            "the server's device is out of memory; try again shortly or on another replica",
-            retry_after_s=_RETRY_AFTER_S,
-        )
-    return ModelError(
-        "recognition failed for this stream; the cause is in the server's log under "
-        "the session id. Other streams go on; a new stream may well succeed"
-    )

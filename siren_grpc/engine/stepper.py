@@ -6,77 +6,40 @@ import logging
 import os
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from time import monotonic
 from typing import TypeAlias
 
+from siren_grpc.domain.errors import ModelNotFound, SirenError
 from siren_grpc.domain.ports import ModelBackend, OutOfMemory
 from siren_grpc.domain.types import (
-    AudioWork,
     DiscardUtterance,
     EndUtterance,
     Lane,
     StepResult,
     StepRow,
-    Work,
 )
-from siren_grpc.scheduling.scheduler import LaneLimits, Marker, Scheduler, SessionId, StepPlan
+from siren_grpc.engine.batch import BatchOutcome, error_of, step_batch
+from siren_grpc.engine.messages import (
+    Close,
+    Delivery,
+    Failed,
+    Message,
+    Open,
+    Opened,
+    Outcome,
+    Push,
+    Recognised,
+    Refused,
+    front_end_of,
+)
+from siren_grpc.scheduling.admission import Admission
+from siren_grpc.scheduling.scheduler import LaneLimits, Scheduler, SessionId, StepPlan
 from siren_grpc.scheduling.slots import SlotTable
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Recognised:
-    """A chunk or preview, and what its step found."""
-
-    work: AudioWork
-    result: StepResult
-
-
-@dataclass(frozen=True, slots=True)
-class Failed:
-    """A chunk or preview whose step failed; nothing of the session follows."""
-
-    work: AudioWork
-    cause: Exception
-
-
-Outcome: TypeAlias = Recognised | Failed | Marker
-
-
-@dataclass(frozen=True, slots=True)
-class Delivery:
-    """What one plan means for one session.
-
-    is_closed: the session's slot is free; nothing follows. late_s: how long behind its deadline
-    the step ended; negative when it was in time.
-    """
-
-    session_id: SessionId
-    outcome: Outcome | None = None
-    is_closed: bool = False
-    late_s: float = float("-inf")
-
-
-@dataclass(frozen=True, slots=True)
-class _Open:
-    session_id: SessionId
-    lane: Lane
-
-
-@dataclass(frozen=True, slots=True)
-class _Push:
-    session_id: SessionId
-    work: Work
-    received_at: float
-
-
-@dataclass(frozen=True, slots=True)
-class _Close:
-    session_id: SessionId
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,24 +49,25 @@ class _AddModel:
 
 
 @dataclass(frozen=True, slots=True)
-class _RemoveModel:
+class _RetireModel:
     name: str
+    on_freed: Callable[[], None]
+
+
+@dataclass(frozen=True, slots=True)
+class _CloseAll:
+    front_end: int
 
 
 @dataclass(frozen=True, slots=True)
 class _Done:
-    """A step has ended in a worker.
-
-    found: one for each row of the plan, or what the worker died of. most_rows: the most rows that
-    found memory, None if memory was no matter.
-    """
+    """A step has ended in a worker; with an exception if the worker died of it."""
 
     plan: StepPlan
-    found: list[StepResult | Exception] | BaseException
-    most_rows: int | None = None
+    outcome: BatchOutcome | BaseException
 
 
-_Message: TypeAlias = _Open | _Push | _Close | _AddModel | _RemoveModel | _Done
+_Inbound: TypeAlias = Message | _AddModel | _RetireModel | _CloseAll | _Done
 
 
 @dataclass(slots=True)
@@ -111,6 +75,8 @@ class _Model:
     backend: ModelBackend
     slots: SlotTable
     batch_sizes: tuple[int, ...]
+    on_freed: Callable[[], None] | None = None
+    """Called when the last of its sessions has ended; None while the model is in service."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +109,7 @@ class Stepper:
         self._deliver = deliver
         self._on_death = on_death
         self._scheduler = Scheduler(max_delay_s=max_delay_s)
+        self._admission = Admission()
         self._models: dict[str, _Model] = {}
         self._streams: dict[SessionId, _Stream] = {}
         self._in_flight: set[SessionId] = set()
@@ -151,7 +118,7 @@ class Stepper:
         self._n_workers = self._n_idle = 1
         """Steps there may be at once: as many as the models say is worth it."""
         self._workers = ThreadPoolExecutor(os.cpu_count(), "step")
-        self._inbox: deque[_Message] = deque()
+        self._inbox: deque[_Inbound] = deque()
         self._wakeup = threading.Condition()
         self._is_stopping = False
         self._thread = threading.Thread(target=self._run, name="stepper", daemon=True)
@@ -177,29 +144,22 @@ class Stepper:
         """Take over a model that is warmed up; lanes name it by `name`."""
         self._post(_AddModel(name, backend))
 
-    def remove_model(self, name: str) -> None:
-        """Let go of a model that no session uses any more."""
-        self._post(_RemoveModel(name))
+    def retire_model(self, name: str, on_freed: Callable[[], None]) -> None:
+        """Open no more sessions of a model, and let go of it when the last has ended.
 
-    def open(self, session_id: SessionId, lane: Lane) -> None:
-        """Give a session a slot; the caller has made sure that one is free."""
-        self._post(_Open(session_id, lane))
+        on_freed: called then, in the thread.
+        """
+        self._post(_RetireModel(name, on_freed))
 
-    def push(self, session_id: SessionId, work: Sequence[Work]) -> None:
-        """Queue work of a session, in order."""
-        now = monotonic()
-        self._post(*(_Push(session_id, item, now) for item in work))
+    def post(self, messages: Iterable[Message]) -> None:
+        """Take messages in order. Work that comes in one call is there for one step."""
+        self._post(*messages)
 
-    def push_all(self, works: Sequence[tuple[SessionId, Sequence[Work]]]) -> None:
-        """Queue work of several sessions at once: none is stepped before all of it is there."""
-        now = monotonic()
-        self._post(*(_Push(session_id, item, now) for session_id, work in works for item in work))
+    def close_all(self, front_end: int) -> None:
+        """Close every session of a front end that is gone."""
+        self._post(_CloseAll(front_end))
 
-    def close(self, session_id: SessionId) -> None:
-        """Drop a session's work and free its slot."""
-        self._post(_Close(session_id))
-
-    def _post(self, *messages: _Message) -> None:
+    def _post(self, *messages: _Inbound) -> None:
         with self._wakeup:
             self._inbox.extend(messages)
             self._wakeup.notify()
@@ -218,7 +178,7 @@ class Stepper:
             _log.exception("the stepper died")
             self._on_death()
 
-    def _next_messages(self, plan: StepPlan) -> list[_Message]:
+    def _next_messages(self, plan: StepPlan) -> list[_Inbound]:
         """Return what has come in; behind an empty plan, wait for it or for a batch to ripen."""
         with self._wakeup:
             if plan.is_empty and not self._inbox and not self._is_stopping:
@@ -229,20 +189,19 @@ class Stepper:
             self._inbox.clear()
         return messages
 
-    def _receive(self, message: _Message) -> None:
-        if isinstance(message, _Push):
+    def _receive(self, message: _Inbound) -> None:
+        if isinstance(message, Push):
             self._scheduler.push(message.session_id, message.work, message.received_at)
-        elif isinstance(message, _Open):
-            model = self._models[message.lane.model]
-            slot = model.slots.acquire()
-            model.backend.reset_slot(slot)
-            self._streams[message.session_id] = _Stream(model, slot)
-            self._scheduler.add(message.session_id, message.lane, _limits(model))
+        elif isinstance(message, Open):
+            self._open(message)
         elif isinstance(message, _Done):
             self._n_idle += 1
             self._end(message)
-        elif isinstance(message, _Close):
+        elif isinstance(message, Close):
             self._close(message.session_id)
+        elif isinstance(message, _CloseAll):
+            for session_id in [s for s in self._streams if front_end_of(s) == message.front_end]:
+                self._close(session_id)
         elif isinstance(message, _AddModel):
             backend = message.backend
             slots = SlotTable(backend.n_slots)
@@ -251,7 +210,32 @@ class Stepper:
             self._n_workers += more
             self._n_idle += more
         else:
-            del self._models[message.name]
+            self._models[message.name].on_freed = message.on_freed
+            self._free_if_retired(message.name)
+
+    def _open(self, message: Open) -> None:
+        session_id = message.session_id
+        try:
+            model = self._admit(message.lane.model)
+        except SirenError as error:
+            self._deliver([Delivery(session_id, Refused(error))])
+            return
+        slot = model.slots.acquire()
+        model.backend.reset_slot(slot)
+        self._streams[session_id] = _Stream(model, slot)
+        self._scheduler.add(session_id, message.lane, _limits(model))
+        self._deliver([Delivery(session_id, Opened())])
+
+    def _admit(self, name: str) -> _Model:
+        """Return a model that has a free slot. Raises what a new session of it is refused with."""
+        model = self._models.get(name)
+        if model is None or model.on_freed is not None:
+            raise ModelNotFound(f"model {name} has just been taken out of service")
+        n_slots, n_free = model.slots.n_slots, model.slots.n_free
+        refusal = self._admission.refusal(name, n_slots=n_slots, n_free=n_free, now=monotonic())
+        if refusal is not None:
+            raise refusal
+        return model
 
     def _close(self, session_id: SessionId) -> None:
         self._scheduler.remove(session_id)
@@ -261,7 +245,15 @@ class Stepper:
         stream = self._streams.pop(session_id, None)
         if stream is not None:
             stream.model.slots.release(stream.slot)
-            self._deliver([Delivery(session_id, is_closed=True)])
+            if stream.model.on_freed is not None:
+                name = next(n for n, model in self._models.items() if model is stream.model)
+                self._free_if_retired(name)
+
+    def _free_if_retired(self, name: str) -> None:
+        model = self._models[name]
+        if model.on_freed is not None and model.slots.n_free == model.slots.n_slots:
+            del self._models[name]
+            model.on_freed()
 
     def _begin(self, plan: StepPlan) -> None:
         """Carry out a plan's markers, and step its rows: here, or in a worker."""
@@ -276,7 +268,7 @@ class Stepper:
         rows = [StepRow(self._streams[session_id].slot, work) for session_id, work in plan.rows]
         backend = self._models[plan.lane.model].backend
         if self._n_workers == 1:
-            self._end(_step(backend, plan, plan.lane, rows))
+            self._end(_Done(plan, step_batch(backend, plan.lane, rows)))
             return
         self._n_idle -= 1
         self._in_flight.update(session_id for session_id, _ in plan.rows)
@@ -285,28 +277,32 @@ class Stepper:
     def _work(self, backend: ModelBackend, plan: StepPlan, lane: Lane, rows: list[StepRow]) -> None:
         """Step in a worker. What is no failure of the step is the stepper's death."""
         try:
-            self._post(_step(backend, plan, lane, rows))
+            self._post(_Done(plan, step_batch(backend, lane, rows)))
         except BaseException as error:
             self._post(_Done(plan, error))
 
     def _end(self, done: _Done) -> None:
         """Take in what a step found."""
-        plan, found = done.plan, done.found
-        if isinstance(found, BaseException):
-            raise RuntimeError("a worker died") from found
-        if plan.lane is not None and done.most_rows is not None:
-            self._limit(plan.lane, done.most_rows)
+        plan, batch = done.plan, done.outcome
+        if isinstance(batch, BaseException):
+            raise RuntimeError("a worker died") from batch
+        now = monotonic()
+        if plan.lane is not None and batch.most_rows is not None:
+            self._limit(plan.lane, batch.most_rows)
+        if plan.deadline is not None:
+            self._admission.note_late(now - plan.deadline, now)
         deliveries = []
-        late_s = float("-inf") if plan.deadline is None else monotonic() - plan.deadline
-        for (session_id, work), result in zip(plan.rows, found, strict=True):
+        for (session_id, work), result in zip(plan.rows, batch.found, strict=True):
             self._in_flight.discard(session_id)
             if isinstance(result, StepResult):
                 outcome: Outcome = Recognised(work, result)
             else:
                 self._scheduler.remove(session_id)
                 _log.error("session %d: step failed", session_id, exc_info=result)
-                outcome = Failed(work, result)
-            deliveries.append(Delivery(session_id, outcome, late_s=late_s))
+                if isinstance(result, OutOfMemory):
+                    self._admission.note_no_memory(now)
+                outcome = Failed(work, error_of(result))
+            deliveries.append(Delivery(session_id, outcome))
         self._scheduler.complete(plan)
         self._deliver(deliveries)
         for session_id in self._closing.intersection(s for s, _ in plan.rows):
@@ -324,30 +320,6 @@ class Stepper:
             model.backend.info.id,
             model.batch_sizes[-1],
         )
-
-
-def _step(backend: ModelBackend, plan: StepPlan, lane: Lane, rows: list[StepRow]) -> _Done:
-    """Step a batch; if it fails, step each row alone, so that only the guilty one fails.
-
-    A batch too large for the memory is halved.
-    """
-    try:
-        return _Done(plan, list(backend.step(lane, rows)))
-    except Exception as error:
-        if len(rows) == 1:
-            return _Done(plan, [error])
-        is_too_large = isinstance(error, OutOfMemory)
-    size = len(rows) // 2 if is_too_large else 1
-    found: list[StepResult | Exception] = []
-    most_rows = size if is_too_large else None
-    for start in range(0, len(rows), size):
-        part = _step(backend, plan, lane, rows[start : start + size])
-        if isinstance(part.found, BaseException):
-            raise part.found
-        found += part.found
-        if part.most_rows is not None:
-            most_rows = min(part.most_rows, most_rows or part.most_rows)
-    return _Done(plan, found, most_rows)
 
 
 def _limits(model: _Model) -> LaneLimits:

@@ -7,12 +7,12 @@ threads can be slower than one, and a batch of 64 no better for each of its rows
 from __future__ import annotations
 
 import logging
-import os
 import time
 
 from siren_grpc.domain.types import Lane
 from siren_grpc.models.backend import LoadedBackend
 from siren_grpc.models.warmup import silent_rows
+from siren_grpc.runtime import cores
 
 _log = logging.getLogger(__name__)
 _REPEATS = 3
@@ -44,11 +44,11 @@ def calibrate(
     for what is worth it.
     """
     lane = Lane(backend.info.default_chunk_frames, backend.info.decoders[0])
-    cores = _cores()
+    n_cores = cores()
     if threads == 0:
-        threads = _fewest_threads(backend, lane, cores)
+        threads = _fewest_threads(backend, lane, n_cores)
     backend.threads = threads
-    backend.n_parallel = parallel_steps or max(1, cores // threads)
+    backend.n_parallel = parallel_steps or max(1, n_cores // threads)
     if max_batch is None:
         backend.batch_sizes = _worthwhile(backend, lane)
     _log.info(
@@ -59,12 +59,12 @@ def calibrate(
     )
 
 
-def _fewest_threads(backend: LoadedBackend, lane: Lane, cores: int) -> int:
+def _fewest_threads(backend: LoadedBackend, lane: Lane, n_cores: int) -> int:
     """Return the fewest threads with which a step of one row is short, else the quickest number."""
     short = _SHORT_SHARE * backend.info.geometry(lane.chunk_frames).latency_ms / 1000
     seconds: dict[int, float] = {}
-    for count in sorted({*(1 << shift for shift in range(cores.bit_length())), cores}):
-        if count <= cores:
+    for count in sorted({*(1 << shift for shift in range(n_cores.bit_length())), n_cores}):
+        if count <= n_cores:
             backend.threads = count
             seconds[count] = _seconds(backend, lane, 1)
             if seconds[count] <= short:
@@ -85,13 +85,6 @@ def _worthwhile(backend: LoadedBackend, lane: Lane) -> tuple[int, ...]:
             best = size
     _log.info("largest batch: %d (%s)", best, _milliseconds(seconds, "row(s)"))
     return tuple(size for size in backend.batch_sizes if size <= best)
-
-
-def _cores() -> int:
-    """Return the cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _seconds(backend: LoadedBackend, lane: Lane, n_rows: int) -> float:

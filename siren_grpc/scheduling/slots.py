@@ -8,6 +8,7 @@ class SlotTable:
 
     def __init__(self, n_slots: int) -> None:
         """Start with every slot free."""
+        self.n_slots = n_slots
         self._free = list(range(n_slots))
         self._taken: set[int] = set()
 

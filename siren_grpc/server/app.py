@@ -1,4 +1,4 @@
-"""The server's life: bind, load, serve, drain, stop."""
+"""The server's life: front ends that bind, models that load; serve, drain, stop."""
 
 from __future__ import annotations
 
@@ -6,47 +6,32 @@ import asyncio
 import logging
 import signal
 import threading
-from collections.abc import Callable, Coroutine, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
-import grpc
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from siren.v1 import speech_pb2, speech_pb2_grpc
-
 from siren_grpc.domain.ports import ModelBackend
-from siren_grpc.engine.engine import Engine
-from siren_grpc.engine.session import EngineLimits
+from siren_grpc.engine.host import EngineHost
+from siren_grpc.server.front_end import Catalog, FrontEndConfig
+from siren_grpc.server.front_end_process import FrontEndDied, FrontEndProcess, reserve_port
 from siren_grpc.server.names import ModelNames
-from siren_grpc.server.reflection import add_reflection
-from siren_grpc.server.service import ServiceLimits, SpeechService
 
 _log = logging.getLogger(__name__)
-_SERVICE = speech_pb2.DESCRIPTOR.services_by_name["SpeechService"].full_name
-_HEALTH_NAMES = ("", _SERVICE)
-_KEEPALIVE = (
-    # A client whose network died is noticed within 40 s, and its session freed.
-    ("grpc.keepalive_time_ms", 30_000),
-    ("grpc.keepalive_timeout_ms", 10_000),
-    # Clients may ping as often as every 10 s; the default answers that with GOAWAY.
-    ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
-    ("grpc.keepalive_permit_without_calls", 1),
-)
-_FINISH_S = 5.0
-"""Time interrupted streams get to receive their final."""
+_STEP_S = 5.0
+"""How long the step under way may take at the end."""
 
 
 @dataclass(frozen=True, slots=True)
 class AppConfig:
-    """Where to listen, and the limits of everything behind it."""
+    """How many front ends to run, and what all of them do.
 
-    host: str
-    port: int
-    max_message_bytes: int
-    shutdown_grace_s: float
+    log_level: of the front ends; this process has its own.
+    """
+
+    n_front_ends: int
+    front_end: FrontEndConfig
     max_batch_delay_ms: float
-    service: ServiceLimits
-    engine: EngineLimits
+    log_level: str
 
 
 class StepperDied(RuntimeError):
@@ -63,7 +48,11 @@ class Models:
 
 
 class App:
-    """One process: a gRPC server in front of the models of one device."""
+    """The engine's process: the models of one device, and front ends in processes of their own.
+
+    The front ends speak gRPC: a step's many short calls into torch would otherwise wait for their
+    turn at the interpreter, and they for the step's.
+    """
 
     def __init__(
         self,
@@ -83,7 +72,6 @@ class App:
         self._stop = asyncio.Event()
         self._hurry = asyncio.Event()
         self._reload = asyncio.Event()
-        self._health = health.aio.HealthServicer()
         self._is_loading = False
         self._ids: dict[str, str] = {}  # of the models in service, by name
         self._retiring: set[asyncio.Task[None]] = set()
@@ -104,54 +92,35 @@ class App:
 
         on_bound: told the port once it is bound, before the model is loaded: probes are answered
         NOT_SERVING from then on. Raises OSError when the address cannot be bound, StepperDied,
-        and what load_backend raises.
+        FrontEndDied, and what load_backend raises.
         """
-        server = grpc.aio.server(
-            options=[
-                ("grpc.max_receive_message_length", self._config.max_message_bytes),
-                ("grpc.max_send_message_length", self._config.max_message_bytes),
-                ("grpc.so_reuseport", 0),  # a second server on the port is an error, not a twin
-                *_KEEPALIVE,
-            ]
-        )
-        service = SpeechService(self._config.service)
-        speech_pb2_grpc.add_SpeechServiceServicer_to_server(service, server)
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
-        add_reflection(server, (_SERVICE, health.SERVICE_NAME))
-        await self._set_health(is_serving=False)
-        port = self._bind(server)
-        await server.start()
         self._handle_signals()
-        on_bound(port)
-        engine = Engine(self._config.engine, max_delay_s=self._config.max_batch_delay_ms / 1000)
-        engine.start()
+        host = EngineHost(max_delay_s=self._config.max_batch_delay_ms / 1000)
+        host.start()
+        front_ends = self._front_ends(host)
         try:
-            if await self._until_stopped(self._update_models(service, engine)):
-                await self._set_health(is_serving=True)
-                names = ", ".join(info.id for info in engine.models)
-                _log.info("serving %s on %s:%d", names, self._config.host, port)
-                await self._until_stopped(self._serve(service, engine))
+            ports = await asyncio.gather(*(front_end.start() for front_end in front_ends))
+            on_bound(ports[0])
+            if await self._until_stopped(self._update_models(front_ends, host)):
+                names = ", ".join(info.id for info in host.models)
+                _log.info("serving %s on %s:%d", names, self._config.front_end.host, ports[0])
+                await self._until_stopped(self._serve(front_ends, host))
         finally:
             _log.info(
                 "stopping; running streams may take %g s (stop again to hurry)",
-                self._config.shutdown_grace_s,
+                self._config.front_end.shutdown_grace_s,
             )
-            await self._set_health(is_serving=False)
-            await service.drain(grace_s=self._config.shutdown_grace_s, hurry=self._hurry)
-            await server.stop(_FINISH_S)
-            engine.stop(timeout_s=_FINISH_S)
+            await asyncio.gather(*(front_end.stop(self._hurry) for front_end in front_ends))
+            host.stop(timeout_s=_STEP_S)
             _log.info("stopped")
 
-    def _bind(self, server: grpc.aio.Server) -> int:
-        host = self._config.host
-        address = f"[{host}]:{self._config.port}" if ":" in host else f"{host}:{self._config.port}"
-        try:
-            port = server.add_insecure_port(address)
-        except RuntimeError as error:
-            raise OSError(f"cannot listen on {address}: {error}") from error
-        if port == 0:
-            raise OSError(f"cannot listen on {address}")
-        return int(port)
+    def _front_ends(self, host: EngineHost) -> list[FrontEndProcess]:
+        config, count = self._config.front_end, self._config.n_front_ends
+        if count > 1:
+            port = reserve_port(config.host, config.port)
+            config = replace(config, port=port, shares_port=True)
+        level = self._config.log_level
+        return [FrontEndProcess(config, host, log_level=level) for _ in range(count)]
 
     def _handle_signals(self) -> None:
         loop = asyncio.get_running_loop()
@@ -170,25 +139,33 @@ class App:
         working.result()
         return True
 
-    async def _serve(self, service: SpeechService, engine: Engine) -> None:
-        """Follow SIGHUP until the stepper dies. Raises StepperDied then."""
-        dying = asyncio.create_task(engine.wait_dead())
+    async def _serve(self, front_ends: Sequence[FrontEndProcess], host: EngineHost) -> None:
+        """Follow SIGHUP until something dies. Raises StepperDied or FrontEndDied then."""
+        dying = asyncio.create_task(host.wait_dead())
+        leaving = [asyncio.create_task(front_end.wait_gone()) for front_end in front_ends]
         try:
-            while not dying.done():
+            while not dying.done() and not any(task.done() for task in leaving):
                 reloading = asyncio.create_task(self._reload.wait())
-                await asyncio.wait({dying, reloading}, return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait(
+                    {dying, reloading, *leaving}, return_when=asyncio.FIRST_COMPLETED
+                )
                 reloading.cancel()
                 if self._reload.is_set():
                     self._reload.clear()
                     try:
-                        await self._update_models(service, engine)
+                        await self._update_models(front_ends, host)
                     except Exception as error:
                         _log.error("SIGHUP: %s; serving what was served before", error)
         finally:
-            dying.cancel()
+            for task in (dying, *leaving):
+                task.cancel()
+        if not dying.done():
+            raise FrontEndDied("a front end died; see the log above")
+        for front_end in front_ends:
+            front_end.die()
         raise StepperDied("the recogniser died; see the log above")
 
-    async def _update_models(self, service: SpeechService, engine: Engine) -> None:
+    async def _update_models(self, front_ends: Sequence[FrontEndProcess], host: EngineHost) -> None:
         """Load and let go of models until those served are those wanted."""
         wanted = self._read_models()
         unknown = set(wanted.aliases.values()) - set(wanted.names)
@@ -197,17 +174,20 @@ class App:
         for name in dict.fromkeys(wanted.names):
             if name not in self._ids:
                 backend = await self._load_in_thread(name)
-                engine.add_model(backend)
+                host.add_model(backend)
                 self._ids[name] = backend.info.id
                 _log.info("model %s is loaded", backend.info.id)
-        aliases = {alias: self._ids[name] for alias, name in wanted.aliases.items()}
-        service.serve(engine, ModelNames(self._ids[wanted.names[0]], aliases))
-        for name in set(self._ids) - set(wanted.names):
-            model_id = self._ids.pop(name)
+        going = [self._ids.pop(name) for name in set(self._ids) - set(wanted.names)]
+        for model_id in going:
             _log.info("model %s goes when its last stream has ended", model_id)
-            task = asyncio.create_task(engine.retire_model(model_id), name=f"retire-{model_id}")
+            task = asyncio.create_task(host.retire_model(model_id), name=f"retire-{model_id}")
             self._retiring.add(task)
             task.add_done_callback(self._retiring.discard)
+        aliases = {alias: self._ids[name] for alias, name in wanted.aliases.items()}
+        staying = tuple(info for info in host.models if info.id not in going)
+        catalog = Catalog(staying, ModelNames(self._ids[wanted.names[0]], aliases))
+        for front_end in front_ends:
+            await front_end.serve(catalog)
 
     def _load_in_thread(self, name: str) -> asyncio.Future[ModelBackend]:
         """Load in a daemon thread: it cannot be stopped, and must not keep the process alive."""
@@ -233,11 +213,5 @@ class App:
                 loop.call_soon_threadsafe(settle, backend, failure)
 
         self._is_loading = True
-
         threading.Thread(target=load, name="load-model", daemon=True).start()
         return loaded
-
-    async def _set_health(self, *, is_serving: bool) -> None:
-        status = health_pb2.HealthCheckResponse
-        for name in _HEALTH_NAMES:
-            await self._health.set(name, status.SERVING if is_serving else status.NOT_SERVING)

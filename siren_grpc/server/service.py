@@ -90,7 +90,7 @@ class SpeechService(speech_pb2_grpc.SpeechServiceServicer):
             engine = self._running()
             requests = aiter(request_iterator)
             config = self._valid(await self._first_config(requests), engine)
-            session = engine.open(config.lane)
+            session = await engine.open(config.lane)
             stream = Stream(self._call(session_id, config, session), requests)
             self._enter(stream)
             try:
@@ -116,7 +116,7 @@ class SpeechService(speech_pb2_grpc.SpeechServiceServicer):
         try:
             engine = self._running()
             config = self._valid(request.config, engine)
-            session = engine.open(config.lane)
+            session = await engine.open(config.lane)
             try:
                 results = await _recognize(self._call(session_id, config, session), request.audio)
             finally:

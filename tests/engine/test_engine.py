@@ -23,13 +23,13 @@ from siren_grpc.domain.types import (
     StreamEnded,
     Work,
 )
-from siren_grpc.engine.engine import Engine
 from siren_grpc.engine.session import EngineLimits, EngineSession
 from tests.support.arithmetic_backend import POISON, ArithmeticBackend
 from tests.support.builders import LANE, make_chunk, make_ingress, make_preview
+from tests.support.local_engine import LocalEngine
 
 LIMITS = EngineLimits(max_backlog_s=2.0, max_unsent_results=1000)
-Start = Callable[..., Awaitable[Engine]]
+Start = Callable[..., Awaitable[LocalEngine]]
 
 
 @pytest.fixture(params=[1, 3], ids=["one worker", "three workers"])
@@ -39,10 +39,10 @@ async def start(request: pytest.FixtureRequest) -> AsyncIterator[Start]:
 
     async def start(
         backend: ArithmeticBackend | None = None, limits: EngineLimits = LIMITS
-    ) -> Engine:
+    ) -> LocalEngine:
         backend = backend or ArithmeticBackend()
         backend.n_parallel = request.param
-        engine = Engine(limits)
+        engine = LocalEngine(limits)
         engine.start()
         engine.add_model(backend)
         engines.append((engine, backend))
@@ -84,8 +84,8 @@ def stream_work(seed: int) -> list[Work]:
     return [*work, *ingress.end()]
 
 
-async def finals_of(engine: Engine, work: list[Work], lane: Lane = LANE) -> list[str]:
-    session = engine.open(lane)
+async def finals_of(engine: LocalEngine, work: list[Work], lane: Lane = LANE) -> list[str]:
+    session = await engine.open(lane)
     try:
         submitting = asyncio.create_task(session.submit(work))
         results = await collect(session)
@@ -110,7 +110,7 @@ async def test_sessions_ready_at_once_share_a_step(start: Start) -> None:
     gate = threading.Event()
     backend = ArithmeticBackend(n_slots=6, max_batch=6, gate=gate)
     engine = await start(backend)
-    sessions = [engine.open(LANE) for _ in range(6)]
+    sessions = [await engine.open(LANE) for _ in range(6)]
     for session in sessions:
         await session.submit([make_chunk(1.0), make_chunk(2.0), EndStream()])
     gate.set()
@@ -145,11 +145,11 @@ async def test_an_utterance_finds_nothing_of_the_one_before(start: Start, contro
     assert alone != [""]
 
 
-async def open_when_free(engine: Engine, *, then_close: bool = False) -> EngineSession:
+async def open_when_free(engine: LocalEngine, *, then_close: bool = False) -> EngineSession:
     """Open as soon as the stepper has freed the slot: it says so through the event loop."""
     for _ in range(1_000_000):
         try:
-            session = engine.open(LANE)
+            session = await engine.open(LANE)
         except Overloaded:
             await asyncio.sleep(0)
             continue
@@ -159,7 +159,7 @@ async def open_when_free(engine: Engine, *, then_close: bool = False) -> EngineS
     raise AssertionError("the slot never came free")
 
 
-async def finals_when_free(engine: Engine, work: list[Work]) -> list[str]:
+async def finals_when_free(engine: LocalEngine, work: list[Work]) -> list[str]:
     for _ in range(1_000_000):
         try:
             return await finals_of(engine, work)
@@ -170,15 +170,15 @@ async def finals_when_free(engine: Engine, work: list[Work]) -> list[str]:
 
 async def test_one_session_too_many_is_refused_until_one_closes(start: Start) -> None:
     engine = await start(ArithmeticBackend(n_slots=2))
-    first, second = engine.open(LANE), engine.open(LANE)
+    first, second = await engine.open(LANE), await engine.open(LANE)
     with pytest.raises(Overloaded, match="all 2 sessions") as caught:
-        engine.open(LANE)
+        await engine.open(LANE)
     assert caught.value.retry_after_s is not None
     first.close()
     first.close()
     third = await open_when_free(engine)
     with pytest.raises(Overloaded):
-        engine.open(LANE)
+        await engine.open(LANE)
     second.close()
     third.close()
 
@@ -186,7 +186,7 @@ async def test_one_session_too_many_is_refused_until_one_closes(start: Start) ->
 async def test_a_failing_row_ends_its_session_alone(start: Start) -> None:
     gate = threading.Event()
     engine = await start(ArithmeticBackend(n_slots=3, gate=gate))
-    sessions = [engine.open(LANE) for _ in range(3)]
+    sessions = [await engine.open(LANE) for _ in range(3)]
     values = [1.0, POISON, 2.0]
     for session, value in zip(sessions, values, strict=True):
         await session.submit([make_chunk(value), make_chunk(0.5), EndStream()])
@@ -202,7 +202,7 @@ async def test_a_failing_row_ends_its_session_alone(start: Start) -> None:
     # The batch that failed changed nothing: the mates' text is what it is alone.
     for index in (0, 2):
         alone = await start(ArithmeticBackend(n_slots=1))
-        session = alone.open(LANE)
+        session = await alone.open(LANE)
         await session.submit([make_chunk(values[index]), make_chunk(0.5), EndStream()])
         texts = [r.text for r in await collect(session) if isinstance(r, Partial)]
         assert [r.text for r in outcomes[index] if isinstance(r, Partial)][-1] == texts[-1]
@@ -212,7 +212,7 @@ async def test_a_failing_row_ends_its_session_alone(start: Start) -> None:
 async def test_submitting_waits_while_too_much_is_under_way(start: Start) -> None:
     gate = threading.Event()
     engine = await start(ArithmeticBackend(gate=gate))
-    session = engine.open(LANE)
+    session = await engine.open(LANE)
     work = [make_chunk(1.0) for _ in range(40)]  # 160 ms each; the bound is 2 s
     submitting = asyncio.create_task(session.submit([*work, EndStream()]))
     for _ in range(1000):
@@ -227,7 +227,7 @@ async def test_submitting_waits_while_too_much_is_under_way(start: Start) -> Non
 async def test_submitting_waits_while_results_are_not_read(start: Start) -> None:
     limits = EngineLimits(max_backlog_s=1000, max_unsent_results=5)
     engine = await start(limits=limits)
-    session = engine.open(LANE)
+    session = await engine.open(LANE)
     ingress = make_ingress()
     work = [item for _ in range(200) for item in ingress.finalize()]
     submitted: list[Work] = []
@@ -255,7 +255,7 @@ async def test_a_wait_for_room_ends_with_the_submitter(start: Start) -> None:
     """A stream that failed or closed leaves no one to make room: its reader is cancelled."""
     gate = threading.Event()
     engine = await start(ArithmeticBackend(gate=gate))
-    session = engine.open(LANE)
+    session = await engine.open(LANE)
     submitting = asyncio.create_task(session.submit([make_chunk(POISON)] * 40))
     gate.set()
     ended = (await collect(session))[-1]
@@ -270,7 +270,7 @@ async def test_a_wait_for_room_ends_with_the_submitter(start: Start) -> None:
 
 async def test_a_preview_that_fails_ends_its_session_alone(start: Start) -> None:
     engine = await start()
-    session, other = engine.open(LANE), engine.open(LANE)
+    session, other = await engine.open(LANE), await engine.open(LANE)
     await session.submit([make_preview(POISON)])
     ended = (await collect(session))[-1]
     assert isinstance(ended, StreamEnded)
@@ -284,7 +284,7 @@ async def test_previews_leave_no_trace_in_finals(start: Start) -> None:
     chunks: list[Work] = [make_chunk(value / 10) for value in range(8)]
     end: list[Work] = [EndUtterance(10_000, 1), EndStream()]
     expected = await finals_of(engine, [*chunks, *end])
-    session = engine.open(LANE)
+    session = await engine.open(LANE)
     for chunk in chunks:
         await session.submit([make_preview(0.7)])
         while not isinstance(result := await asyncio.wait_for(session.take(), 60), Partial):
@@ -325,7 +325,7 @@ async def test_sessions_that_vanish_at_any_moment_disturb_no_other(start: Start,
     # Every slot came back.
     sessions = [await open_when_free(engine) for _ in range(8)]
     with pytest.raises(Overloaded):
-        engine.open(LANE)
+        await engine.open(LANE)
     for session in sessions:
         session.close()
 
@@ -334,22 +334,21 @@ async def test_a_dead_engine_opens_nothing(start: Start) -> None:
     backend = ArithmeticBackend()
     engine = await start(backend)
     backend.dies = True
-    session = engine.open(LANE)  # its slot is reset when the stepper hears of it: it dies then
-    ended = (await collect(session))[-1]
-    assert isinstance(ended, StreamEnded)
-    assert isinstance(ended.error, InternalError)
-    assert "device" not in ended.error.message, "causes go to the log, not to the client"
+    with pytest.raises(InternalError) as caught:  # it dies of resetting the session's slot
+        await engine.open(LANE)
+    assert "device" not in caught.value.message, "causes go to the log, not to the client"
     with pytest.raises(InternalError):
-        engine.open(LANE)
+        await engine.open(LANE)
 
 
 async def test_stopping_ends_the_thread_with_sessions_open(start: Start) -> None:
     engine = await start()
-    session = engine.open(LANE)
+    session = await engine.open(LANE)
     await session.submit([make_chunk(1.0)])
     await asyncio.to_thread(engine.stop, timeout_s=60)
-    assert not engine._stepper.is_alive
-    assert engine.is_alive, "stopped is not dead: nobody needs to replace the process"
+    assert not engine.host.is_stepping
+    with pytest.raises(asyncio.TimeoutError):  # nobody needs to replace the process
+        await asyncio.wait_for(engine.host.wait_dead(), 0.1)
     session.close()
 
 
@@ -357,7 +356,7 @@ async def test_a_dead_stepper_tells_everyone(start: Start) -> None:
     gate = threading.Event()
     backend = ArithmeticBackend(gate=gate)
     engine = await start(backend)
-    session, other = engine.open(LANE), engine.open(LANE)
+    session, other = await engine.open(LANE), await engine.open(LANE)
     ingress = make_ingress()
     backend.dies = True
     await session.submit([*ingress.receive_audio(noise(1, 9000), 0), *ingress.finalize()])
@@ -366,14 +365,13 @@ async def test_a_dead_stepper_tells_everyone(start: Start) -> None:
         ended = (await collect(dead))[-1]
         assert isinstance(ended, StreamEnded)
         assert isinstance(ended.error, InternalError)
-    await asyncio.wait_for(engine.wait_dead(), 60)
-    assert not engine.is_alive
+    await asyncio.wait_for(engine.host.wait_dead(), 60)
 
 
 async def test_results_for_a_closed_session_go_nowhere(start: Start) -> None:
     gate = threading.Event()
     engine = await start(ArithmeticBackend(gate=gate))
-    session = engine.open(LANE)
+    session = await engine.open(LANE)
     await session.submit([make_chunk(1.0)])
     session.close()
     gate.set()
@@ -402,12 +400,12 @@ async def test_a_model_goes_when_its_last_session_has_ended(start: Start) -> Non
     engine = await start()
     engine.add_model(ArithmeticBackend(name="other"))
     lane = replace(LANE, model="other")
-    session = engine.open(lane)
+    session = await engine.open(lane)
     retiring = asyncio.create_task(engine.retire_model("other"))
     await asyncio.sleep(0)
     assert [info.id for info in engine.models] == ["test-model"]
     with pytest.raises(KeyError):
-        engine.open(lane)
+        await engine.open(lane)
     await session.submit([make_chunk(1.0), EndUtterance(1, 1), EndStream()])
     assert any(isinstance(result, Final) for result in await collect(session))
     assert not retiring.done()
@@ -435,27 +433,27 @@ async def test_without_memory_for_one_row_sessions_are_refused(start: Start) -> 
     backend = ArithmeticBackend()
     backend.most_rows = 0
     engine = await start(backend)
-    session = engine.open(LANE)
+    session = await engine.open(LANE)
     await session.submit([make_chunk(1.0)])
     (ended,) = await collect(session)
     assert isinstance(ended, StreamEnded)
     assert isinstance(ended.error, Overloaded)
     with pytest.raises(Overloaded, match="out of memory") as caught:
-        engine.open(LANE)
+        await engine.open(LANE)
     assert caught.value.retry_after_s is not None
-    assert engine.is_alive
+    assert engine.host.is_stepping
 
 
 async def test_behind_real_time_no_session_is_opened(start: Start) -> None:
     gate = threading.Event()
     engine = await start(ArithmeticBackend(gate=gate))
-    session = engine.open(LANE)
+    session = await engine.open(LANE)
     await session.submit([make_chunk(1.0), make_chunk(2.0)])
     await asyncio.sleep(2.5)  # a chunk of 160 ms is more than two seconds late
     gate.set()
     assert isinstance(await asyncio.wait_for(session.take(), 60), Partial | SpeechEvent)
     with pytest.raises(Overloaded, match="fallen behind real time") as caught:
-        engine.open(LANE)
+        await engine.open(LANE)
     assert caught.value.retry_after_s is not None
     await session.submit([EndUtterance(1, 1), EndStream()])
     assert any(isinstance(result, Final) for result in await collect(session))
@@ -463,8 +461,8 @@ async def test_behind_real_time_no_session_is_opened(start: Start) -> None:
 
 async def test_a_file_far_ahead_of_its_pace_is_never_behind(start: Start) -> None:
     engine = await start()
-    session = engine.open(LANE)
+    session = await engine.open(LANE)
     submitting = asyncio.create_task(session.submit([make_chunk(1.0)] * 100))
     await asyncio.wait_for(submitting, 60)
-    engine.open(LANE).close()
+    (await engine.open(LANE)).close()
     session.close()

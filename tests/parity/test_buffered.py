@@ -38,7 +38,6 @@ from siren_grpc.domain.types import (
     StreamEnded,
     Work,
 )
-from siren_grpc.engine.engine import Engine
 from siren_grpc.engine.session import EngineLimits
 from siren_grpc.models.buffered_backend import BufferedBackend
 from siren_grpc.models.loader import load
@@ -51,6 +50,7 @@ from tests.parity.siren_path import (
     works_of,
 )
 from tests.support import checkpoints, sounds
+from tests.support.local_engine import LocalEngine
 from tests.support.nemo_reference import NemoReference, Transcript
 
 pytestmark = pytest.mark.parity
@@ -281,7 +281,7 @@ async def test_any_cut_into_messages_gives_the_same_finals_through_the_engine(
 ) -> None:
     """Two utterances a stream, four streams at once, previews and padding as a server has them."""
     model = model_of(*CASES[1])
-    engine = Engine(EngineLimits(max_backlog_s=60.0, max_unsent_results=100))
+    engine = LocalEngine(EngineLimits(max_backlog_s=60.0, max_unsent_results=100))
     engine.start()
     engine.add_model(model.siren)
     padding = np.zeros(FRAME * 6, np.float32)
@@ -318,7 +318,9 @@ def _as_sent(samples: Samples) -> Samples:
     return (np.frombuffer(_pcm(samples), "<i2") / 32768).astype(np.float32)
 
 
-async def _stream(engine: Engine, model: Model, spoken: list[Samples], seed: int) -> list[Result]:
+async def _stream(
+    engine: LocalEngine, model: Model, spoken: list[Samples], seed: int
+) -> list[Result]:
     random = Random(seed)
     ingress = Ingress(
         IngressConfig(
@@ -330,7 +332,7 @@ async def _stream(engine: Engine, model: Model, spoken: list[Samples], seed: int
             max_samples=None,
         )
     )
-    session = engine.open(Lane(6, DecoderKind.TDT))
+    session = await engine.open(Lane(6, DecoderKind.TDT))
     try:
         for i, samples in enumerate(spoken):
             data, at = _pcm(samples), 0

@@ -1,0 +1,92 @@
+"""What front ends and the stepper tell each other. All of it can be pickled."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from siren_grpc.domain.errors import SirenError
+from siren_grpc.domain.types import AudioWork, Lane, StepResult, Work
+from siren_grpc.scheduling.scheduler import Marker, SessionId
+
+_FRONT_END_SHIFT = 40
+
+
+def first_session_id(front_end: int) -> SessionId:
+    """Return the first of a front end's session ids; the following count up from it."""
+    return front_end << _FRONT_END_SHIFT
+
+
+def front_end_of(session_id: SessionId) -> int:
+    """Return the number of the front end that a session belongs to."""
+    return session_id >> _FRONT_END_SHIFT
+
+
+@dataclass(frozen=True, slots=True)
+class Open:
+    """Give a session a slot; answered by `Opened` or `Refused`."""
+
+    session_id: SessionId
+    lane: Lane
+
+
+@dataclass(frozen=True, slots=True)
+class Push:
+    """Queue work of a session. received_at: when it came, by `time.monotonic`."""
+
+    session_id: SessionId
+    work: Work
+    received_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Close:
+    """Drop a session's work and free its slot; harmless for one that has none."""
+
+    session_id: SessionId
+
+
+Message: TypeAlias = Open | Push | Close
+"""From a front end to the stepper."""
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """The session has a slot."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The session has no slot, and will have none."""
+
+    error: SirenError
+
+
+@dataclass(frozen=True, slots=True)
+class Recognised:
+    """A chunk or preview, and what its step found."""
+
+    work: AudioWork
+    result: StepResult
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """A chunk or preview whose step failed; nothing of the session follows.
+
+    error: what its client is told. The cause is in the log.
+    """
+
+    work: AudioWork
+    error: SirenError
+
+
+Outcome: TypeAlias = Opened | Refused | Recognised | Failed | Marker
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """What one plan means for one session."""
+
+    session_id: SessionId
+    outcome: Outcome

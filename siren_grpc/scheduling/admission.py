@@ -1,0 +1,54 @@
+"""Whether a session may start now. Pure: time comes in as an argument."""
+
+from __future__ import annotations
+
+from siren_grpc.domain.errors import Overloaded
+
+_RETRY_AFTER_S = 1.0
+_MEMORY_PAUSE_S = 10.0
+"""How long no session starts after a step of a single row found no memory."""
+_BEHIND_S = 2.0
+"""How late steps may end before no session starts: those that run would only be later still."""
+_CATCH_UP_S = 2.0
+"""For how long, counted from the last late step."""
+
+
+class Admission:
+    """Refuses sessions that the device could not serve in time, or at all."""
+
+    def __init__(self) -> None:
+        """Start with nothing against anybody."""
+        self._no_memory_until = float("-inf")
+        self._behind_until = float("-inf")
+
+    def note_no_memory(self, now: float) -> None:
+        """Take note that even a single row found no memory."""
+        self._no_memory_until = now + _MEMORY_PAUSE_S
+
+    def note_late(self, late_s: float, now: float) -> None:
+        """Take note of how long behind its deadline a step ended; negative when in time."""
+        if late_s > _BEHIND_S:
+            self._behind_until = now + _CATCH_UP_S
+
+    def refusal(self, model: str, *, n_slots: int, n_free: int, now: float) -> Overloaded | None:
+        """Return why a session of a model may not start, None if it may.
+
+        n_slots: sessions the model holds at once. n_free: those of them that are free.
+        """
+        if now < self._no_memory_until:
+            return Overloaded(
+                "the server's device is out of memory; try again shortly or on another replica",
+                retry_after_s=_MEMORY_PAUSE_S,
+            )
+        if now < self._behind_until:
+            return Overloaded(
+                "recognition has fallen behind real time; try again shortly or on another replica",
+                retry_after_s=_CATCH_UP_S,
+            )
+        if n_free == 0:
+            return Overloaded(
+                f"all {n_slots} sessions of model {model} are taken; "
+                "try again shortly or on another replica",
+                retry_after_s=_RETRY_AFTER_S,
+            )
+        return None

@@ -1,0 +1,106 @@
+"""A front end in a process of its own: `python -m siren_grpc.server.front_end_main FD`.
+
+Started by `FrontEndProcess`; FD is its end of a socket pair. It imports neither torch nor a model.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import socket
+import sys
+from typing import Any
+
+from siren_grpc.engine.engine import Engine
+from siren_grpc.observe.logging import configure_logging
+from siren_grpc.server.front_end import Catalog, FrontEnd
+from siren_grpc.server.front_end_messages import (
+    Bound,
+    EngineDied,
+    FrontEndSetup,
+    NotBound,
+    Stop,
+)
+from siren_grpc.server.link import Link
+
+_log = logging.getLogger(__name__)
+_LAST_WORDS_S = 1.0
+"""How long streams get to hear that the engine's process is gone."""
+
+
+async def _run(end: socket.socket) -> None:
+    inbox: asyncio.Queue[Any] = asyncio.Queue()
+    engine: Engine | None = None
+
+    def receive(message: Any) -> None:
+        if isinstance(message, list) and engine is not None:
+            engine.deliver(message)
+        else:
+            inbox.put_nowait(message)
+
+    link = await Link.connect(end, receive, on_closed=lambda: inbox.put_nowait(None))
+    setup = await inbox.get()
+    if not isinstance(setup, FrontEndSetup):
+        return  # the engine's process ended before it said anything
+    configure_logging(setup.log_level)
+    engine = Engine(setup.config.engine, link.send, front_end=setup.number)
+    front_end = FrontEnd(setup.config, engine)
+    try:
+        link.send(Bound(await front_end.start()))
+    except OSError as error:
+        link.send(NotBound(str(error)))
+        link.close()
+        return
+    hurry = asyncio.Event()
+    if await _serve(inbox, engine, front_end):
+        watching = asyncio.create_task(_watch_haste(inbox, engine, hurry))
+        await front_end.stop(hurry)
+        watching.cancel()
+        link.close()
+    else:
+        _log.error("the engine's process is gone; ending every stream")
+        engine.die()
+        await asyncio.sleep(_LAST_WORDS_S)
+        hurry.set()
+        await front_end.stop(hurry)
+
+
+async def _serve(inbox: asyncio.Queue[Any], engine: Engine, front_end: FrontEnd) -> bool:
+    """Follow the engine's process until it says stop; return whether it did, or is gone."""
+    while True:
+        message = await inbox.get()
+        if isinstance(message, Catalog):
+            await front_end.serve(message)
+        elif isinstance(message, EngineDied):
+            engine.die()
+        elif isinstance(message, Stop):
+            if message.in_haste:
+                inbox.put_nowait(message)
+            return True
+        elif message is None:
+            return False
+
+
+async def _watch_haste(inbox: asyncio.Queue[Any], engine: Engine, hurry: asyncio.Event) -> None:
+    """Set `hurry` when the engine's process wants it, or is gone."""
+    while True:
+        message = await inbox.get()
+        if isinstance(message, Stop):
+            hurry.set()
+        elif isinstance(message, EngineDied) or message is None:
+            engine.die()
+            hurry.set()
+
+
+def main() -> None:
+    """Run until the engine's process says stop, or is gone."""
+    # A terminal's Ctrl-C and an init system's SIGTERM reach every process of the group; the
+    # engine's process follows them and says what to do.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    asyncio.run(_run(socket.socket(fileno=int(sys.argv[1]))))
+
+
+if __name__ == "__main__":
+    main()

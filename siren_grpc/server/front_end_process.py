@@ -1,0 +1,154 @@
+"""A front end in a process of its own, as the engine's process sees it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from siren_grpc.engine.host import EngineHost
+from siren_grpc.engine.messages import Delivery, Failed, Recognised
+from siren_grpc.server.front_end import Catalog, FrontEndConfig
+from siren_grpc.server.front_end_messages import (
+    Bound,
+    EngineDied,
+    FrontEndSetup,
+    NotBound,
+    Stop,
+)
+from siren_grpc.server.link import Link
+
+_MODULE = "siren_grpc.server.front_end_main"
+_NO_SAMPLES = np.zeros(0, np.float32)
+_STOP_S = 10.0
+"""How long a front end may take to stop once its streams have no time left."""
+_EXIT_S = 5.0
+"""How long a front end that has stopped may take to be gone."""
+
+
+class FrontEndDied(RuntimeError):
+    """A front end's process ended by itself; its cause is in the log."""
+
+
+class FrontEndProcess:
+    """Starts the process and passes messages between it and the engine."""
+
+    def __init__(self, config: FrontEndConfig, host: EngineHost, *, log_level: str) -> None:
+        """Prepare; `start` starts it."""
+        self._config = config
+        self._host = host
+        self._log_level = log_level
+        self._number = host.connect(self._deliver)
+        self._process: asyncio.subprocess.Process | None = None
+        self._link: Link | None = None
+        self._bound: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self._is_gone = asyncio.Event()
+
+    async def start(self) -> int:
+        """Start the process and return the port it listens on.
+
+        Raises OSError when the address cannot be bound, FrontEndDied.
+        """
+        ours, theirs = socket.socketpair()
+        with theirs:
+            self._process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", _MODULE, str(theirs.fileno())),
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+            )
+        self._link = await Link.connect(ours, self._receive, self._lose)
+        self._link.send(FrontEndSetup(self._config, self._number, self._log_level))
+        return await self._bound
+
+    async def serve(self, catalog: Catalog) -> None:
+        """Serve these models from now on, under these names."""
+        self._send(catalog)
+
+    async def wait_gone(self) -> None:
+        """Return when the process has ended, or is about to."""
+        await self._is_gone.wait()
+
+    def die(self) -> None:
+        """Tell it that the stepper is dead."""
+        self._send(EngineDied())
+
+    async def stop(self, hurry: asyncio.Event) -> None:
+        """Let it drain and stop; hurry: set to grant running streams no more time."""
+        if self._link is None:
+            return
+        self._send(Stop(in_haste=hurry.is_set()))
+        hurrying = asyncio.create_task(hurry.wait())
+        going = asyncio.create_task(self._is_gone.wait())
+        grace_s = self._config.shutdown_grace_s
+        await asyncio.wait({hurrying, going}, timeout=grace_s, return_when=asyncio.FIRST_COMPLETED)
+        if not going.done():
+            self._send(Stop(in_haste=True))
+            await asyncio.wait({going}, timeout=_STOP_S)
+        hurrying.cancel()
+        going.cancel()
+        await self._end_process()
+
+    async def _end_process(self) -> None:
+        if self._process is None:
+            return
+        try:
+            await asyncio.wait_for(self._process.wait(), _EXIT_S)
+        except asyncio.TimeoutError:
+            self._process.kill()
+            await self._process.wait()
+
+    def _send(self, message: object) -> None:
+        if self._link is not None:
+            self._link.send(message)
+
+    def _deliver(self, deliveries: Sequence[Delivery]) -> None:
+        self._send([_without_samples(delivery) for delivery in deliveries])
+
+    def _receive(self, message: Any) -> None:
+        if isinstance(message, list):
+            self._host.post(message)
+        elif isinstance(message, Bound):
+            self._bound.set_result(message.port)
+        elif isinstance(message, NotBound):
+            self._bound.set_exception(OSError(message.reason))
+
+    def _lose(self) -> None:
+        """Note that the process has closed its end."""
+        self._host.disconnect(self._number)
+        if not self._bound.done():
+            self._bound.set_exception(FrontEndDied("a front end did not start; see the log above"))
+        self._is_gone.set()
+
+
+def _without_samples(delivery: Delivery) -> Delivery:
+    """Leave out the audio that the front end has sent itself."""
+    outcome = delivery.outcome
+    if isinstance(outcome, (Recognised, Failed)):
+        work = replace(outcome.work, samples=_NO_SAMPLES)
+        return Delivery(delivery.session_id, replace(outcome, work=work))
+    return delivery
+
+
+def reserve_port(host: str, port: int) -> int:
+    """Return a port that several front ends may share: `port`, or a free one if it is 0.
+
+    Sharing hides that a port is taken: this looks, as one server alone would. Raises OSError.
+    """
+    family, kind, protocol, _, address = socket.getaddrinfo(
+        host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )[0]
+    with socket.socket(family, kind, protocol) as probe:
+        if os.name == "posix":
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(address)
+        except OSError as error:
+            raise OSError(f"cannot listen on {host}:{port}: {error}") from error
+        return int(probe.getsockname()[1])
