@@ -177,7 +177,7 @@ async def _run(settings: Settings, reload: Callable[[], Settings]) -> App:
         ),
     )
     config = AppConfig(
-        n_front_ends=settings.front_ends or front_ends_for(cores()),
+        n_front_ends=_n_front_ends(settings),
         front_end=front_end,
         max_batch_delay_ms=settings.max_batch_delay_ms,
         log_level=settings.log_level,
@@ -196,6 +196,10 @@ async def _run(settings: Settings, reload: Callable[[], Settings]) -> App:
     return app
 
 
+def _n_front_ends(settings: Settings) -> int:
+    return settings.front_ends or front_ends_for(cores())
+
+
 class ModelLoadFailed(Exception):
     """The model of the settings cannot be served; the message is for the operator."""
 
@@ -211,6 +215,7 @@ def load_backend(name: str, settings: Settings) -> ModelBackend:
             device=settings.device,
             threads=settings.threads,
             parallel_steps=settings.parallel_steps,
+            n_front_ends=_n_front_ends(settings),
             n_slots=settings.max_sessions,
             max_batch=settings.max_batch,
             session_memory_mb=settings.session_memory_mb,

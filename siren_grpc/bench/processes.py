@@ -1,50 +1,31 @@
-"""CPU time and memory of a process and its children, from /proc; None without it."""
+"""CPU time and memory of a process and its children."""
 
 from __future__ import annotations
 
-import os
-from contextlib import suppress
-from pathlib import Path
+from collections.abc import Callable
 
-_USER_TICKS, _SYSTEM_TICKS = 11, 12  # fields of /proc/PID/stat behind the name, see proc(5)
+import psutil
 
 
 def cpu_s(pid: int) -> float | None:
-    """Return the CPU seconds a process and its children have used, all threads together."""
-    seconds = [_cpu_s(each) for each in (pid, *_children(pid))]
-    return None if seconds[0] is None else sum(s for s in seconds if s is not None)
+    """Return the CPU seconds a process and its children have used; None when it is gone."""
+
+    def seconds(process: psutil.Process) -> float:
+        times = process.cpu_times()
+        return float(times.user + times.system)
+
+    return _sum(pid, seconds)
 
 
 def rss_bytes(pid: int) -> int | None:
-    """Return the resident memory of a process and its children in bytes."""
-    sizes = [_rss_bytes(each) for each in (pid, *_children(pid))]
-    return None if sizes[0] is None else sum(size for size in sizes if size is not None)
+    """Return the resident memory of a process and its children; None when it is gone."""
+    total = _sum(pid, lambda process: float(process.memory_info().rss))
+    return None if total is None else int(total)
 
 
-def _children(pid: int) -> list[int]:
-    found: list[int] = []
-    for path in Path(f"/proc/{pid}/task").glob("*/children"):
-        with suppress(OSError):
-            found += map(int, path.read_text(encoding="utf-8").split())
-    return found
-
-
-def _cpu_s(pid: int) -> float | None:
+def _sum(pid: int, measure: Callable[[psutil.Process], float]) -> float | None:
     try:
-        text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
-    except OSError:
+        process = psutil.Process(pid)
+        return sum(map(measure, (process, *process.children(recursive=True))))
+    except psutil.NoSuchProcess:
         return None
-    fields = text.rpartition(")")[2].split()
-    ticks = int(fields[_USER_TICKS]) + int(fields[_SYSTEM_TICKS])
-    return ticks / os.sysconf("SC_CLK_TCK")
-
-
-def _rss_bytes(pid: int) -> int | None:
-    try:
-        lines = Path(f"/proc/{pid}/status").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return None
-    for line in lines:
-        if line.startswith("VmRSS:"):
-            return int(line.split()[1]) * 1024
-    return None

@@ -25,30 +25,35 @@ _WORTH = 0.97
 
 
 def sizes_up_to(largest: int) -> tuple[int, ...]:
-    """Return batch sizes 1, 2, 3, 4, 6, 8, 12, ... up to the largest, which is one of them.
+    """Return batch sizes 1 to 8, 10, 12, 14, 16, 20, 24, ... up to the largest, which is one.
 
-    A batch padded to the next of them is at most half as large again.
+    A batch padded to the next of them is at most a quarter larger.
     """
-    sizes = {size << shift for size in (2, 3) for shift in range(largest.bit_length())}
-    return tuple(sorted({1, largest} | {size for size in sizes if size < largest}))
+    sizes = {1, 2, 3} | {size << k for size in (4, 5, 6, 7) for k in range(largest.bit_length())}
+    return tuple(sorted({largest} | {size for size in sizes if size < largest}))
 
 
 def calibrate(
-    backend: LoadedBackend, *, threads: int, parallel_steps: int, max_batch: int | None
+    backend: LoadedBackend,
+    *,
+    threads: int,
+    parallel_steps: int,
+    max_batch: int | None,
+    n_front_ends: int,
 ) -> None:
     """Set torch's threads, how many steps to run at once, and the backend's batch sizes.
 
     threads: of a step; 0 for as few as keep a step of one row short. The cores are then shared by
     steps at once: that wastes less than threads that wait for each other within a step.
-    parallel_steps: how many, 0 for as many as there are cores for. max_batch: the most rows, None
-    for what is worth it.
+    parallel_steps: how many, 0 for as many as there are cores for beside those of n_front_ends
+    processes. max_batch: the most rows, None for what is worth it.
     """
     lane = Lane(backend.info.default_chunk_frames, backend.info.decoders[0])
     n_cores = cores()
     if threads == 0:
         threads = _fewest_threads(backend, lane, n_cores)
     backend.threads = threads
-    backend.n_parallel = parallel_steps or max(1, n_cores // threads)
+    backend.n_parallel = parallel_steps or max(1, (n_cores - n_front_ends) // threads)
     if max_batch is None:
         backend.batch_sizes = _worthwhile(backend, lane)
     _log.info(
@@ -77,7 +82,7 @@ def _worthwhile(backend: LoadedBackend, lane: Lane) -> tuple[int, ...]:
     longest = _LONGEST_SHARE * backend.info.geometry(lane.chunk_frames).latency_ms / 1000
     seconds: dict[int, float] = {}
     best = backend.batch_sizes[0]
-    for size in backend.batch_sizes:
+    for size in sorted({best, *backend.batch_sizes[::-2]}):  # every other one tells enough
         seconds[size] = _seconds(backend, lane, size)
         if seconds[size] > longest and size > 1:
             break

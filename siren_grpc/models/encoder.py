@@ -24,17 +24,25 @@ Keep = Callable[[torch.Tensor, torch.Tensor], None]
 
 @dataclass(frozen=True, slots=True)
 class FeatureGroup:
-    """Rows of a step whose chunks have one shape: all first chunks, or all later ones.
+    """Rows of a step that have one shape.
 
-    slots: [n] int64. features: [n, n_mels, n_feature_frames]. frames: [n] int64, the feature
-    frames of each row that count. are_whole: all of them do, in every row.
+    slots: [n] int64. features: [n, n_mels, n_feature_frames], zero beside each row's frames. ends:
+    [n] int64, where each row's frames end. The first n_first rows are first chunks, whose frames
+    begin at first_start; the others' begin at 0. cut: [n_cut] int64, rows that end before
+    n_feature_frames; None if none does.
     """
 
     slots: torch.Tensor
     features: torch.Tensor
-    frames: torch.Tensor
-    is_first: bool
-    are_whole: bool
+    ends: torch.Tensor
+    n_first: int
+    first_start: int
+    cut: torch.Tensor | None
+
+    @property
+    def is_of_first_chunks(self) -> bool:
+        """Whether its rows are all first chunks, shorter than the others'."""
+        return self.first_start == 0 and self.n_first > 0
 
 
 class SlotEncoder(Protocol):
@@ -42,6 +50,11 @@ class SlotEncoder(Protocol):
 
     is_reentrant: ClassVar[bool]
     """Whether threads may step different slots at once."""
+
+    @property
+    def takes_mixed_groups(self) -> bool:
+        """Whether first chunks may be in a group with later ones."""
+        ...
 
     @property
     def bytes_per_slot(self) -> int:
@@ -74,15 +87,15 @@ class _MelCache:
         )
 
     def extend(self, group: FeatureGroup) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Return (features to subsample, how many count, the cache behind them)."""
+        """Return (features to subsample, where they end, the cache behind them)."""
         features = group.features.to(self.frames.dtype)
         with_cache = torch.cat((self.frames[group.slots], features), dim=-1)
         n_cached = self.frames.shape[-1]
         behind = with_cache[..., -n_cached:]
         # A first chunk has nothing before it: the convolutions pad it within themselves.
-        if group.is_first:
-            return features, group.frames, behind
-        return with_cache, group.frames + n_cached, behind
+        if group.is_of_first_chunks:
+            return features, group.ends, behind
+        return with_cache, group.ends + n_cached, behind
 
 
 class KeyValueEncoder:
@@ -108,6 +121,17 @@ class KeyValueEncoder:
         self.layers = ConformerLayers(encoder, contexts, n_slots=n_slots, precision=precision)
         self._drop = int(encoder.streaming_cfg.drop_extra_pre_encoded)
         self._mel = _MelCache(encoder, n_slots=n_slots)
+        first, later = encoder.streaming_cfg.chunk_size
+        # What a first chunk lacks must be whole encoder frames, those that later chunks drop.
+        lacking = later - first + self._mel.frames.shape[-1]
+        self._can_mix = self._subsampling.takes_first_rows and (
+            lacking == self._drop * self._subsampling.factor
+        )
+
+    @property
+    def takes_mixed_groups(self) -> bool:
+        """Whether first chunks may be in a group with later ones."""
+        return self._can_mix
 
     @property
     def bytes_per_slot(self) -> int:
@@ -125,9 +149,16 @@ class KeyValueEncoder:
         """Encode a chunk of each row; the layers see the rows of all groups in one batch."""
         frames, lengths, mels = [], [], []
         for group in groups:
-            features, counts, mel = self._mel.extend(group)
-            subsampled, n_frames = self._subsampling(features, counts, are_whole=group.are_whole)
-            if not group.is_first:
+            features, ends, mel = self._mel.extend(group)
+            before = features.shape[-1] - group.features.shape[-1]
+            subsampled, n_frames = self._subsampling(
+                features,
+                ends,
+                n_first=group.n_first,
+                first_start=group.first_start + before,
+                cut=group.cut,
+            )
+            if not group.is_of_first_chunks:
                 subsampled, n_frames = subsampled[:, self._drop :], n_frames - self._drop
             frames.append(subsampled)
             lengths.append(n_frames.clamp(min=0))
@@ -173,6 +204,11 @@ class InputCacheEncoder:
         self._mel = _MelCache(encoder, n_slots=n_slots)
 
     @property
+    def takes_mixed_groups(self) -> bool:
+        """Whether first chunks may be in a group with later ones: NeMo takes one shape a call."""
+        return False
+
+    @property
     def bytes_per_slot(self) -> int:
         """Memory of one session's caches."""
         tensors = (self._channel, self._time, self._channel_len, self._mel.frames)
@@ -194,7 +230,11 @@ class InputCacheEncoder:
         steps = []
         for group in groups:
             features, counts, mel = self._mel.extend(group)
-            drop = 0 if group.is_first else self._encoder.streaming_cfg.drop_extra_pre_encoded
+            drop = (
+                0
+                if group.is_of_first_chunks
+                else self._encoder.streaming_cfg.drop_extra_pre_encoded
+            )
             step = self._encoder.cache_aware_stream_step(
                 processed_signal=features,
                 processed_signal_length=counts,

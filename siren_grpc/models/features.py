@@ -47,35 +47,44 @@ class StreamingFeatures:
         self.tail = torch.zeros(n_slots, self._tail_samples, device=device)
 
     def compute(
-        self, slots: torch.Tensor, works: Sequence[AudioWork], *, feature_frames: int
+        self,
+        slots: torch.Tensor,
+        works: Sequence[AudioWork],
+        *,
+        feature_frames: int,
+        first_start: int = 0,
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Compute the frames each row's samples complete.
 
-        slots: [n_rows] int64. works: one per row, all first chunks or all later ones.
-        feature_frames: frames of a whole chunk, to which shorter rows are padded.
-        Returns (features [n_rows, n_mels, feature_frames], zero behind each row's own frames;
-        frames [n_rows] int64; the tails to keep [n_rows, n_tail]).
+        slots: [n_rows] int64. works: one per row. feature_frames: frames of the longest row's
+        whole chunk. first_start: the frame at which those of first chunks begin.
+        Returns (features [n_rows, n_mels, feature_frames], zero beside each row's own frames;
+        where they end [n_rows] int64; the tails to keep [n_rows, n_tail]).
         """
-        is_first = works[0].is_first
-        # Before a stream's first frame half a window of zeros and the pre-emphasis sample.
-        lead = self._half_window + 1 if is_first else self._tail_samples
         span = (feature_frames - 1) * self._hop + 2 * self._half_window
+        # Before a stream's first frame half a window of zeros and the pre-emphasis sample.
+        first_lead = first_start * self._hop + self._half_window + 1
         wave = torch.zeros(len(works), span + 1)
-        ends = []
+        ends, frames = [], []
         for row, work in enumerate(works):
+            lead = first_lead if work.is_first else self._tail_samples
             kept = work.samples[: span + 1 - lead]
             wave[row, lead : lead + len(kept)] = torch.from_numpy(kept)
             ends.append(lead + len(kept))
+            frames.append(work.feature_frames + (first_start if work.is_first else 0))
         wave = wave.to(self.tail.device)
-        tails = self.tail[slots]
-        wave[:, :lead] = tails[:, -lead:]
-        end = torch.tensor(ends, device=wave.device)
-        frames = torch.tensor([work.feature_frames for work in works], device=wave.device)
-        features = self._log_mel(self._emphasised(wave, end))
-        behind = torch.arange(feature_frames, device=wave.device)[None] >= frames[:, None]
-        features = features.masked_fill(behind[:, None], float(self._featurizer.pad_value))
+        # A stream that has heard nothing has a tail of zeros, and adds nothing.
+        wave[:, : self._tail_samples] += self.tail[slots]
+        features = self._log_mel(self._emphasised(wave, torch.tensor(ends, device=wave.device)))
+        end = torch.tensor(frames, device=wave.device)
+        at = torch.arange(feature_frames, device=wave.device)
+        beside = at[None] >= end[:, None]
+        if first_start:
+            is_first = torch.tensor([work.is_first for work in works], device=wave.device)
+            beside |= is_first[:, None] & (at < first_start)
+        features.masked_fill_(beside[:, None], float(self._featurizer.pad_value))
         # Only whole chunks leave a tail that is read again, and they fill the wave to its end.
-        return features, frames, wave[:, -self._tail_samples :]
+        return features, end, wave[:, -self._tail_samples :]
 
     def _emphasised(self, wave: torch.Tensor, end: torch.Tensor) -> torch.Tensor:
         """Apply the pre-emphasis filter; samples from each row's end on are zero, as in NeMo."""

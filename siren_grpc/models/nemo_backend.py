@@ -104,7 +104,7 @@ class NemoBackend:
         no slot has changed then.
         """
         use_threads(self.threads)
-        # First chunks have another shape than the rest, and come first in the batch.
+        # First chunks come first in the batch: some encoders want them apart.
         order = sorted(range(len(rows)), key=lambda i: not rows[i].work.is_first)
         with torch.inference_mode():
             try:
@@ -122,9 +122,9 @@ class NemoBackend:
         parts = self._parts
         n_rows = next(size for size in self._batch_sizes if size >= len(rows))
         padding = [StepRow(self._spare_slot, rows[-1].work)] * (n_rows - len(rows))
-        n_first = sum(row.work.is_first for row in rows)
         padded = [*rows, *padding]
-        split = n_first if n_first < len(rows) else n_rows
+        n_first = sum(row.work.is_first for row in padded)
+        split = 0 if parts.encoder.takes_mixed_groups else n_first
         groups, tails = [], []
         for some in (padded[:split], padded[split:]):
             if some:
@@ -158,11 +158,23 @@ class NemoBackend:
         ]
 
     def _featurise(self, lane: Lane, rows: list[StepRow]) -> tuple[FeatureGroup, torch.Tensor]:
-        """Return the features of rows that are all first chunks or all later ones; the tails."""
-        is_first = rows[0].work.is_first
-        whole = self._parts.info.geometry(lane.chunk_frames).feature_frames(is_first=is_first)
-        slots = torch.tensor([row.slot for row in rows], device=self._device)
+        """Return the features of rows, first chunks first; the tails to keep."""
+        geometry = self._parts.info.geometry(lane.chunk_frames)
+        first, later = (geometry.feature_frames(is_first=is_first) for is_first in (True, False))
         works = [row.work for row in rows]
-        features, frames, tails = self._parts.features.compute(slots, works, feature_frames=whole)
-        are_whole = all(work.feature_frames == whole for work in works)
-        return FeatureGroup(slots, features, frames, is_first, are_whole), tails
+        n_first = sum(work.is_first for work in works)
+        # A group of a kind of its own has the first chunks' shape.
+        is_mixed = self._parts.encoder.takes_mixed_groups or n_first < len(rows)
+        whole = later if is_mixed else first
+        first_start = whole - first if n_first else 0
+        slots = torch.tensor([row.slot for row in rows], device=self._device)
+        features, ends, tails = self._parts.features.compute(
+            slots, works, feature_frames=whole, first_start=first_start
+        )
+        cut = [
+            i
+            for i, work in enumerate(works)
+            if work.feature_frames < (first if work.is_first else later)
+        ]
+        which = torch.tensor(cut, device=self._device) if cut else None
+        return FeatureGroup(slots, features, ends, n_first, first_start, which), tails

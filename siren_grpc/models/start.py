@@ -37,6 +37,7 @@ def start_backend(
     precision: Precision = Precision.FP32,
     session_memory_mb: int | None = None,
     parallel_steps: int = 0,
+    n_front_ends: int = 1,
     buffered: BufferedSeconds = DEFAULT_CONTEXT,
 ) -> LoadedBackend:
     """Load a model and warm it up.
@@ -44,8 +45,8 @@ def start_backend(
     device: a torch device, or "auto" for a GPU if there is one. threads: CPU threads of a step,
     0 for the quickest number. n_slots: sessions at once, fewer if session_memory_mb (MiB) holds
     no more. max_batch: most rows of a step, None to choose. parallel_steps: steps at once on a
-    CPU, 0 for cores / threads. The rest as for `loader.load`, whose
-    errors are raised, and NoMemoryForSessions.
+    CPU, 0 for as many as the cores beside those of n_front_ends processes are good for. The rest
+    as for `loader.load`, whose errors are raised, and NoMemoryForSessions.
     """
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -84,6 +85,12 @@ def start_backend(
         backend.bytes_per_slot / 2**20,
     )
     if not backend.is_on_gpu:
-        calibrate(backend, threads=threads, parallel_steps=parallel_steps, max_batch=max_batch)
+        calibrate(
+            backend,
+            threads=threads,
+            parallel_steps=parallel_steps,
+            max_batch=max_batch,
+            n_front_ends=n_front_ends,
+        )
     warm_up(backend)
     return backend

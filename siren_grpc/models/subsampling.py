@@ -1,12 +1,13 @@
 """The convolutions that turn feature frames into encoder frames, as NeMo's `ConvSubsampling` does.
 
 NeMo masks every layer's input at each row's length. Chunks of a live stream are whole but for an
-utterance's last, so the masks are made only when a row is not; and the convolutions run with
+utterance's first and last, so only such rows are masked here; and the convolutions run with
 channels last, several times as fast on a CPU.
 """
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -28,43 +29,67 @@ class Subsampling:
         for layer in self._layers or ():
             if isinstance(layer, torch.nn.Conv2d):
                 layer.weight.data = layer.weight.data.contiguous(memory_format=torch.channels_last)
+        self.factor = math.prod(
+            layer.stride[0] for layer in self._layers or () if isinstance(layer, CausalConv2D)
+        )
+        """Feature frames per encoder frame, where the layers are known."""
+
+    @property
+    def takes_first_rows(self) -> bool:
+        """Whether rows may begin later than others: see `__call__`'s first_start."""
+        return self._layers is not None
 
     def __call__(
-        self, features: torch.Tensor, frames: torch.Tensor, *, are_whole: bool
+        self,
+        features: torch.Tensor,
+        ends: torch.Tensor,
+        *,
+        n_first: int = 0,
+        first_start: int = 0,
+        cut: torch.Tensor | None = None,
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return (encoder frames [n_rows, n_frames, d_model], how many count [n_rows] int64).
+        """Return (encoder frames [n_rows, n_frames, d_model], where they end [n_rows] int64).
 
-        features: [n_rows, n_mels, n_feature_frames]. frames: [n_rows] int64, those that count.
-        are_whole: all of them do, in every row.
+        features: [n_rows, n_mels, n_feature_frames]. ends: [n_rows] int64, where each row's frames
+        end. The first n_first rows begin at frame first_start, a multiple of `factor`: what stands
+        before is zero to every convolution, as its own padding is. cut: [n_cut] int64, the rows
+        that end before n_feature_frames.
         """
         features = features.transpose(1, 2)
         if self._layers is None:
-            subsampled, lengths = self._pre_encode(x=features, lengths=frames)
+            subsampled, lengths = self._pre_encode(x=features, lengths=ends)
             return subsampled, lengths.long()
-        rows = _CPU_ROWS if features.device.type == "cpu" else len(features)
-        parts = [
-            self._convolve(part, None if are_whole else lengths)
-            for part, lengths in zip(features.split(rows), frames.split(rows), strict=True)
-        ]
-        lengths = frames
+        size = _CPU_ROWS if features.device.type == "cpu" else len(features)
+        parts = []
+        for at in range(0, len(features), size):
+            part, end, in_part = features[at : at + size], ends[at : at + size], None
+            if cut is not None:
+                in_part = cut[(cut >= at) & (cut < at + size)] - at
+            parts.append(self._convolve(part, end, max(0, n_first - at), first_start, in_part))
         for layer in self._layers:
-            lengths = _length_behind(layer, lengths)
-        return (parts[0] if len(parts) == 1 else torch.cat(parts)), lengths
+            ends = _length_behind(layer, ends)
+        return (parts[0] if len(parts) == 1 else torch.cat(parts)), ends
 
-    def _convolve(self, features: torch.Tensor, lengths: torch.Tensor | None) -> torch.Tensor:
+    def _convolve(
+        self,
+        features: torch.Tensor,
+        ends: torch.Tensor,
+        n_first: int,
+        first_start: int,
+        cut: torch.Tensor | None,
+    ) -> torch.Tensor:
         x = features[:, None].contiguous(memory_format=torch.channels_last)
         for layer in self._layers or ():
-            if lengths is not None:
-                x = _masked(x, lengths)
-                lengths = _length_behind(layer, lengths)
             if isinstance(layer, CausalConv2D):
-                pads = (layer._left_padding, layer._right_padding)
-                x = F.pad(x, pads * 2)
+                # Others look at one frame only: what they make of a masked one is masked next.
+                _mask(x, ends, n_first, first_start, cut)
+                ends = _length_behind(layer, ends)
+                first_start //= layer.stride[0]
+                x = F.pad(x, (layer._left_padding, layer._right_padding) * 2)
                 x = F.conv2d(x, layer.weight, layer.bias, layer.stride, groups=layer.groups)
             else:
                 x = layer(x)
-        if lengths is not None:
-            x = _masked(x, lengths)
+        _mask(x, ends, n_first, first_start, cut)
         n_rows, _, n_frames, _ = x.shape
         out: torch.Tensor = self._pre_encode.out(x.transpose(1, 2).reshape(n_rows, n_frames, -1))
         return out
@@ -92,7 +117,12 @@ def _length_behind(layer: Any, lengths: torch.Tensor) -> torch.Tensor:
     return behind.to(lengths.dtype)
 
 
-def _masked(x: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
-    """Return x [n_rows, n_channels, n_frames, n_features] with zeros behind each row's frames."""
-    behind = torch.arange(x.shape[2], device=x.device)[None] >= lengths[:, None]
-    return x.masked_fill(behind[:, None, :, None], 0.0)
+def _mask(
+    x: torch.Tensor, ends: torch.Tensor, n_first: int, first_start: int, cut: torch.Tensor | None
+) -> None:
+    """Zero what x [n_rows, n_channels, n_frames, n_features] has beside each row's frames."""
+    if n_first:
+        x[:n_first, :, :first_start] = 0
+    if cut is not None and len(cut):
+        behind = torch.arange(x.shape[2], device=x.device)[None] >= ends[cut][:, None]
+        x[cut] = x[cut].masked_fill(behind[:, None, :, None], 0.0)

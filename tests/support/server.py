@@ -71,6 +71,11 @@ class SirenServer:
         self.wait_for(_SERVING)
         return self.target
 
+    @property
+    def pid(self) -> int:
+        """Process id of the engine's process; the front ends are its children."""
+        return self._process.pid
+
     def signal(self, number: signal.Signals = signal.SIGTERM) -> None:
         """Send the process a signal."""
         self._process.send_signal(number)

@@ -1,0 +1,36 @@
+from __future__ import annotations
+
+import pytest
+
+from siren_grpc.scheduling.admission import Admission
+
+
+def refusal(admission: Admission, *, n_free: int = 1, now: float = 100.0) -> str | None:
+    error = admission.refusal("m", n_slots=8, n_free=n_free, now=now)
+    if error is None:
+        return None
+    assert error.retry_after_s is not None
+    return error.message
+
+
+def test_a_session_may_start_where_there_is_a_slot() -> None:
+    assert refusal(Admission()) is None
+
+
+def test_without_a_free_slot_it_may_not() -> None:
+    assert "all 8 sessions of model m are taken" in (refusal(Admission(), n_free=0) or "")
+
+
+@pytest.mark.parametrize(("late_s", "may"), [(-5.0, True), (1.9, True), (2.1, False)])
+def test_steps_far_behind_real_time_keep_sessions_out(late_s: float, may: bool) -> None:
+    admission = Admission()
+    admission.note_late(late_s, 100.0)
+    assert (refusal(admission, now=101.9) is None) == may
+    assert refusal(admission, now=102.1) is None
+
+
+def test_out_of_memory_keeps_sessions_out_for_a_while() -> None:
+    admission = Admission()
+    admission.note_no_memory(100.0)
+    assert "out of memory" in (refusal(admission, now=109.9) or "")
+    assert refusal(admission, now=110.1) is None
