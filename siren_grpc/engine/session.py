@@ -15,6 +15,7 @@ from siren_grpc.domain.types import (
     EndUtterance,
     Final,
     ModelInfo,
+    Preview,
     Result,
     StreamEnded,
     Work,
@@ -81,6 +82,8 @@ class EngineSession:
         self._on_close = on_close
         self._opening: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._is_closed = False
+        self._is_preview_due = False
+        """A preview went out since the last chunk, and nothing has come of it."""
 
     @property
     def id(self) -> SessionId:
@@ -104,7 +107,13 @@ class EngineSession:
         """
         for item in work:
             await self._has_room.wait()
-            if isinstance(item, Chunk):
+            if isinstance(item, Preview):
+                # A busy stepper drops previews; another one would only keep it busier.
+                if self._is_preview_due:
+                    continue
+                self._is_preview_due = True
+            elif isinstance(item, Chunk):
+                self._is_preview_due = False
                 self._backlog.append(len(item.samples))
                 self._backlog_samples += len(item.samples)
             elif isinstance(item, EndUtterance):
@@ -139,6 +148,8 @@ class EngineSession:
                 self._due_finals -= 1
         if isinstance(outcome, (Recognised, Failed)) and isinstance(outcome.work, Chunk):
             self._backlog_samples -= self._backlog.popleft()
+        elif isinstance(outcome, Recognised):
+            self._is_preview_due = False
         self._update_room()
         if results:
             self._has_result.set()

@@ -84,7 +84,8 @@ class _Queued:
     due_at: float = 0.0
     """Chunks: when the audio would have come at the pace of speech, or when it came if later."""
     deadline: float = 0.0
-    """Chunks: when the next one is due; recognised later than that, the stream falls behind."""
+    """Chunks: when the next one is due; recognised later than that, the stream falls behind. Those
+    before the end of an utterance: when that came."""
 
 
 @dataclass(slots=True)
@@ -171,18 +172,18 @@ class Scheduler:
             self._offer(session_id, session)
 
     def _hasten(self, session_id: SessionId, session: _Session, now: float) -> None:
-        """Make the rest of an utterance due: somebody waits for its final.
+        """Make the rest of an utterance due at once: somebody waits for its final.
 
-        Its last chunks come all at once, the silence behind the audio with them: at the pace of
-        speech they would be early. A file far ahead of its pace stays early.
+        Its last chunks come together, the silence behind the audio with them: at the pace of
+        speech they would be early, and each step of theirs would wait behind everybody's chunks
+        that came just before. A file far ahead of its pace stays early.
         """
         if session.clock - now > _FINAL_AHEAD_S:
             return
         session.clock = min(session.clock, now)
         for queued in session.queue:
-            if queued.due_at > now:
-                queued.deadline -= queued.due_at - now
-                queued.due_at = now
+            queued.due_at = min(queued.due_at, now)
+            queued.deadline = min(queued.deadline, now)
         is_waiting = bool(session.queue) and not session.is_in_flight
         if is_waiting and isinstance(session.queue[0].work, Chunk):
             self._offer(session_id, session)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import signal
 import socket
 import sys
@@ -25,6 +26,8 @@ from siren_grpc.server.front_end_messages import (
 from siren_grpc.server.link import Link
 
 _log = logging.getLogger(__name__)
+_NICENESS = 5
+"""A step interrupted for every packet loses its caches. Packets wait for moments, steps do not."""
 _LAST_WORDS_S = 1.0
 """How long streams get to hear that the engine's process is gone."""
 
@@ -99,6 +102,7 @@ def main() -> None:
     # engine's process follows them and says what to do.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
+    os.nice(_NICENESS)
     asyncio.run(_run(socket.socket(fileno=int(sys.argv[1]))))
 
 
