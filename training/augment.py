@@ -61,6 +61,12 @@ class DigitSpeaker:
             for voice in range(self.count)
             for digit in range(10)
         }
+        self.digits = [
+            digit
+            for digit in range(10)
+            if all(len(self._takes[voice, digit]) for voice in range(self.count))
+        ]
+        """Those it says: some voices cannot say all."""
 
     def take(self, rng: random.Random, voice: int, digit: int) -> Wave:
         """Return one random take of a digit."""
@@ -76,7 +82,7 @@ def speak_digits(
     recorded = speaker.recorded > 0 and rng.random() < 0.4
     voice = rng.randrange(speaker.recorded if recorded else speaker.count)
     length = rng.choice([1, 2, 3, 3, 4, 4, 5, 5, 6, 7, 8, 9, 10])
-    digits = [rng.randrange(10) for _ in range(min(length, longest))]
+    digits = [rng.choice(speaker.digits) for _ in range(min(length, longest))]
     if longest == 10 and rng.random() < 0.1:  # repeated digits
         digits = [d for d in digits[:5] for _ in range(2)]
     longest_gap = rng.choice([0.0, 0.05, 0.15, 0.3, 0.5])
@@ -181,7 +187,7 @@ def add_noise(wave: Wave, noise: Wave, snr_db: float) -> Wave:
 
 
 #: How often a file of takes is drawn, by the first part of its name; a person counts 1.
-_SHARES = {"allison": 0.5, "flite": 0.4, "espeak": 0.12, "blend": 0.1}
+_SHARES = {"allison": 0.5, "flite": 0.4, "accent": 0.25, "espeak": 0.12, "blend": 0.1}
 
 
 class UtteranceSource:

@@ -30,10 +30,8 @@ from siren_grpc.domain.types import (
 SessionId: TypeAlias = int
 """Never used twice in a process, so a late result cannot reach another session."""
 Marker: TypeAlias = EndUtterance | DiscardUtterance | EndStream
-_LEAST_SHARE = 8
-"""Rows that are not worth sharing between steps at once: each has costs of its own."""
-_ENOUGH_ROWS = 16
-"""Rows that are worth a step beside another one without waiting for more."""
+_LEAST_ROWS = 8
+"""Rows that are worth a step beside another one: each step has costs of its own."""
 _FINAL_AHEAD_S = 2.5
 """How far behind now the end of an utterance may be due and still be a live one's."""
 _PREVIEW_SHARE = 4
@@ -278,7 +276,7 @@ class Scheduler:
         step it waits a little to fill, for two small steps cost more than one.
         """
         state = self._lanes[lane]
-        enough = min(state.n_sessions, state.limits.batch_sizes[-1], _ENOUGH_ROWS)
+        enough = min(state.n_sessions, state.limits.batch_sizes[-1], _LEAST_ROWS)
         if self._n_steps == 0 or len(state.chunks) >= enough:
             return float("-inf")
         return first.came_at + self._max_delay_s
@@ -293,7 +291,7 @@ class Scheduler:
         """
         sizes = self._lanes[lane].limits.batch_sizes
         share = -(-len(self._lanes[lane].chunks) // n_idle)
-        most = min(sizes[-1], max(share, _LEAST_SHARE))
+        most = min(sizes[-1], max(share, _LEAST_ROWS))
         n_rows, are_due = 0, False
         while (top := self._top(lane)) is not None and n_rows < most:
             session_id = top[2]

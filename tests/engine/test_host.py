@@ -82,10 +82,12 @@ async def test_opening_that_is_given_up_takes_no_slot() -> None:
     gate = threading.Event()
     host = EngineHost()
     host.start()
-    host.add_model(ArithmeticBackend(n_slots=2, gate=gate))
+    backend = ArithmeticBackend(n_slots=2, gate=gate)
+    host.add_model(backend)
     engine, _ = front_end(host)
     first = await engine.open(LANE)
-    await first.submit([make_chunk(1.0)])  # the stepper waits at the gate
+    await first.submit([make_chunk(1.0)])
+    assert await asyncio.to_thread(backend.is_waiting.wait, 60)
     with pytest.raises(asyncio.TimeoutError):
         await asyncio.wait_for(engine.open(LANE), 0.05)
     assert engine.n_sessions == 1

@@ -37,6 +37,7 @@ class ArithmeticBackend:
         self._n_slots = n_slots
         self._max_batch = max_batch
         self._gate = gate
+        self.is_waiting = threading.Event()  # a step has come to the gate
         self.largest_batch = 0
         self.most_rows: int | None = None  # more than these find no memory
         self.dies = False
@@ -65,6 +66,7 @@ class ArithmeticBackend:
         self._frames[slot] = 0
 
     def step(self, lane: Lane, rows: Sequence[StepRow]) -> list[StepResult]:
+        self.is_waiting.set()
         if self._gate is not None and not self._gate.wait(60):
             raise TimeoutError("the test never opened the gate")
         if any(len(row.work.samples) and row.work.samples[0] == POISON for row in rows):
