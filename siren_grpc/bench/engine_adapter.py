@@ -153,7 +153,7 @@ class SyncEngine:
                     self._backend.reset_slot(stream)
             if plan.lane is not None:
                 results.extend(self._step(plan.lane, plan.rows))
-            self._scheduler.complete(plan)
+            self._scheduler.complete(plan, plan.began_at)
         return results
 
     def _step(self, lane: Lane, works: Sequence[tuple[int, AudioWork]]) -> list[tuple[int, Result]]:

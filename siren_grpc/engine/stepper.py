@@ -303,7 +303,7 @@ class Stepper:
                     self._admission.note_no_memory(now)
                 outcome = Failed(work, error_of(result))
             deliveries.append(Delivery(session_id, outcome))
-        self._scheduler.complete(plan)
+        self._scheduler.complete(plan, now)
         self._deliver(deliveries)
         for session_id in self._closing.intersection(s for s, _ in plan.rows):
             self._closing.remove(session_id)

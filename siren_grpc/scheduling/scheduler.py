@@ -36,6 +36,8 @@ _FINAL_AHEAD_S = 2.5
 """How far behind now the end of an utterance may be due and still be a live one's."""
 _PREVIEW_SHARE = 4
 """How many times fewer rows than chunks a step of previews has."""
+_PREVIEW_REST = 3.0
+"""How many times as long as a step of previews none follows it: they take a quarter of the time."""
 _PREVIEW_PATIENCE_S = 0.05
 """How long a preview may wait for its step: later it would show what is long past."""
 
@@ -60,7 +62,8 @@ class StepPlan:
     no compute. rows: audio to advance in one batch, all of the lane, one row a session; empty
     when no audio is to be stepped now (lane is None then). wake_at: when to plan again although
     nothing new has come, in seconds of the caller's clock: a batch is waiting to fill. deadline:
-    when the first of its chunks should have been recognised, by the same clock.
+    when the first of its chunks should have been recognised, by the same clock; None for previews.
+    began_at: when it was made.
     """
 
     markers: tuple[tuple[SessionId, Marker], ...]
@@ -68,6 +71,7 @@ class StepPlan:
     rows: tuple[tuple[SessionId, AudioWork], ...]
     wake_at: float | None = None
     deadline: float | None = None
+    began_at: float = 0.0
 
     @property
     def is_empty(self) -> bool:
@@ -113,8 +117,9 @@ class Scheduler:
     """Earliest deadline first, within a lane, at most one row a session.
 
     Whole chunks go before previews: a preview is a courtesy that runs only when nothing else does
-    or waits, and one that has been overtaken by later work is dropped. What a call costs grows
-    with the rows it moves and the lanes there are, not with the sessions.
+    or waits, for a quarter of the time at most, and one that has been overtaken by later work is
+    dropped. What a call costs grows with the rows it moves and the lanes there are, not with the
+    sessions.
     """
 
     def __init__(self, *, max_delay_s: float = 0.0) -> None:
@@ -130,6 +135,8 @@ class Scheduler:
         self._order = itertools.count()
         self._n_steps = 0
         """Steps in flight."""
+        self._previews_from = float("-inf")
+        """When previews may be stepped again."""
 
     def add(self, session_id: SessionId, lane: Lane, limits: LaneLimits) -> None:
         """Let a session take part. Raises AssertionError if it does already."""
@@ -201,19 +208,23 @@ class Scheduler:
             if ripe_at <= now:
                 rows = tuple(self._take_chunks(lane, now, n_idle))
                 self._n_steps += 1
-                return StepPlan(markers, lane, rows, deadline=deadline)
+                return StepPlan(markers, lane, rows, deadline=deadline, began_at=now)
             wake_at = ripe_at if wake_at is None else min(wake_at, ripe_at)
         if not waiting and self._n_steps == 0:
             for lane, state in self._lanes.items():
-                previews = tuple(self._take_previews(state, now))
-                if previews:
+                if state.previews and now < self._previews_from:
+                    wake_at = self._previews_from
+                elif previews := tuple(self._take_previews(state, now)):
                     self._n_steps += 1
-                    return StepPlan(markers, lane, previews)
+                    return StepPlan(markers, lane, previews, began_at=now)
         return StepPlan(markers, None, (), wake_at)
 
-    def complete(self, plan: StepPlan) -> None:
-        """Make the sessions of a plan's rows ready for their next work."""
-        self._n_steps -= bool(plan.rows)
+    def complete(self, plan: StepPlan, now: float) -> None:
+        """Make the sessions of a plan's rows ready for their next work. now: when it ended."""
+        if plan.rows:
+            self._n_steps -= 1
+            if plan.deadline is None:
+                self._previews_from = now + _PREVIEW_REST * (now - plan.began_at)
         for session_id, _ in plan.rows:
             session = self._sessions.get(session_id)
             if session is not None:

@@ -33,7 +33,7 @@ def limits(max_batch: int) -> LaneLimits:
 def planned(scheduler: Scheduler, now: float = 1e6) -> list[int]:
     """Plan, complete, and return whose turn it was."""
     plan = scheduler.plan(now)
-    scheduler.complete(plan)
+    scheduler.complete(plan, plan.began_at)
     return [session_id for session_id, _ in plan.rows]
 
 
@@ -53,7 +53,7 @@ def test_a_session_has_one_row_in_a_step() -> None:
     plan = scheduler.plan(1e6)
     assert len(plan.rows) == 1
     assert scheduler.plan(1e6).is_empty, "its next chunk waits until this one is complete"
-    scheduler.complete(plan)
+    scheduler.complete(plan, plan.began_at)
     assert planned(scheduler) == [0]
 
 
@@ -103,7 +103,7 @@ def test_markers_wait_for_the_audio_before_them() -> None:
     plan = scheduler.plan(1e6)
     assert plan.markers == ()
     assert scheduler.plan(1e6).is_empty
-    scheduler.complete(plan)
+    scheduler.complete(plan, plan.began_at)
     assert scheduler.plan(1e6).markers == ((0, end), (0, EndStream()))
 
 
@@ -112,7 +112,7 @@ def test_work_of_a_removed_session_is_forgotten() -> None:
     scheduler.push(0, make_chunk(), 0)
     plan = scheduler.plan(1e6)
     scheduler.remove(0)
-    scheduler.complete(plan)
+    scheduler.complete(plan, plan.began_at)
     scheduler.push(0, make_chunk(), 0)
     assert scheduler.plan(1e6).is_empty
     scheduler.remove(0)
@@ -156,7 +156,8 @@ def test_every_chunk_and_marker_comes_once_and_in_order(ops: list[tuple[int, str
 
     def complete() -> None:
         if in_flight:
-            scheduler.complete(in_flight.pop(0))
+            plan = in_flight.pop(0)
+            scheduler.complete(plan, plan.began_at)
 
     for n, (session_id, op) in enumerate(ops):
         if op == "plan":
@@ -275,7 +276,7 @@ def test_beside_another_step_a_batch_waits_a_little_to_fill_and_no_longer() -> N
     assert planned(scheduler, 2.005) == [1, 2], "full: nothing to wait for"
     scheduler.push(0, make_chunk(), 3.0)
     assert scheduler.plan(3.0).is_empty
-    scheduler.complete(running)
+    scheduler.complete(running, running.began_at)
     assert planned(scheduler, 3.0) == [0], "idle again"
 
 
@@ -319,6 +320,20 @@ def test_a_preview_that_waited_too_long_is_dropped() -> None:
     assert [work for _, work in scheduler.plan(0.2).rows] == [chunk]
 
 
+def test_previews_take_a_quarter_of_the_time() -> None:
+    scheduler = make_scheduler(LANE, LANE, LANE)
+    scheduler.push(0, make_preview(), 1.0)
+    running = scheduler.plan(1.0)
+    scheduler.complete(running, 1.01)
+    scheduler.push(1, make_preview(), 1.01)
+    plan = scheduler.plan(1.01)
+    assert plan.is_empty
+    assert plan.wake_at == pytest.approx(1.04)
+    scheduler.push(2, make_chunk(), 1.02)
+    assert planned(scheduler, 1.02) == [2], "chunks need not wait"
+    assert planned(scheduler, 1.041) == [1]
+
+
 def test_previews_leave_the_other_workers_to_chunks() -> None:
     scheduler = make_scheduler(LANE, LANE, LANE)
     scheduler.push(0, make_preview(), 0.0)
@@ -327,7 +342,7 @@ def test_previews_leave_the_other_workers_to_chunks() -> None:
     assert scheduler.plan(0.1).is_empty
     scheduler.push(2, make_chunk(), 0.1)
     assert planned(scheduler, 0.1) == [2]
-    scheduler.complete(running)
+    scheduler.complete(running, running.began_at)
     assert planned(scheduler, 0.15) == [1]
 
 
