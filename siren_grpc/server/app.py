@@ -101,10 +101,10 @@ class App:
         try:
             ports = await asyncio.gather(*(front_end.start() for front_end in front_ends))
             on_bound(ports[0])
-            if await self._until_stopped(self._update_models(front_ends, host)):
+            if await self._until_stopped(self._update_models(front_ends, host), front_ends):
                 names = ", ".join(info.id for info in host.models)
                 _log.info("serving %s on %s:%d", names, self._config.front_end.host, ports[0])
-                await self._until_stopped(self._serve(front_ends, host))
+                await self._until_stopped(self._serve(front_ends, host), front_ends)
         finally:
             _log.info(
                 "stopping; running streams may take %g s (stop again to hurry)",
@@ -128,27 +128,34 @@ class App:
             loop.add_signal_handler(number, self.request_stop)
         loop.add_signal_handler(signal.SIGHUP, self._reload.set)
 
-    async def _until_stopped(self, work: Coroutine[Any, Any, None]) -> bool:
-        """Run until the work is done or the server is asked to stop; say whether it is done."""
+    async def _until_stopped(
+        self, work: Coroutine[Any, Any, None], front_ends: Sequence[FrontEndProcess]
+    ) -> bool:
+        """Run until the work is done or the server is asked to stop; say whether it is done.
+
+        Raises FrontEndDied when a front end has.
+        """
         working, stopping = asyncio.create_task(work), asyncio.create_task(self._stop.wait())
-        await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
-        stopping.cancel()
-        if not working.done():
-            working.cancel()
-            return False
-        working.result()
-        return True
+        leaving = {asyncio.create_task(front_end.wait_gone()) for front_end in front_ends}
+        await asyncio.wait({working, stopping, *leaving}, return_when=asyncio.FIRST_COMPLETED)
+        is_one_gone = any(task.done() for task in leaving)
+        for task in (stopping, *leaving):
+            task.cancel()
+        if working.done():
+            working.result()
+            return True
+        working.cancel()
+        if is_one_gone and not self._stop.is_set():
+            raise FrontEndDied("a front end died; see the log above")
+        return False
 
     async def _serve(self, front_ends: Sequence[FrontEndProcess], host: EngineHost) -> None:
-        """Follow SIGHUP until something dies. Raises StepperDied or FrontEndDied then."""
+        """Follow SIGHUP until the stepper dies. Raises StepperDied then."""
         dying = asyncio.create_task(host.wait_dead())
-        leaving = [asyncio.create_task(front_end.wait_gone()) for front_end in front_ends]
         try:
-            while not dying.done() and not any(task.done() for task in leaving):
+            while not dying.done():
                 reloading = asyncio.create_task(self._reload.wait())
-                await asyncio.wait(
-                    {dying, reloading, *leaving}, return_when=asyncio.FIRST_COMPLETED
-                )
+                await asyncio.wait({dying, reloading}, return_when=asyncio.FIRST_COMPLETED)
                 reloading.cancel()
                 if self._reload.is_set():
                     self._reload.clear()
@@ -157,10 +164,7 @@ class App:
                     except Exception as error:
                         _log.error("SIGHUP: %s; serving what was served before", error)
         finally:
-            for task in (dying, *leaving):
-                task.cancel()
-        if not dying.done():
-            raise FrontEndDied("a front end died; see the log above")
+            dying.cancel()
         for front_end in front_ends:
             front_end.die()
         raise StepperDied("the recogniser died; see the log above")

@@ -27,6 +27,7 @@ from siren_grpc.server.link import Link
 
 _MODULE = "siren_grpc.server.front_end_main"
 _NO_SAMPLES = np.zeros(0, np.float32)
+_START_S = 60.0
 _STOP_S = 10.0
 """How long a front end may take to stop once its streams have no time left."""
 _EXIT_S = 5.0
@@ -65,7 +66,10 @@ class FrontEndProcess:
             )
         self._link = await Link.connect(ours, self._receive, self._lose)
         self._link.send(FrontEndSetup(self._config, self._number, self._log_level))
-        return await self._bound
+        try:
+            return await asyncio.wait_for(self._bound, _START_S)
+        except asyncio.TimeoutError:
+            raise FrontEndDied(f"a front end did not start within {_START_S:g} s") from None
 
     async def serve(self, catalog: Catalog) -> None:
         """Serve these models from now on, under these names."""
