@@ -36,9 +36,9 @@ _FINAL_AHEAD_S = 2.5
 """How far behind now the end of an utterance may be due and still be a live one's."""
 _PREVIEW_SHARE = 4
 """How many times fewer rows than chunks a step of previews has."""
-_PREVIEW_REST = 3.0
-"""How many times as long as a step of previews none follows it: they take a quarter of the time."""
-_PREVIEW_PATIENCE_S = 0.05
+_PREVIEW_REST = 1.0
+"""How many times as long as a step of previews none follows it: they take half of the time."""
+_PREVIEW_PATIENCE_S = 0.03
 """How long a preview may wait for its step: later it would show what is long past."""
 
 
@@ -117,7 +117,7 @@ class Scheduler:
     """Earliest deadline first, within a lane, at most one row a session.
 
     Whole chunks go before previews: a preview is a courtesy that runs only when nothing else does
-    or waits, for a quarter of the time at most, and one that has been overtaken by later work is
+    or waits, for half of the time at most, and one that has been overtaken by later work is
     dropped. What a call costs grows with the rows it moves and the lanes there are, not with the
     sessions.
     """
