@@ -343,7 +343,7 @@ def test_previews_leave_the_other_workers_to_chunks() -> None:
     scheduler.push(2, make_chunk(), 0.1)
     assert planned(scheduler, 0.1) == [2]
     scheduler.complete(running, running.began_at)
-    assert planned(scheduler, 0.15) == [1]
+    assert planned(scheduler, 0.12) == [1]
 
 
 def test_the_end_of_an_utterance_is_due_at_once() -> None:
