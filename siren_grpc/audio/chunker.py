@@ -41,6 +41,16 @@ class Chunker:
         """Samples of the chunk that is not complete yet."""
         return len(self._held)
 
+    @property
+    def held(self) -> Samples:
+        """The audio of the chunk that is not complete yet."""
+        return self._held.peek()
+
+    @property
+    def cut_samples(self) -> int:
+        """Samples of the utterance cut so far."""
+        return self._cut_samples
+
     def push(self, samples: Samples) -> list[CutChunk]:
         """Append samples and cut every chunk that is now complete.
 

@@ -32,6 +32,10 @@ class Resampler:
         """Input samples that end at or before the end of n_output output samples."""
         return n_output * self._from_hertz // self._to_hertz
 
+    def produced(self, n_input: int) -> int:
+        """Output samples by whose end so many input samples have ended: what `consumed` undoes."""
+        return -(-n_input * self._to_hertz // self._from_hertz)
+
     def push(self, samples: Samples) -> Samples:
         """Convert more audio; what the filter still needs context for comes later.
 

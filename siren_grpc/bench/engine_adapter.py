@@ -108,6 +108,7 @@ class SyncEngine:
         self._backend = backend
         self._lane = lane
         self._detokenizer = Detokenizer(backend.info.token_texts, backend.info.punctuation)
+        self._geometry = backend.info.geometry(lane.chunk_frames)
         self._scheduler = Scheduler()
         self._limits = LaneLimits(backend.info.features.sample_rate_hertz, backend.batch_sizes)
         self._ingresses: list[Ingress] = []
@@ -119,7 +120,7 @@ class SyncEngine:
         stream = len(self._utterances)
         self._backend.reset_slot(stream)
         self._ingresses.append(new_ingress(self._backend.info, self._lane))
-        self._utterances.append(Utterance(self._detokenizer, self._backend.info.features))
+        self._utterances.append(Utterance(self._detokenizer, self._geometry))
         self._scheduler.add(stream, self._lane, self._limits)
         return stream
 

@@ -101,7 +101,8 @@ class OursInThread:
         self._stepper.start()
         self._stepper.add_model("", self._backend)
         detokenizer = Detokenizer(info.token_texts, info.punctuation)
-        self._utterances = [Utterance(detokenizer, info.features) for _ in streams.samples]
+        geometry = info.geometry(self._lane.chunk_frames)
+        self._utterances = [Utterance(detokenizer, geometry) for _ in streams.samples]
         self._due_samples = 0
         self._due_finals = 0
         self._is_dead = False

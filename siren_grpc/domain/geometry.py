@@ -25,6 +25,11 @@ class FeatureGeometry:
         return self.window_samples // 2
 
     @property
+    def voice_window_samples(self) -> int:
+        """Samples of each window that voice activity is told of: 32 ms, as Silero's VAD wants."""
+        return self.samples_of_ms(32)
+
+    @property
     def encoder_frame_samples(self) -> int:
         """Samples one encoder frame advances."""
         return self.hop_samples * self.subsampling

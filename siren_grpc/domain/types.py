@@ -7,13 +7,14 @@ Times are sample counts at the model's rate until the server converts them.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from siren_grpc.domain.endpointing import EndpointRules, FinalCause
 from siren_grpc.domain.errors import SirenError
 from siren_grpc.domain.geometry import (
     BufferedContext,
@@ -86,6 +87,8 @@ class ModelInfo:
     """Text of each token, a leading space marking the start of a word; an int is a raw byte."""
     punctuation: frozenset[str]
     """Marks that take no space before them."""
+    end_tokens: frozenset[int] = frozenset()
+    """Ids of tokens such as `<EOU>`, by which the model says that a speaker has finished."""
     buffered: tuple[BufferedContext, ...] = ()
     """The window of each look-ahead, in their order; empty for a cache-aware model."""
 
@@ -114,6 +117,9 @@ class Chunk:
     seq: int
     is_last: bool = False
     """The utterance's audio ends here: no right context is left to the next chunk."""
+    marks: tuple[tuple[int, int], ...] = ()
+    """Where in the chunk messages end: (samples of the stream, seq), ascending; for streams that
+    may end an utterance within a chunk."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +139,7 @@ class EndUtterance:
 
     end_samples: int
     seq: int
+    cause: FinalCause = FinalCause.END
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +150,32 @@ class DiscardUtterance:
 
 
 @dataclass(frozen=True, slots=True)
+class StreamOptions:
+    """What a client may change while its stream runs.
+
+    partial_interval_ms: audio between two partials at least; 0 sends each that differs.
+    """
+
+    endpointing: EndpointRules | None = None
+    partial_interval_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Reconfigure:
+    """These options hold for the chunks that follow."""
+
+    options: StreamOptions
+    at_samples: int
+
+
+@dataclass(frozen=True, slots=True)
+class RestartState:
+    """Forget what was recognised: the audio is heard anew from here on, by a fresh model."""
+
+    at_samples: int
+
+
+@dataclass(frozen=True, slots=True)
 class EndStream:
     """Nothing follows. `error` is what the stream ends with, None for OK."""
 
@@ -150,7 +183,9 @@ class EndStream:
 
 
 AudioWork: TypeAlias = Chunk | Preview
-Work: TypeAlias = Chunk | Preview | EndUtterance | DiscardUtterance | EndStream
+Marker: TypeAlias = EndUtterance | DiscardUtterance | Reconfigure | RestartState | EndStream
+"""Work without audio: it takes effect when all audio before it has been recognised."""
+Work: TypeAlias = AudioWork | Marker
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,12 +202,14 @@ class StepResult:
 
     tokens: new token ids, in order. token_frames: for each the encoder frame it was emitted at,
     counted from where the slot was last reset. tail: token ids of the right context as it sounds
-    now, behind `tokens`; the next step recognises it anew.
+    now, behind `tokens`; the next step recognises it anew. speech: probability of speech in each
+    window of `FeatureGeometry.voice_window_samples` that is now complete, where it was asked for.
     """
 
     tokens: tuple[int, ...]
     token_frames: tuple[int, ...]
     tail: tuple[int, ...] = ()
+    speech: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,6 +230,17 @@ class Final:
     seq: int
     start_samples: int
     end_samples: int
+    cause: FinalCause = FinalCause.END
+    heard_at: float | None = field(default=None, compare=False)
+    """When the last of the audio it needed came, by `time.monotonic`; None when unknown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reconfigured:
+    """The stream's options changed."""
+
+    options: StreamOptions
+    at_samples: int
 
 
 class SpeechEventKind(str, Enum):
@@ -217,4 +265,4 @@ class StreamEnded:
     error: SirenError | None = None
 
 
-Result: TypeAlias = Partial | Final | SpeechEvent | StreamEnded
+Result: TypeAlias = Partial | Final | SpeechEvent | Reconfigured | StreamEnded

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace as replaced
 
 from siren_grpc.domain.errors import InternalError
-from siren_grpc.domain.types import Lane, ModelInfo
+from siren_grpc.domain.types import Lane, ModelInfo, StreamOptions
 from siren_grpc.engine.messages import Delivery, Message, Open, first_session_id
 from siren_grpc.engine.session import EngineLimits, EngineSession
 from siren_grpc.scheduling.scheduler import SessionId
@@ -54,7 +54,7 @@ class Engine:
             for info in models
         }
 
-    async def open(self, lane: Lane) -> EngineSession:
+    async def open(self, lane: Lane, options: StreamOptions | None = None) -> EngineSession:
         """Open a session of a lane; one that names no model means the first.
 
         Raises Overloaded when every slot of the model is taken, memory has run out or the steps
@@ -66,8 +66,16 @@ class Engine:
         name = lane.model or next(iter(self._models))
         info = self._models[name]
         session_id = next(self._ids)
-        utterance = Utterance(self._detokenizers[name], info.features)
-        session = EngineSession(session_id, self._send, self._limits, info, utterance, self._forget)
+        options = options or StreamOptions()
+        utterance = Utterance(
+            self._detokenizers[name],
+            info.geometry(lane.chunk_frames),
+            options,
+            end_tokens=info.end_tokens,
+        )
+        session = EngineSession(
+            session_id, self._send, self._limits, info, utterance, options, self._forget
+        )
         self._sessions[session_id] = session
         self._send([Open(session_id, replaced(lane, model=name))])
         try:

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from siren_grpc.domain.errors import SirenError
-from siren_grpc.domain.types import AudioWork, Lane, StepResult, Work
-from siren_grpc.scheduling.scheduler import Marker, SessionId
+from siren_grpc.domain.types import AudioWork, Lane, Marker, StepResult, Work
+from siren_grpc.scheduling.scheduler import SessionId
 
 _FRONT_END_SHIFT = 40
 
@@ -64,10 +64,11 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class Recognised:
-    """A chunk or preview, and what its step found."""
+    """A chunk or preview, and what its step found. step_s: how long that took, mates and all."""
 
     work: AudioWork
     result: StepResult
+    step_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import monotonic
 
 from siren_grpc.domain.errors import SirenError
@@ -14,10 +14,14 @@ from siren_grpc.domain.types import (
     DiscardUtterance,
     EndUtterance,
     Final,
+    Marker,
     ModelInfo,
     Preview,
+    Reconfigure,
+    RestartState,
     Result,
     StreamEnded,
+    StreamOptions,
     Work,
 )
 from siren_grpc.engine.messages import (
@@ -30,7 +34,7 @@ from siren_grpc.engine.messages import (
     Recognised,
     Refused,
 )
-from siren_grpc.scheduling.scheduler import Marker, SessionId
+from siren_grpc.scheduling.scheduler import SessionId
 from siren_grpc.session.outbox import Outbox
 from siren_grpc.session.utterance import Utterance
 
@@ -45,6 +49,30 @@ class EngineLimits:
 
     max_backlog_s: float
     max_unsent_results: int
+
+
+@dataclass(frozen=True, slots=True)
+class Rewind:
+    """The audio from a position on is to be cut anew, for a model that starts afresh there.
+
+    seq: what is accounted for there. work: the chunk recognised last, and all that was to follow.
+    """
+
+    at_samples: int
+    seq: int
+    work: tuple[Work, ...]
+
+
+@dataclass(slots=True)
+class Timing:
+    """Where a session's chunks spent their time, summed up.
+
+    steps: in how many steps. queue_s: waiting for them, and on the way. step_s: in them.
+    """
+
+    steps: int = 0
+    queue_s: float = 0.0
+    step_s: float = 0.0
 
 
 class EngineSession:
@@ -62,6 +90,7 @@ class EngineSession:
         limits: EngineLimits,
         info: ModelInfo,
         utterance: Utterance,
+        options: StreamOptions,
         on_close: Callable[[SessionId], None],
     ) -> None:
         """Made by `Engine.open`."""
@@ -70,15 +99,21 @@ class EngineSession:
         self._info = info
         self._utterance = utterance
         self._max_backlog_samples = int(limits.max_backlog_s * info.features.sample_rate_hertz)
-        self._backlog: deque[int] = deque()
-        """Samples of each chunk submitted and not recognised."""
+        self._backlog: deque[tuple[int, float]] = deque()
+        """Of each chunk submitted and not recognised: its samples, and when it came."""
         self._backlog_samples = 0
+        self._ends: deque[float] = deque()
+        """When the ends of utterances came that are under way."""
+        self._timing = Timing()
         self._max_due_finals = limits.max_unsent_results
-        self._due_finals = 0
         self._outbox = Outbox(max_results=limits.max_unsent_results)
         self._has_result = asyncio.Event()
         self._has_room = asyncio.Event()
         self._has_room.set()
+        self._is_recognised = asyncio.Event()
+        """No chunk is under way."""
+        self._is_over = False
+        self._configure(options)
         self._on_close = on_close
         self._opening: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._is_closed = False
@@ -95,18 +130,27 @@ class EngineSession:
         """The model that recognises the session."""
         return self._info
 
+    @property
+    def timing(self) -> Timing:
+        """Where the chunks recognised so far spent their time."""
+        return self._timing
+
     async def wait_open(self) -> None:
         """Return when the session has a slot. Raises what it was refused with."""
         await self._opening
 
-    async def submit(self, work: Sequence[Work]) -> None:
+    async def submit(self, work: Sequence[Work]) -> Rewind | None:
         """Queue work in order, waiting whenever too much is under way or unread.
 
         While this waits the caller reads nothing more from its client, so that HTTP/2 flow
-        control slows the client down.
+        control slows the client down. Returns what is to be cut anew behind a hard endpoint, and
+        submitted again; None when all was taken, or nobody wants it any more.
         """
-        for item in work:
+        came_at = monotonic()
+        for i, item in enumerate(work):
             await self._has_room.wait()
+            if self._is_over:
+                return None
             if isinstance(item, Preview):
                 # A busy stepper drops previews; another one would only keep it busier.
                 if self._is_preview_due:
@@ -114,12 +158,35 @@ class EngineSession:
                 self._is_preview_due = True
             elif isinstance(item, Chunk):
                 self._is_preview_due = False
-                self._backlog.append(len(item.samples))
+                self._backlog.append((len(item.samples), came_at))
                 self._backlog_samples += len(item.samples)
+                self._is_recognised.clear()
             elif isinstance(item, EndUtterance):
-                self._due_finals += 1
+                self._ends.append(came_at)
+            elif isinstance(item, Reconfigure):
+                self._configure(item.options)
             self._update_room()
             self._send([Push(self._id, item, monotonic())])
+            if isinstance(item, Chunk) and self._is_in_lockstep:
+                rewind = await self._rewind(work[i:])
+                if rewind is not None:
+                    return rewind
+        return None
+
+    async def _rewind(self, work: Sequence[Work]) -> Rewind | None:
+        """Wait for a chunk's outcome: a hard endpoint decides how the audio behind it is cut."""
+        while not (self._is_recognised.is_set() or self._is_over):
+            await self._is_recognised.wait()
+        at = self._utterance.rewind_to
+        if at is None or self._is_over:
+            return None
+        self._send([Push(self._id, RestartState(at.at_samples), monotonic())])
+        return Rewind(at.at_samples, at.seq, tuple(work))
+
+    def _configure(self, options: StreamOptions) -> None:
+        rules = options.endpointing
+        self._is_in_lockstep = rules is not None and rules.is_hard
+        self._is_single = rules is not None and rules.is_single
 
     async def take(self) -> Result:
         """Return the oldest result, waiting for one."""
@@ -141,24 +208,51 @@ class EngineSession:
         if isinstance(outcome, (Opened, Refused)):
             self._open(outcome)
             return
+        if self._is_over:
+            return
+        heard_at = self._note(outcome)
         results = self._results_of(outcome)
         for result in results:
-            self._outbox.put(result)
             if isinstance(result, Final):
-                self._due_finals -= 1
-        if isinstance(outcome, (Recognised, Failed)) and isinstance(outcome.work, Chunk):
-            self._backlog_samples -= self._backlog.popleft()
-        elif isinstance(outcome, Recognised):
-            self._is_preview_due = False
+                result = replace(result, heard_at=heard_at)
+            self._put(result)
+            if isinstance(result, Final) and self._is_single:
+                self._put(StreamEnded())
+                break
+        if not self._backlog:
+            self._is_recognised.set()
         self._update_room()
         if results:
             self._has_result.set()
+
+    def _put(self, result: Result) -> None:
+        self._outbox.put(result)
+        if isinstance(result, StreamEnded):
+            self._is_over = True
+            self._is_recognised.set()
+
+    def _note(self, outcome: Recognised | Failed | Marker) -> float | None:
+        """Take work off the books; return when what it needed came."""
+        if isinstance(outcome, EndUtterance):
+            return self._ends.popleft()
+        if isinstance(outcome, Recognised) and not isinstance(outcome.work, Chunk):
+            self._is_preview_due = False
+        if not isinstance(outcome, (Recognised, Failed)) or not isinstance(outcome.work, Chunk):
+            return None
+        n_samples, came_at = self._backlog.popleft()
+        self._backlog_samples -= n_samples
+        if isinstance(outcome, Recognised):
+            self._timing.steps += 1
+            self._timing.step_s += outcome.step_s
+            self._timing.queue_s += max(0.0, monotonic() - came_at - outcome.step_s)
+        return came_at
 
     def end(self, error: SirenError) -> None:
         """End the session's results with an error; called by the engine."""
         if not self._opening.done():
             self._opening.set_exception(error)
-        self._outbox.put(StreamEnded(error))
+        self._put(StreamEnded(error))
+        self._update_room()
         self._has_result.set()
 
     def _open(self, outcome: Opened | Refused) -> None:
@@ -176,17 +270,24 @@ class EngineSession:
             return [StreamEnded(outcome.error)]
         if isinstance(outcome, EndUtterance):
             return self._utterance.finish(outcome)
+        if isinstance(outcome, Reconfigure):
+            return self._utterance.reconfigure(outcome)
         if isinstance(outcome, DiscardUtterance):
             self._utterance.discard(outcome)
+            return []
+        if isinstance(outcome, RestartState):
+            self._utterance.restart_state(outcome)
             return []
         return [StreamEnded(outcome.error)]
 
     def _update_room(self) -> None:
-        if (
+        has_room = (
             self._backlog_samples < self._max_backlog_samples
-            and self._due_finals < self._max_due_finals
+            and len(self._ends) < self._max_due_finals
             and not self._outbox.is_full
-        ):
+        )
+        # What is submitted to a session that is over goes nowhere: nobody need wait for it.
+        if has_room or self._is_over:
             self._has_room.set()
         else:
             self._has_room.clear()

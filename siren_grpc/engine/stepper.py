@@ -18,6 +18,7 @@ from siren_grpc.domain.types import (
     DiscardUtterance,
     EndUtterance,
     Lane,
+    RestartState,
     StepResult,
     StepRow,
 )
@@ -258,7 +259,7 @@ class Stepper:
     def _begin(self, plan: StepPlan) -> None:
         """Carry out a plan's markers, and step its rows: here, or in a worker."""
         for session_id, marker in plan.markers:
-            if isinstance(marker, (EndUtterance, DiscardUtterance)):
+            if isinstance(marker, (EndUtterance, DiscardUtterance, RestartState)):
                 stream = self._streams[session_id]
                 stream.model.backend.reset_slot(stream.slot)
         if plan.markers:
@@ -295,7 +296,7 @@ class Stepper:
         for (session_id, work), result in zip(plan.rows, batch.found, strict=True):
             self._in_flight.discard(session_id)
             if isinstance(result, StepResult):
-                outcome: Outcome = Recognised(work, result)
+                outcome: Outcome = Recognised(work, result, now - plan.began_at)
             else:
                 self._scheduler.remove(session_id)
                 _log.error("session %d: step failed", session_id, exc_info=result)

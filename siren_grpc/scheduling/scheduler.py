@@ -19,17 +19,15 @@ from typing import TypeAlias
 from siren_grpc.domain.types import (
     AudioWork,
     Chunk,
-    DiscardUtterance,
-    EndStream,
     EndUtterance,
     Lane,
+    Marker,
     Preview,
     Work,
 )
 
 SessionId: TypeAlias = int
 """Never used twice in a process, so a late result cannot reach another session."""
-Marker: TypeAlias = EndUtterance | DiscardUtterance | EndStream
 _LEAST_ROWS = 8
 """Rows that are worth a step beside another one: each step has costs of its own."""
 _FINAL_AHEAD_S = 2.5

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-from google.protobuf.duration_pb2 import Duration
 from siren.v1 import speech_pb2 as pb
 
 from siren_grpc.audio.decode import Encoding
+from siren_grpc.domain.endpointing import FinalCause
 from siren_grpc.domain.errors import InvalidConfig
 from siren_grpc.domain.types import (
     DecoderKind,
@@ -15,9 +16,12 @@ from siren_grpc.domain.types import (
     Lane,
     ModelInfo,
     Partial,
+    Reconfigured,
     SpeechEvent,
     SpeechEventKind,
 )
+from siren_grpc.server.durations import of_seconds, to_duration
+from siren_grpc.server.options import to_options, to_updated
 from siren_grpc.server.request import ValidConfig
 
 _ENCODINGS = {
@@ -37,6 +41,16 @@ _PB_DECODERS = {kind: number for number, kind in _DECODERS.items()}
 _EVENTS = {
     SpeechEventKind.SPEECH_STARTED: pb.SpeechEvent.TYPE_SPEECH_STARTED,
     SpeechEventKind.SPEECH_ENDED: pb.SpeechEvent.TYPE_SPEECH_ENDED,
+}
+_CAUSES = {
+    FinalCause.END: pb.FinalResult.CAUSE_END,
+    FinalCause.FINALIZE: pb.FinalResult.CAUSE_FINALIZE,
+    FinalCause.SILENCE: pb.FinalResult.CAUSE_SILENCE,
+    FinalCause.END_TOKEN: pb.FinalResult.CAUSE_END_TOKEN,
+    FinalCause.MAX_UTTERANCE: pb.FinalResult.CAUSE_MAX_UTTERANCE,
+    FinalCause.NO_SPEECH: pb.FinalResult.CAUSE_NO_SPEECH,
+    FinalCause.SESSION_LIMIT: pb.FinalResult.CAUSE_SESSION_LIMIT,
+    FinalCause.SHUTDOWN: pb.FinalResult.CAUSE_SHUTDOWN,
 }
 _DEFAULT_HERTZ = 16000
 _MIN_HERTZ, _MAX_HERTZ = 8000, 48000
@@ -70,6 +84,7 @@ def to_config(config: pb.StreamingConfig, info: ModelInfo) -> ValidConfig:
         sample_rate_hertz=hertz,
         language_code=_language(config.language_code, info),
         lane=Lane(chunk_frames, _decoder(config.decoder, info), info.id),
+        options=to_options(config, info),
     )
 
 
@@ -118,36 +133,55 @@ def to_started(session_id: str, info: ModelInfo, config: ValidConfig) -> pb.Stre
     )
 
 
-def to_response(result: Partial | Final | SpeechEvent, hertz: int) -> pb.StreamingRecognizeResponse:
-    """Return a result as the message that carries it. hertz: of its sample counts."""
+@dataclass(frozen=True, slots=True)
+class Reception:
+    """What is true of a stream while a result is sent.
+
+    hertz: of all sample counts. received_samples: audio received so far. now: by
+    `time.monotonic`.
+    """
+
+    hertz: int
+    received_samples: int
+    now: float
+
+
+def to_response(
+    result: Partial | Final | SpeechEvent | Reconfigured, reception: Reception
+) -> pb.StreamingRecognizeResponse:
+    """Return a result as the message that carries it."""
+    hertz = reception.hertz
     if isinstance(result, Partial):
         partial = pb.PartialResult(
             text=result.text,
             stable_len=result.stable_len,
             seq=result.seq,
             audio_processed=to_duration(result.processed_samples, hertz),
+            audio_received=to_duration(reception.received_samples, hertz),
         )
         return pb.StreamingRecognizeResponse(partial=partial)
     if isinstance(result, Final):
-        return pb.StreamingRecognizeResponse(final=to_final(result, hertz))
+        return pb.StreamingRecognizeResponse(final=to_final(result, reception))
+    if isinstance(result, Reconfigured):
+        return pb.StreamingRecognizeResponse(updated=to_updated(result, hertz))
     event = pb.SpeechEvent(type=_EVENTS[result.kind], time=to_duration(result.at_samples, hertz))
     return pb.StreamingRecognizeResponse(event=event)
 
 
-def to_final(result: Final, hertz: int) -> pb.FinalResult:
+def to_final(result: Final, reception: Reception) -> pb.FinalResult:
     """Return a final as its message."""
-    return pb.FinalResult(
+    hertz = reception.hertz
+    final = pb.FinalResult(
         text=result.text,
         seq=result.seq,
         start_time=to_duration(result.start_samples, hertz),
         end_time=to_duration(result.end_samples, hertz),
+        audio_received=to_duration(reception.received_samples, hertz),
+        cause=_CAUSES[result.cause],
     )
-
-
-def to_duration(n_samples: int, hertz: int) -> Duration:
-    """Return so many samples as a duration, to the nanosecond, rounded down."""
-    seconds, rest = divmod(n_samples, hertz)
-    return Duration(seconds=seconds, nanos=rest * 1_000_000_000 // hertz)
+    if result.heard_at is not None:
+        final.delay.CopyFrom(of_seconds(reception.now - result.heard_at))
+    return final
 
 
 def to_model(info: ModelInfo, *, is_default: bool, aliases: Sequence[str] = ()) -> pb.Model:
@@ -169,4 +203,5 @@ def to_model(info: ModelInfo, *, is_default: bool, aliases: Sequence[str] = ()) 
         decoders=[_PB_DECODERS[kind] for kind in info.decoders],
         is_default=is_default,
         aliases=aliases,
+        has_end_token=bool(info.end_tokens),
     )

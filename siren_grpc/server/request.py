@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from siren_grpc.audio.decode import Encoding
-from siren_grpc.domain.types import Lane
+from siren_grpc.domain.types import Lane, StreamOptions
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,3 +16,4 @@ class ValidConfig:
     sample_rate_hertz: int
     language_code: str
     lane: Lane
+    options: StreamOptions

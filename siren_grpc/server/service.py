@@ -86,12 +86,14 @@ class SpeechService(speech_pb2_grpc.SpeechServiceServicer):
     ) -> AsyncIterator[pb.StreamingRecognizeResponse]:
         """Recognise live audio; see the protocol."""
         session_id = uuid.uuid4().hex
+        call: StreamCall | None = None
         try:
             engine = self._running()
             requests = aiter(request_iterator)
             config = self._valid(await self._first_config(requests), engine)
-            session = await engine.open(config.lane)
-            stream = Stream(self._call(session_id, config, session), requests)
+            session = await engine.open(config.lane, config.options)
+            call = self._call(session_id, config, session)
+            stream = Stream(call, requests)
             self._enter(stream)
             try:
                 started = convert.to_started(session_id, session.info, config)
@@ -100,11 +102,12 @@ class SpeechService(speech_pb2_grpc.SpeechServiceServicer):
                 async for response in stream.results():
                     yield response
                 _log.info("session %s: ended", session_id)
+                context.set_trailing_metadata(call.trailers)
             finally:
                 session.close()
                 self._leave(stream)
         except SirenError as error:
-            await _abort(context, error, session_id)
+            await _abort(context, error, session_id, call)
         except Exception:
             await _abort_unexpected(context, session_id)
 
@@ -113,21 +116,22 @@ class SpeechService(speech_pb2_grpc.SpeechServiceServicer):
     ) -> pb.RecognizeResponse:
         """Recognise a complete recording; see the protocol."""
         session_id = uuid.uuid4().hex
+        call: StreamCall | None = None
         try:
             engine = self._running()
             config = self._valid(request.config, engine)
-            session = await engine.open(config.lane)
+            session = await engine.open(config.lane, config.options)
+            call = self._call(session_id, config, session)
             try:
-                results = await _recognize(self._call(session_id, config, session), request.audio)
+                results = await _recognize(call, request.audio)
             finally:
                 session.close()
-            hertz = session.info.features.sample_rate_hertz
+            context.set_trailing_metadata(call.trailers)
             return pb.RecognizeResponse(
-                started=convert.to_started(session_id, session.info, config),
-                results=[convert.to_final(final, hertz) for final in results],
+                started=convert.to_started(session_id, session.info, config), results=results
             )
         except SirenError as error:
-            await _abort(context, error, session_id)
+            await _abort(context, error, session_id, call)
         except Exception:
             await _abort_unexpected(context, session_id)
 
@@ -194,9 +198,10 @@ class SpeechService(speech_pb2_grpc.SpeechServiceServicer):
                 preview_samples=features.samples_of_ms(self._limits.preview_ms),
                 padding_samples=features.samples_of_ms(self._limits.tail_padding_ms),
                 max_samples=None if max_s is None else int(max_s * hertz),
+                options=config.options,
             )
         )
-        return StreamCall(session_id, hertz, ingress, session, self._limits.idle_timeout_s)
+        return StreamCall(session_id, config, ingress, session, self._limits.idle_timeout_s)
 
     def _enter(self, stream: Stream) -> None:
         self._streams.add(stream)
@@ -208,17 +213,17 @@ class SpeechService(speech_pb2_grpc.SpeechServiceServicer):
             self._all_done.set()
 
 
-async def _recognize(call: StreamCall, audio: bytes) -> list[Final]:
+async def _recognize(call: StreamCall, audio: bytes) -> list[pb.FinalResult]:
     """Run one recording through a session and return its finals."""
     work = [*call.ingress.receive_audio(audio, 0)]
     if not call.ingress.is_ended:
         work.extend(call.ingress.end())
-    submitting = asyncio.create_task(call.session.submit(work))
+    submitting = asyncio.create_task(call.submit(work))
     try:
         finals = []
         while not isinstance(result := await call.session.take(), StreamEnded):
             if isinstance(result, Final):
-                finals.append(result)
+                finals.append(convert.to_final(result, call.reception))
         if result.error is not None:
             raise result.error
         return finals
@@ -227,9 +232,12 @@ async def _recognize(call: StreamCall, audio: bytes) -> list[Final]:
         await asyncio.gather(submitting, return_exceptions=True)
 
 
-async def _abort(context: _Context, error: SirenError, session_id: str) -> NoReturn:
+async def _abort(
+    context: _Context, error: SirenError, session_id: str, call: StreamCall | None = None
+) -> NoReturn:
     _log.info("session %s: %s: %s", session_id, error.reason.value, error.message)
-    await context.abort_with_status(to_status(error, session_id=session_id))
+    trailers = () if call is None else call.trailers
+    await context.abort_with_status(to_status(error, session_id=session_id, trailers=trailers))
     raise AssertionError("abort_with_status raises")
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import TypeAlias
+
 import grpc
 from google.protobuf import any_pb2, duration_pb2
 from google.rpc import code_pb2, error_details_pb2, status_pb2  # type: ignore[import-untyped]
@@ -26,10 +29,17 @@ _CODES = {
 }
 
 
-def to_status(error: SirenError, *, session_id: str | None = None) -> grpc.Status:
+Trailers: TypeAlias = tuple[tuple[str, str], ...]
+"""Trailing metadata."""
+
+
+def to_status(
+    error: SirenError, *, session_id: str | None = None, trailers: Trailers = ()
+) -> grpc.Status:
     """Return the status of an error: code, message, and the details as google.rpc messages.
 
-    session_id: names the stream in the server's log; added to the ErrorInfo.
+    session_id: names the stream in the server's log; added to the ErrorInfo. trailers: sent with
+    it.
     """
     info = error_details_pb2.ErrorInfo(reason=error.reason.value, domain=DOMAIN)
     if session_id is not None:
@@ -46,7 +56,15 @@ def to_status(error: SirenError, *, session_id: str | None = None) -> grpc.Statu
         delay.FromMilliseconds(round(error.retry_after_s * 1000))
         details.append(_packed(error_details_pb2.RetryInfo(retry_delay=delay)))
     status = status_pb2.Status(code=_CODES[error.reason], message=error.message, details=details)
-    return rpc_status.to_status(status)
+    rich = rpc_status.to_status(status)
+    return _Status(rich.code, rich.details, (*rich.trailing_metadata, *trailers))
+
+
+@dataclass(frozen=True, slots=True)
+class _Status(grpc.Status):
+    code: grpc.StatusCode
+    details: str
+    trailing_metadata: tuple[tuple[str, str | bytes], ...]
 
 
 def _packed(message: object) -> any_pb2.Any:

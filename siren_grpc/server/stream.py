@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
+from time import monotonic
 
 from siren.v1 import speech_pb2 as pb
 
+from siren_grpc.domain.endpointing import FinalCause
 from siren_grpc.domain.errors import (
     IdleTimeout,
     InternalError,
@@ -19,6 +21,9 @@ from siren_grpc.domain.errors import (
 from siren_grpc.domain.types import EndStream, StreamEnded, Work
 from siren_grpc.engine.session import EngineSession
 from siren_grpc.server import convert
+from siren_grpc.server.options import to_updated_options
+from siren_grpc.server.request import ValidConfig
+from siren_grpc.server.status import Trailers
 from siren_grpc.session.ingress import Ingress
 
 _log = logging.getLogger(__name__)
@@ -31,11 +36,34 @@ class StreamCall:
     """A stream whose config was accepted."""
 
     session_id: str
-    hertz: int
-    """The model's sample rate: that of every sample count."""
+    config: ValidConfig
     ingress: Ingress
     session: EngineSession
     idle_timeout_s: float
+
+    @property
+    def reception(self) -> convert.Reception:
+        """What a result sent now is to say of the stream."""
+        hertz = self.session.info.features.sample_rate_hertz
+        return convert.Reception(hertz, self.ingress.received_samples, monotonic())
+
+    @property
+    def trailers(self) -> Trailers:
+        """Where the stream's time went, for its trailing metadata."""
+        timing = self.session.timing
+        hertz = self.session.info.features.sample_rate_hertz
+        return (
+            ("siren-session-id", self.session_id),
+            ("siren-audio-ms", str(1000 * self.ingress.received_samples // hertz)),
+            ("siren-steps", str(timing.steps)),
+            ("siren-queue-ms", str(round(1000 * timing.queue_s))),
+            ("siren-step-ms", str(round(1000 * timing.step_s))),
+        )
+
+    async def submit(self, work: Sequence[Work]) -> None:
+        """Give the engine work of the ingress, cut anew behind each hard endpoint."""
+        while (rewind := await self.session.submit(work)) is not None:
+            work = self.ingress.rewind(rewind.at_samples, rewind.seq, rewind.work)
 
 
 class Stream:
@@ -47,6 +75,7 @@ class Stream:
         """Take over a call behind its config; `results` runs it."""
         self._call = call
         self._requests = requests
+        self._options = call.config.options
         self._interruption: SirenError | None = None
         self._reader: asyncio.Task[None] | None = None
         self._waiting_since: float | None = None
@@ -74,7 +103,7 @@ class Stream:
                     if result.error is not None:
                         raise result.error
                     return
-                yield convert.to_response(result, self._call.hertz)
+                yield convert.to_response(result, self._call.reception)
         finally:
             self._call.session.close()
             self._reader.cancel()
@@ -99,7 +128,7 @@ class Stream:
 
     async def _read(self) -> None:
         """Feed the engine until the stream ends; how it ends travels in-band, behind its audio."""
-        submit = self._call.session.submit
+        submit = self._call.submit
         try:
             await self._read_requests()
         except SirenError as error:
@@ -113,7 +142,7 @@ class Stream:
             await submit([EndStream(InternalError(_INTERNAL))])
 
     async def _read_requests(self) -> None:
-        ingress, submit = self._call.ingress, self._call.session.submit
+        ingress, submit = self._call.ingress, self._call.submit
         while not ingress.is_ended:
             request = await self._next_request()
             if request is None:
@@ -129,20 +158,20 @@ class Stream:
     async def _end(self, work: list[Work]) -> None:
         """Answer ACTION_END at once; the status waits a moment for what must not follow it."""
         *results, end = work
-        await self._call.session.submit(results)
+        await self._call.submit(results)
         try:
             late = await asyncio.wait_for(anext(self._requests, None), _END_LINGER_S)
         except asyncio.TimeoutError:
             late = None
         if late is not None:
             raise InvalidMessage("a message after ACTION_END; open a new stream to send more")
-        await self._call.session.submit([end])
+        await self._call.submit([end])
 
     def _interrupted(self) -> list[Work]:
         """Return the work of a stream ended from outside: a stopping server owes its final."""
         error = self._interruption
         if isinstance(error, ShuttingDown) and not self._call.ingress.is_ended:
-            return [*self._call.ingress.finalize(), EndStream(error)]
+            return [*self._call.ingress.finalize(FinalCause.SHUTDOWN), EndStream(error)]
         return [EndStream(error)]
 
     async def _next_request(self) -> pb.StreamingRecognizeRequest | None:
@@ -160,9 +189,13 @@ class Stream:
             return ingress.receive_audio(request.audio.data, request.audio.seq)
         if kind == "control":
             return self._control(request.control.action)
+        if kind == "update":
+            had, info = self._options, self._call.session.info
+            self._options = to_updated_options(request.update, had, info)
+            return ingress.reconfigure(self._options)
         if kind == "config":
             raise InvalidMessage("a second config; only the first message of a stream is a config")
-        raise InvalidMessage("a message without audio or control; set one of them")
+        raise InvalidMessage("a message without audio, control or update; set one of them")
 
     def _control(self, action: int) -> list[Work]:
         ingress = self._call.ingress

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TypeAlias
 
 from siren_grpc.audio.chunker import Chunker, CutChunk
 from siren_grpc.audio.decode import AudioDecoder, Encoding
+from siren_grpc.audio.history import History
 from siren_grpc.audio.resample import Resampler
+from siren_grpc.domain.endpointing import FinalCause
 from siren_grpc.domain.errors import InvalidAudio, InvalidMessage, SessionTooLong
 from siren_grpc.domain.geometry import ChunkGeometry
 from siren_grpc.domain.types import (
@@ -16,9 +20,14 @@ from siren_grpc.domain.types import (
     EndStream,
     EndUtterance,
     Preview,
+    Reconfigure,
     Samples,
+    StreamOptions,
     Work,
 )
+
+_REWIND_S = 1.0
+"""How far before the last chunk a rewind may go."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +37,7 @@ class IngressConfig:
     preview_samples: audio after which an incomplete chunk is looked at again; 0 for never.
     padding_samples: silence that follows the end of each utterance.
     max_samples: audio the stream may hold; None for no limit. All at the model's rate.
+    options: those it starts with.
     """
 
     encoding: Encoding
@@ -36,6 +46,7 @@ class IngressConfig:
     preview_samples: int
     padding_samples: int
     max_samples: int | None
+    options: StreamOptions = field(default_factory=StreamOptions)
 
 
 class Ingress:
@@ -58,7 +69,15 @@ class Ingress:
         self._received_samples = 0  # at the model's rate
         self._utterance_start_samples = 0
         self._utterance_start_sent = 0  # in samples as sent
+        self._chunks_start_samples = 0  # the utterance's, or where it was rewound to
         self._previewed_samples = 0
+        self._history: History | None = None
+        self._apply(config.options)
+
+    @property
+    def received_samples(self) -> int:
+        """Audio received, in samples at the model's rate."""
+        return self._received_samples
 
     @property
     def is_ended(self) -> bool:
@@ -73,6 +92,9 @@ class Ingress:
         for bytes that do not decode.
         """
         self._require_open("audio")
+        if self._history is not None:
+            cut = self._chunks_start_samples + self._chunker.cut_samples
+            self._history.forget_before(cut - self._most_rewound_samples)
         self._received_bytes += len(data)
         width = self._config.encoding.sample_bytes
         self._ledger.record(seq, -(-self._received_bytes // width))
@@ -82,10 +104,10 @@ class Ingress:
             return self._end_at_limit(samples[: limit - self._received_samples], limit)
         return self._cut(samples)
 
-    def finalize(self) -> list[Work]:
+    def finalize(self, cause: FinalCause = FinalCause.FINALIZE) -> list[Work]:
         """End the utterance here; the stream goes on with a new one."""
         self._require_open("ACTION_FINALIZE")
-        work = self._end_utterance()
+        work = self._end_utterance(cause)
         self._start_utterance()
         return work
 
@@ -111,7 +133,53 @@ class Ingress:
                 f"{self._config.encoding.value} ({width} bytes a sample); send whole samples"
             )
         self._is_ended = True
-        return [*self._end_utterance(), EndStream()]
+        return [*self._end_utterance(FinalCause.END), EndStream()]
+
+    def reconfigure(self, options: StreamOptions) -> list[Work]:
+        """Apply other options from the next chunk on."""
+        self._require_open("update")
+        self._apply(options)
+        at_samples = self._received_samples - self._chunker.held_samples
+        return [Reconfigure(options, at_samples)]
+
+    def rewind(self, at_samples: int, seq: int, work: Sequence[Work]) -> list[Work]:
+        """Cut the audio anew from a position, where the model starts afresh: a hard endpoint.
+
+        at_samples: in the chunk recognised last, or up to `_REWIND_S` before it. seq: what is
+        accounted for there. work: that chunk and all behind it. Returns what is to follow.
+        """
+        if self._history is None:
+            raise AssertionError("only a stream with hard endpoints is rewound")
+        markers = [item for item in work if not isinstance(item, (Chunk, Preview))]
+        marks = [mark for item in work if isinstance(item, Chunk) for mark in item.marks]
+        audio = self._history.since(at_samples)
+        self._chunker.reset()
+        self._previewed_samples = 0
+        cuts = self._chunker.push(audio)
+        self._chunks_start_samples = at_samples
+        if any(isinstance(item, EndUtterance) for item in markers):
+            cuts += self._chunker.flush(padding_samples=self._config.padding_samples)
+            self._chunks_start_samples = self._utterance_start_samples
+        chunks: list[Work] = []
+        for cut in cuts:
+            end = min(at_samples + cut.end_samples, self._received_samples)
+            own = tuple(mark for mark in marks if mark[0] <= end)
+            marks = marks[len(own) :]
+            seq = own[-1][1] if own else seq
+            chunks.append(
+                Chunk(cut.samples, cut.feature_frames, cut.is_first, end, seq, cut.is_last, own)
+            )
+        return [*chunks, *markers]
+
+    def _apply(self, options: StreamOptions) -> None:
+        rules = options.endpointing
+        self._marks_seqs = rules is not None
+        if rules is None or not rules.is_hard:
+            self._history = None
+        elif self._history is None:
+            held = self._chunker.held
+            self._history = History(at_samples=self._received_samples - len(held))
+            self._history.append(held)
 
     def _require_open(self, what: str) -> None:
         if self._is_ended:
@@ -126,10 +194,19 @@ class Ingress:
         )
         work = self._cut(samples)
         self._resampler.flush()  # what it still holds lies behind the limit
-        return [*work, *self._end_audio(self._sent_by(limit)), EndStream(error)]
+        end = self._end_audio(self._sent_by(limit), FinalCause.SESSION_LIMIT)
+        return [*work, *end, EndStream(error)]
+
+    @property
+    def _most_rewound_samples(self) -> int:
+        geometry = self._config.geometry
+        behind = int(_REWIND_S * geometry.features.sample_rate_hertz)
+        return behind + max(geometry.chunk_samples(is_first=first) for first in (True, False))
 
     def _cut(self, samples: Samples) -> list[Work]:
         self._received_samples += len(samples)
+        if self._history is not None:
+            self._history.append(samples)
         chunks = self._chunker.push(samples)
         if chunks:
             self._previewed_samples = 0
@@ -154,8 +231,17 @@ class Ingress:
 
     def _chunk(self, cut: CutChunk) -> Chunk:
         end = self._position(cut)
-        seq = self._ledger.settle(self._sent_by(end))
-        return Chunk(cut.samples, cut.feature_frames, cut.is_first, end, seq, cut.is_last)
+        settled, seq = self._ledger.settle(self._sent_by(end))
+        marks = self._marks(settled, end) if self._marks_seqs else ()
+        return Chunk(cut.samples, cut.feature_frames, cut.is_first, end, seq, cut.is_last, marks)
+
+    def _marks(self, settled: Sequence[_Settled], end_samples: int) -> tuple[tuple[int, int], ...]:
+        """Return where messages end: the first position by which they are accounted for."""
+        start, start_sent = self._utterance_start_samples, self._utterance_start_sent
+        return tuple(
+            (min(start + self._resampler.produced(sent - start_sent), end_samples), seq)
+            for seq, sent in settled
+        )
 
     def _sent_by(self, end_samples: int) -> int:
         """Return how many samples as sent are complete at a position of the stream.
@@ -173,31 +259,37 @@ class Ingress:
 
     def _position(self, cut: CutChunk) -> int:
         # Padding lies behind the audio: it is recognised, but it is no time in the stream.
-        return min(self._utterance_start_samples + cut.end_samples, self._received_samples)
+        return min(self._chunks_start_samples + cut.end_samples, self._received_samples)
 
-    def _end_utterance(self) -> list[Work]:
+    def _end_utterance(self, cause: FinalCause) -> list[Work]:
         work = self._cut(self._resampler.flush())
         # All whole samples are accounted for now, whatever the resampler rounded.
-        return [*work, *self._end_audio(self._decoded_samples)]
+        return [*work, *self._end_audio(self._decoded_samples, cause)]
 
-    def _end_audio(self, sent_samples: int) -> list[Work]:
+    def _end_audio(self, sent_samples: int, cause: FinalCause) -> list[Work]:
         """End the utterance with what the chunker holds; sent_samples are accounted for then."""
         cuts = self._chunker.flush(padding_samples=self._config.padding_samples)
         work: list[Work] = [self._chunk(cut) for cut in cuts]
-        work.append(EndUtterance(self._received_samples, self._ledger.settle(sent_samples)))
+        _, seq = self._ledger.settle(sent_samples)
+        work.append(EndUtterance(self._received_samples, seq, cause))
         return work
 
     def _start_utterance(self) -> None:
         self._utterance_start_samples = self._received_samples
+        self._chunks_start_samples = self._received_samples
         self._utterance_start_sent = self._decoded_samples  # a split sample is yet to be heard
         self._previewed_samples = 0
+
+
+_Settled: TypeAlias = tuple[int, int]
+"""A message's seq, and how many samples were sent by its end."""
 
 
 class _SeqLedger:
     """Which client `seq` is accounted for at which sample as sent (promise 2)."""
 
     def __init__(self) -> None:
-        self._open: deque[tuple[int, int]] = deque()  # (seq, samples sent by its end)
+        self._open: deque[_Settled] = deque()
         self._last_received = 0
         self._last_settled = 0
 
@@ -212,11 +304,13 @@ class _SeqLedger:
         self._last_received = seq
         self._open.append((seq, sent_samples))
 
-    def settle(self, sent_samples: int) -> int:
-        """Return the largest seq that ends at or before so many samples, for good."""
+    def settle(self, sent_samples: int) -> tuple[list[_Settled], int]:
+        """Settle what ends at or before so many samples; return it, and the largest seq so far."""
+        settled = []
         while self._open and self._open[0][1] <= sent_samples:
-            self._last_settled = self._open.popleft()[0]
-        return self._last_settled
+            settled.append(self._open.popleft())
+            self._last_settled = settled[-1][0]
+        return settled, self._last_settled
 
     def accounted(self, sent_samples: int) -> int:
         """Return the same without settling it: a preview is looked at again."""

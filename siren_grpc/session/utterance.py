@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from siren_grpc.domain.geometry import FeatureGeometry
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from siren_grpc.domain.endpointing import EndpointDetector, EndpointRules, FinalCause
+from siren_grpc.domain.geometry import ChunkGeometry
 from siren_grpc.domain.types import (
     AudioWork,
     Chunk,
@@ -10,72 +14,219 @@ from siren_grpc.domain.types import (
     EndUtterance,
     Final,
     Partial,
+    Reconfigure,
+    Reconfigured,
+    RestartState,
     Result,
     SpeechEvent,
     SpeechEventKind,
     StepResult,
+    StreamOptions,
 )
+from siren_grpc.session.endpointer import Endpoint, Endpointer, SpeechStart, TokenPlace
+from siren_grpc.session.voice_activity import VoiceActivity
 from siren_grpc.text.detokenizer import Detokenizer
 from siren_grpc.text.hypothesis import Hypothesis
+
+_LOOKBACK_MS = 320
+"""How much of the silence before a hard endpoint the fresh model hears, too."""
+_IN_SILENCE = frozenset({FinalCause.SILENCE, FinalCause.NO_SPEECH, FinalCause.END_TOKEN})
+"""Endpoints at which nobody speaks: where a model can start afresh without losing a word."""
+
+
+@dataclass(frozen=True, slots=True)
+class RewindPoint:
+    """Where in the stream a fresh model starts to hear; seq: what is accounted for there."""
+
+    at_samples: int
+    seq: int
 
 
 class Utterance:
     """The current utterance of a stream. One per stream, restarted at each utterance's end."""
 
-    def __init__(self, detokenizer: Detokenizer, features: FeatureGeometry) -> None:
-        """Start the first utterance at the stream's first sample."""
+    def __init__(
+        self,
+        detokenizer: Detokenizer,
+        geometry: ChunkGeometry,
+        options: StreamOptions | None = None,
+        *,
+        end_tokens: frozenset[int] = frozenset(),
+    ) -> None:
+        """Start the first utterance at the stream's first sample.
+
+        end_tokens: ids by which the model says that a speaker has finished.
+        """
         self._detokenizer = detokenizer
-        self._features = features
+        self._geometry = geometry
+        self._end_tokens = end_tokens
+        self._options = options or StreamOptions()
+        self._seq = 0
         self._start(at_samples=0)
+        hertz = geometry.features.sample_rate_hertz
+        self._endpointer = Endpointer(None, hertz, start_samples=0)
+        self._apply_rules(from_samples=0)
+        self._restart_state(at_samples=0)
+
+    @property
+    def rewind_to(self) -> RewindPoint | None:
+        """Where a fresh model is to start hearing: behind a hard endpoint, until it does."""
+        return self._rewind_to
 
     def _start(self, *, at_samples: int) -> None:
         self._hypothesis = Hypothesis(self._detokenizer)
         self._start_samples = at_samples
         self._sent: tuple[str, int] = ("", 0)
-        self._last_token_samples: int | None = None
+        self._partial_from = at_samples
+
+    def _restart_state(self, *, at_samples: int) -> None:
+        """Count encoder frames from a position on: the model starts afresh."""
+        self._origin_samples = at_samples
+        self._feature_frames = 0
+        self._rewind_to: RewindPoint | None = None
+        if self._voice is not None:
+            self._voice.restart(at_samples)
+        self._endpointer.silence()
+        self._endpointer.restart(max(at_samples, self._start_samples))
+
+    def _apply_rules(self, *, from_samples: int) -> None:
+        self._rules = self._options.endpointing
+        self._rules_from_samples = from_samples
+        self._endpointer.set_rules(self._rules)
+        self._voice = _voice_activity(self._rules, self._geometry)
+        if self._voice is not None:
+            self._voice.restart(from_samples)
 
     def advance(self, work: AudioWork, result: StepResult) -> list[Result]:
         """Take in what a step found in a chunk or preview; return what the client should see."""
-        results: list[Result] = []
         if isinstance(work, Chunk):
-            self._hypothesis.extend(result.tokens)
-            results.extend(self._note_tokens(result, work.end_samples))
-            text = self._hypothesis.previewed(result.tail)
+            results = self._advance_chunk(work, result)
+            text = self._hypothesis.previewed(result.tail if self._rewind_to is None else ())
+            self._seq = work.seq
         else:
+            results = []
             text = self._hypothesis.previewed(result.tokens)
         # Promise 1: only the text of whole chunks is stable; a preview or a right context may be
         # read otherwise once its chunk is complete.
         shown = (text, len(self._hypothesis.text))
-        if shown != self._sent:
+        if shown != self._sent and work.end_samples >= self._partial_from:
             self._sent = shown
+            interval = self._geometry.features.samples_of_ms(self._options.partial_interval_ms)
+            self._partial_from = work.end_samples + interval
             results.append(Partial(*shown, work.seq, work.end_samples))
         return results
 
     def finish(self, end: EndUtterance) -> list[Result]:
-        """End the utterance with its one final (promise 4) and start the next."""
-        results: list[Result] = []
-        if self._last_token_samples is not None:
-            results.append(SpeechEvent(SpeechEventKind.SPEECH_ENDED, self._last_token_samples))
-        text = self._hypothesis.finish()
-        results.append(Final(text, end.seq, self._start_samples, end.end_samples))
-        self._start(at_samples=end.end_samples)
+        """End the utterance with its one final (promise 4) and start the next, state and all."""
+        endpoint = Endpoint(end.end_samples, end.cause, 0, self._endpointer.speech_end_samples)
+        results = self._conclude(endpoint, end.seq)
+        self._restart_state(at_samples=end.end_samples)
+        self._seq = end.seq
         return results
 
     def discard(self, discard: DiscardUtterance) -> None:
-        """Forget the utterance and start the next."""
+        """Forget the utterance and start the next, state and all."""
         self._start(at_samples=discard.end_samples)
+        self._restart_state(at_samples=discard.end_samples)
 
-    def _note_tokens(self, result: StepResult, end_samples: int) -> list[Result]:
-        if not result.tokens:
-            return []
-        is_start = self._last_token_samples is None
-        self._last_token_samples = self._position(result.token_frames[-1], end_samples)
-        if not is_start:
-            return []
-        at_samples = self._position(result.token_frames[0], end_samples)
-        return [SpeechEvent(SpeechEventKind.SPEECH_STARTED, at_samples)]
+    def restart_state(self, restart: RestartState) -> None:
+        """Go on with a fresh model that hears the audio from a position on."""
+        self._restart_state(at_samples=restart.at_samples)
+
+    def reconfigure(self, change: Reconfigure) -> list[Result]:
+        """Apply other options from here on; the utterance goes on."""
+        had = self._options.endpointing
+        self._options = change.options
+        if change.options.endpointing != had:
+            self._apply_rules(from_samples=change.at_samples)
+        return [Reconfigured(change.options, change.at_samples)]
+
+    def _advance_chunk(self, work: Chunk, result: StepResult) -> list[Result]:
+        """Take in a chunk's tokens, and end the utterances that end within it."""
+        self._feature_frames += work.feature_frames
+        places = self._places(result, work.end_samples)
+        heard = self._heard_samples(work)
+        voice = []
+        if self._voice is not None:
+            voice = self._voice.push(result.speech)
+            heard = min(heard, self._voice.heard_samples)
+        results: list[Result] = []
+        taken = 0
+        for finding in self._endpointer.advance(places, voice, heard):
+            if isinstance(finding, SpeechStart):
+                results.append(SpeechEvent(SpeechEventKind.SPEECH_STARTED, finding.at_samples))
+                continue
+            self._hypothesis.extend(result.tokens[taken : finding.n_tokens])
+            taken = finding.n_tokens
+            seq = self._seq_at(finding.at_samples, work)
+            results.extend(self._conclude(finding, seq))
+            if self._rules is not None and self._rules.is_hard and finding.cause in _IN_SILENCE:
+                # What lies behind will be heard by a fresh model: as heard so far it is nothing.
+                self._rewind_to = self._rewind_point(finding, seq)
+                return results
+        self._hypothesis.extend(result.tokens[taken:])
+        return results
+
+    def _rewind_point(self, end: Endpoint, seq: int) -> RewindPoint:
+        """Return where to hear again from: in the silence, before a word that may have begun."""
+        silence = 0
+        if end.cause is not FinalCause.END_TOKEN:
+            since = end.speech_end_samples or self._origin_samples
+            silence = max(0, end.at_samples - since) // 2
+        lookback = min(silence, self._geometry.features.samples_of_ms(_LOOKBACK_MS))
+        earliest = max(self._origin_samples, self._rules_from_samples)
+        return RewindPoint(max(end.at_samples - lookback, earliest), seq)
+
+    def _conclude(self, endpoint: Endpoint, seq: int) -> list[Result]:
+        results: list[Result] = []
+        if endpoint.speech_end_samples is not None:
+            at = endpoint.speech_end_samples
+            results.append(SpeechEvent(SpeechEventKind.SPEECH_ENDED, at))
+        text = self._hypothesis.finish()
+        end = endpoint.at_samples
+        results.append(Final(text, seq, self._start_samples, end, endpoint.cause))
+        self._start(at_samples=end)
+        return results
+
+    def _seq_at(self, at_samples: int, work: Chunk) -> int:
+        """Return the last message that ends by a position within a chunk (promise 2)."""
+        seq = self._seq
+        for end_samples, marked in work.marks:
+            if end_samples <= at_samples:
+                seq = marked
+        return seq
+
+    def _places(self, result: StepResult, end_samples: int) -> Sequence[TokenPlace]:
+        return [
+            TokenPlace(
+                self._position(frame, end_samples),
+                starts_word=self._detokenizer.starts_word(token),
+                is_end=token in self._end_tokens,
+            )
+            for token, frame in zip(result.tokens, result.token_frames, strict=True)
+        ]
 
     def _position(self, encoder_frame: int, end_samples: int) -> int:
         # A token may be emitted in the padding behind the audio: never later than what was heard.
-        at = self._start_samples + encoder_frame * self._features.encoder_frame_samples
-        return min(at, end_samples)
+        frame_samples = self._geometry.features.encoder_frame_samples
+        return min(self._origin_samples + encoder_frame * frame_samples, end_samples)
+
+    def _heard_samples(self, work: Chunk) -> int:
+        """Return up to which position there is no other token than those found."""
+        last_frame = self._decoded_frames(is_last=work.is_last) - 1
+        return self._position(last_frame, work.end_samples)
+
+    def _decoded_frames(self, *, is_last: bool) -> int:
+        encoded = -(-self._feature_frames // self._geometry.features.subsampling)
+        return encoded if is_last else max(0, encoded - self._geometry.right_frames)
+
+
+def _voice_activity(rules: EndpointRules | None, geometry: ChunkGeometry) -> VoiceActivity | None:
+    if rules is None or rules.detector is not EndpointDetector.VAD:
+        return None
+    features = geometry.features
+    return VoiceActivity(
+        rules.speech_threshold,
+        min_speech_samples=features.samples_of_ms(rules.min_speech_ms),
+        window_samples=features.voice_window_samples,
+    )

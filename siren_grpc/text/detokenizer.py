@@ -37,6 +37,14 @@ class Detokenizer:
         self._token_texts = tuple(token_texts)
         marks = "".join(re.escape(mark) for mark in sorted(punctuation))
         self._space_before_mark = re.compile(rf"\s([{marks}])") if marks else None
+        self._word_starts = tuple(
+            isinstance(text, str) and text.startswith(" ") for text in self._token_texts
+        )
+        self._has_spaces = any(self._word_starts)
+
+    def starts_word(self, token_id: int) -> bool:
+        """Whether a word may begin with this token: always, where words are not set apart."""
+        return self._word_starts[token_id] or not self._has_spaces
 
     def extend(
         self, state: DetokenizerState, token_ids: Iterable[int]

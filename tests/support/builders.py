@@ -11,7 +11,7 @@ from siren_grpc.domain.geometry import (
     ChunkGeometry,
     FeatureGeometry,
 )
-from siren_grpc.domain.types import Chunk, DecoderKind, Lane, ModelInfo, Preview
+from siren_grpc.domain.types import Chunk, DecoderKind, Lane, ModelInfo, Preview, StreamOptions
 from siren_grpc.session.ingress import Ingress, IngressConfig
 
 FEATURES = FeatureGeometry(
@@ -55,6 +55,7 @@ def make_ingress(
     preview_samples: int = 0,
     padding_samples: int = 0,
     max_samples: int | None = None,
+    options: StreamOptions | None = None,
 ) -> Ingress:
     """An ingress without previews and padding, unless asked for."""
     return Ingress(
@@ -65,6 +66,7 @@ def make_ingress(
             preview_samples=preview_samples,
             padding_samples=padding_samples,
             max_samples=max_samples,
+            options=options or StreamOptions(),
         )
     )
 

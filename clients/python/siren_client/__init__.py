@@ -6,6 +6,7 @@ options and give the same results. Every failed call raises `SirenError`.
 
 from siren_client.aio import AsyncSirenClient
 from siren_client.blocking import RecognitionStream, SirenClient
+from siren_client.endpointing import EndpointDetector, Endpointing, FinalCause
 from siren_client.errors import FieldViolation, Reason, SirenError
 from siren_client.types import (
     AudioEncoding,
@@ -23,6 +24,8 @@ from siren_client.types import (
     SpeechEvent,
     SpeechEventType,
     Started,
+    Update,
+    Updated,
 )
 
 __all__ = [
@@ -31,8 +34,11 @@ __all__ = [
     "AudioItem",
     "Control",
     "Decoder",
+    "EndpointDetector",
+    "Endpointing",
     "FieldViolation",
     "Final",
+    "FinalCause",
     "LookAhead",
     "Model",
     "Partial",
@@ -47,4 +53,6 @@ __all__ = [
     "SpeechEvent",
     "SpeechEventType",
     "Started",
+    "Update",
+    "Updated",
 ]

@@ -8,6 +8,12 @@ from typing import TypeVar
 from google.protobuf.duration_pb2 import Duration
 from siren.v1 import speech_pb2 as pb
 
+from siren_client.endpointing import (
+    Endpointing,
+    from_cause,
+    from_endpointing,
+    to_endpointing,
+)
 from siren_client.types import (
     AudioEncoding,
     Control,
@@ -21,6 +27,8 @@ from siren_client.types import (
     SpeechEvent,
     SpeechEventType,
     Started,
+    Update,
+    Updated,
 )
 
 _ENCODINGS = {
@@ -59,6 +67,8 @@ def to_config(
     sample_rate_hertz: int | None = None,
     chunk_frames: int | None = None,
     decoder: Decoder | str | None = None,
+    endpointing: Endpointing | None = None,
+    partial_interval_ms: int | None = None,
 ) -> pb.StreamingConfig:
     """Build the config of `RecognitionOptions`; None leaves a field to the server.
 
@@ -79,6 +89,10 @@ def to_config(
         config.chunk_frames = chunk_frames
     if decoder is not None:
         config.decoder = _DECODERS[_choose(Decoder, decoder)]
+    if endpointing is not None:
+        config.endpointing.CopyFrom(to_endpointing(endpointing))
+    if partial_interval_ms is not None:
+        config.partial_interval_ms = partial_interval_ms
     return config
 
 
@@ -97,6 +111,14 @@ def to_control_request(control: Control) -> pb.StreamingRecognizeRequest:
     return pb.StreamingRecognizeRequest(control=pb.Control(action=_ACTIONS[control]))
 
 
+def to_update_request(update: Update) -> pb.StreamingRecognizeRequest:
+    """Wrap an update."""
+    message = pb.ConfigUpdate(partial_interval_ms=update.partial_interval_ms)
+    if update.endpointing is not None:
+        message.endpointing.CopyFrom(to_endpointing(update.endpointing))
+    return pb.StreamingRecognizeRequest(update=message)
+
+
 def from_response(response: pb.StreamingRecognizeResponse) -> Result | None:
     """Read one message of a stream; None for a kind this client does not know.
 
@@ -112,6 +134,8 @@ def from_response(response: pb.StreamingRecognizeResponse) -> Result | None:
             return from_final(response.final)
         case "event":
             return from_event(response.event)
+        case "updated":
+            return from_updated(response.updated)
         case None:
             return None
 
@@ -137,6 +161,7 @@ def from_partial(message: pb.PartialResult) -> Partial:
         stable_len=message.stable_len,
         seq=message.seq,
         audio_processed_s=from_duration(message.audio_processed),
+        audio_received_s=from_duration(message.audio_received),
     )
 
 
@@ -147,6 +172,9 @@ def from_final(message: pb.FinalResult) -> Final:
         seq=message.seq,
         start_s=from_duration(message.start_time),
         end_s=from_duration(message.end_time),
+        cause=from_cause(message.cause),
+        audio_received_s=from_duration(message.audio_received),
+        delay_s=from_duration(message.delay),
     )
 
 
@@ -156,6 +184,16 @@ def from_event(message: pb.SpeechEvent) -> SpeechEvent | None:
     if event_type is None:
         return None
     return SpeechEvent(type=event_type, time_s=from_duration(message.time))
+
+
+def from_updated(message: pb.ConfigUpdated) -> Updated:
+    """Read what holds since an update."""
+    has_endpointing = message.HasField("endpointing")
+    return Updated(
+        time_s=from_duration(message.time),
+        endpointing=from_endpointing(message.endpointing) if has_endpointing else None,
+        partial_interval_ms=message.partial_interval_ms,
+    )
 
 
 def from_recognize_response(response: pb.RecognizeResponse) -> Recognition:
@@ -192,6 +230,7 @@ def from_model(message: pb.Model) -> Model:
             if decoder in _DECODERS_BY_NUMBER
         ),
         is_default=message.is_default,
+        has_end_token=message.has_end_token,
     )
 
 

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from siren.v1 import speech_pb2 as pb
 
-from siren_client.convert import to_audio_request, to_config_request, to_control_request
-from siren_client.types import AudioItem, Control
+from siren_client.convert import (
+    to_audio_request,
+    to_config_request,
+    to_control_request,
+    to_update_request,
+)
+from siren_client.types import AudioItem, Control, Update
 
 MAX_DATA_BYTES = 256 * 1024
 """Most audio in one message, far below gRPC's usual limit of 4 MiB for a message."""
@@ -15,7 +20,7 @@ class RequestSequence:
     """Number and wrap what a caller sends: `open()` once, then `push()` each item.
 
     The n-th item of audio gets `seq` n, so a result's `seq` counts the caller's
-    own items. Controls are not numbered.
+    own items. Controls and updates are not numbered.
     """
 
     def __init__(self, config: pb.StreamingConfig) -> None:
@@ -36,16 +41,18 @@ class RequestSequence:
         """Make the requests for one item; more than one if it is too large for one.
 
         Raises:
-            TypeError: the item is neither bytes nor a control.
+            TypeError: the item is neither bytes nor a control or an update.
         """
         if self._is_ended:
             raise AssertionError("nothing may be pushed after Control.END")
         if isinstance(item, Control):
             self._is_ended = item is Control.END
             return [to_control_request(item)]
+        if isinstance(item, Update):
+            return [to_update_request(item)]
         if not isinstance(item, (bytes, bytearray, memoryview)):
             raise TypeError(
-                f"audio must be bytes or Control, not {type(item).__name__}: "
+                f"audio must be bytes, Control or Update, not {type(item).__name__}: "
                 "an array's bytes are array.tobytes()"
             )
         return self._to_audio_requests(bytes(item))

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TypeAlias, TypedDict
 
+from siren_client.endpointing import Endpointing, FinalCause
+
 
 class AudioEncoding(str, Enum):
     """How the bytes of the audio are to be read. Audio is mono."""
@@ -46,8 +48,21 @@ class Control(Enum):
     """No more audio. The end of the audio iterable means the same."""
 
 
-AudioItem: TypeAlias = bytes | bytearray | memoryview | Control
-"""What an audio iterable yields: stretches of audio of any length, and controls."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Update:
+    """Other options from this point of the audio on, given between its bytes.
+
+    What is None stays as it is. `Updated` tells when it took effect.
+    """
+
+    endpointing: Endpointing | None = None
+    """Replaces the endpointing as a whole; one with `EndpointDetector.OFF` removes it."""
+    partial_interval_ms: int | None = None
+    """Audio between two partials at least; 0 for a partial at each change."""
+
+
+AudioItem: TypeAlias = bytes | bytearray | memoryview | Control | Update
+"""What an audio iterable yields: stretches of audio of any length, controls and updates."""
 
 
 class RecognitionOptions(TypedDict, total=False):
@@ -66,6 +81,10 @@ class RecognitionOptions(TypedDict, total=False):
     accurate, less is quicker. Left out: the server's default."""
     decoder: Decoder | str
     """Which decoder of a hybrid model. Left out: the model's default."""
+    endpointing: Endpointing
+    """When utterances end by themselves. Left out: they do not."""
+    partial_interval_ms: int
+    """Audio between two partials at least. Left out: a partial at each change."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,6 +121,8 @@ class Partial:
     """The last item of audio this accounts for, counted from 1; 0 while there is none."""
     audio_processed_s: float
     """How much of the stream's audio this accounts for, in seconds."""
+    audio_received_s: float = 0.0
+    """How much of it the server had received; the difference is how far it lags behind."""
 
     @property
     def stable(self) -> str:
@@ -126,6 +147,12 @@ class Final:
     """Where in the stream the utterance's audio begins, in seconds."""
     end_s: float
     """Where in the stream the utterance's audio ends, in seconds."""
+    cause: FinalCause | None = None
+    """Why the utterance ended; None for a reason this client does not know."""
+    audio_received_s: float = 0.0
+    """How much of the stream's audio the server had received, in seconds."""
+    delay_s: float = 0.0
+    """From the arrival of the last audio or control this needed to its sending, in seconds."""
 
 
 class SpeechEventType(str, Enum):
@@ -147,7 +174,19 @@ class SpeechEvent:
     """When, in seconds, to the 80 ms encoder frame."""
 
 
-Result: TypeAlias = Started | Partial | Final | SpeechEvent
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Updated:
+    """An `Update` took effect."""
+
+    time_s: float
+    """The position in the stream from which it holds, in seconds."""
+    endpointing: Endpointing | None
+    """The endpointing that holds now, the server's defaults filled in."""
+    partial_interval_ms: int
+    """Audio between two partials at least."""
+
+
+Result: TypeAlias = Started | Partial | Final | SpeechEvent | Updated
 """What a stream yields."""
 
 
@@ -197,6 +236,8 @@ class Model:
     does not know."""
     is_default: bool
     """Whether streams that name no model get this one."""
+    has_end_token: bool = False
+    """Whether `EndpointDetector.END_TOKEN` is for it."""
 
 
 class ServingStatus(str, Enum):

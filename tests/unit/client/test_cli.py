@@ -93,6 +93,9 @@ def test_transcribe_json(run, make_wav):
         "seq": 1,
         "start_s": 0.0,
         "end_s": 1.0,
+        "cause": None,
+        "audio_received_s": 0.0,
+        "delay_s": 0.0,
     }
 
 

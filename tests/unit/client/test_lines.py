@@ -48,6 +48,7 @@ def test_json_lines_name_their_type():
         "stable_len": 2,
         "seq": 1,
         "audio_processed_s": 0.5,
+        "audio_received_s": 0.0,
     }
     assert json.loads(to_json_line(EVENT, file="a.wav")) == {
         "type": "event",

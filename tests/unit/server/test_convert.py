@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import pytest
+from google.protobuf.duration_pb2 import Duration
 from siren.v1 import speech_pb2 as pb
 
 from siren_grpc.audio.decode import Encoding
+from siren_grpc.domain.endpointing import FinalCause
 from siren_grpc.domain.errors import InvalidConfig
 from siren_grpc.domain.types import (
     DecoderKind,
@@ -82,13 +84,19 @@ def test_durations(n_samples: int, seconds: int, nanos: int) -> None:
 
 
 def test_results_become_messages() -> None:
-    partial = convert.to_response(Partial("seven up", 5, 9, 16000), 16000).partial
+    reception = convert.Reception(16000, received_samples=40000, now=7.5)
+    partial = convert.to_response(Partial("seven up", 5, 9, 16000), reception).partial
     assert (partial.text, partial.stable_len, partial.seq) == ("seven up", 5, 9)
     assert partial.audio_processed.seconds == 1
-    final = convert.to_response(Final("seven", 9, 16000, 32000), 16000).final
+    assert partial.audio_received == Duration(seconds=2, nanos=500_000_000)
+    settled = Final("seven", 9, 16000, 32000, FinalCause.SILENCE, heard_at=7.375)
+    final = convert.to_response(settled, reception).final
     assert (final.text, final.start_time.seconds, final.end_time.seconds) == ("seven", 1, 2)
+    assert final.audio_received == Duration(seconds=2, nanos=500_000_000)
+    assert final.delay == Duration(nanos=125_000_000)
+    assert final.cause == pb.FinalResult.CAUSE_SILENCE
     event = SpeechEvent(SpeechEventKind.SPEECH_ENDED, 8000)
-    message = convert.to_response(event, 16000).event
+    message = convert.to_response(event, reception).event
     assert message.type == pb.SpeechEvent.TYPE_SPEECH_ENDED
     assert message.time.nanos == 500_000_000
 

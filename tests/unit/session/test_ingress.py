@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from siren_grpc.audio.decode import Encoding
 from siren_grpc.audio.resample import Resampler
+from siren_grpc.domain.endpointing import EndpointDetector, EndpointRules, FinalCause
 from siren_grpc.domain.errors import InvalidAudio, InvalidMessage, SessionTooLong
 from siren_grpc.domain.types import (
     Chunk,
@@ -19,6 +20,8 @@ from siren_grpc.domain.types import (
     EndStream,
     EndUtterance,
     Preview,
+    Reconfigure,
+    StreamOptions,
     Work,
 )
 from siren_grpc.session.ingress import Ingress
@@ -271,7 +274,7 @@ def test_the_limit_cuts_the_stream_and_still_earns_a_final(hertz: int) -> None:
     assert ingress.is_ended
     *_, end, last = work
     # Promise 2: message 2 lies in part behind the limit, so it is not accounted for.
-    assert end == EndUtterance(16_000, 1)
+    assert end == EndUtterance(16_000, 1, FinalCause.SESSION_LIMIT)
     assert isinstance(last, EndStream)
     assert isinstance(last.error, SessionTooLong)
     assert "1 s of audio" in last.error.message
@@ -285,3 +288,103 @@ def test_previews_come_as_the_chunk_grows_and_not_without_being_asked_for() -> N
 
     assert previews(0) == []
     assert previews(4000) == [4000, 8000, 12_000, 16_000]
+
+
+HARD = EndpointRules(EndpointDetector.DECODER, min_silence_ms=800, is_hard=True)
+
+
+def chunks_of(work: list[Work]) -> list[Chunk]:
+    return [item for item in work if isinstance(item, Chunk)]
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    hertz=st.sampled_from([8000, 16000]),
+    sizes=st.lists(st.integers(1, 9000), min_size=1, max_size=8),
+    heard=st.integers(0, 8),
+    back=st.floats(0, 1),
+    is_ended=st.booleans(),
+)
+def test_behind_a_rewind_the_audio_is_cut_as_a_new_stream_is(
+    *, hertz: int, sizes: list[int], heard: int, back: float, is_ended: bool
+) -> None:
+    options = StreamOptions(HARD)
+    ingress = make_ingress(hertz=hertz, padding_samples=1000, options=options)
+    audio = noise(2 * sum(sizes))
+    work: list[Work] = []
+    start = 0
+    for seq, size in enumerate(sizes, start=1):
+        work += ingress.receive_audio(audio[2 * start : 2 * (start + size)], seq)
+        start += size
+    if is_ended:
+        work += ingress.end()
+    chunks = chunks_of(work)
+    if not chunks:
+        return
+    at_chunk = min(heard, len(chunks) - 1)
+    previous = chunks[at_chunk - 1].end_samples if at_chunk else 0
+    at = int(previous + back * (chunks[at_chunk].end_samples - previous))
+    tail = work[next(i for i, item in enumerate(work) if item is chunks[at_chunk]) :]
+    anew = ingress.rewind(at, 0, tail)
+
+    resampler = Resampler(hertz, 16000)
+    heard_samples = resampler.push(
+        np.frombuffer(audio, "<i2").astype(np.float32) * np.float32(1 / 32768)
+    )
+    if is_ended:
+        heard_samples = np.concatenate([heard_samples, resampler.flush()])
+    expected = make_ingress(padding_samples=1000, encoding=Encoding.FLOAT32)
+    from_there = expected.receive_audio(heard_samples[at:].tobytes(), 0)
+    if is_ended:
+        from_there += expected.end()
+    pairs = list(zip(chunks_of(anew), chunks_of(from_there), strict=True))
+    for mine, theirs in pairs:
+        assert np.array_equal(mine.samples, theirs.samples)
+        assert (mine.is_first, mine.is_last) == (theirs.is_first, theirs.is_last)
+        assert mine.end_samples == at + theirs.end_samples
+    # Promise 2: nothing is accounted for before all of its audio is.
+    ends = list(itertools.accumulate(sizes))
+    for chunk in chunks_of(anew):
+        sent = [seq for seq, end in enumerate(ends, 1) if end * 16000 <= chunk.end_samples * hertz]
+        assert chunk.seq <= max(sent, default=0)
+    if is_ended:
+        assert [type(item) for item in anew[-2:]] == [EndUtterance, EndStream]
+
+
+def test_after_a_rewind_the_stream_goes_on() -> None:
+    ingress = make_ingress(options=StreamOptions(HARD))
+    first = chunks_of(ingress.receive_audio(noise(2 * 6000), 1))
+    anew = chunks_of(ingress.rewind(2000, 0, first))
+    more = chunks_of(ingress.receive_audio(noise(2 * 6000), 2))
+    assert [chunk.is_first for chunk in [*anew, *more]] == [True] + [False] * (
+        len(anew) + len(more) - 1
+    )
+    spans = [len(chunk.samples) for chunk in [*anew, *more]]
+    ends = [chunk.end_samples for chunk in [*anew, *more]]
+    assert ends == [2000 + end for end in itertools.accumulate(spans)]
+
+
+def test_marks_tell_where_messages_end_within_a_chunk() -> None:
+    rules = EndpointRules(EndpointDetector.DECODER, min_silence_ms=800)
+    ingress = make_ingress(hertz=8000, options=StreamOptions(rules))
+    chunks = [
+        chunk
+        for seq in range(1, 60)
+        for chunk in chunks_of(ingress.receive_audio(noise(2 * 250), seq))
+    ]
+    marks = [mark for chunk in chunks for mark in chunk.marks]
+    assert marks == [(500 * seq, seq) for seq in range(1, len(marks) + 1)]
+    assert len(marks) > 20
+    assert all(chunk.marks[-1][1] == chunk.seq for chunk in chunks)
+    plain = make_ingress()
+    assert all(not chunk.marks for chunk in chunks_of(plain.receive_audio(noise(40_000), 1)))
+
+
+def test_other_options_hold_from_the_next_chunk_on() -> None:
+    ingress = make_ingress()
+    work = ingress.receive_audio(noise(2 * 5000), 1)
+    end = chunks_of(work)[-1].end_samples
+    assert ingress.reconfigure(StreamOptions(HARD)) == [Reconfigure(StreamOptions(HARD), end)]
+    more = chunks_of(ingress.receive_audio(noise(2 * 5000), 2))
+    # A rewind reaches back to the change, and no further.
+    assert chunks_of(ingress.rewind(end, 1, more))[0].is_first

@@ -19,13 +19,14 @@ from siren_grpc.domain.types import (
 )
 from siren_grpc.session.utterance import Utterance
 from siren_grpc.text.detokenizer import Detokenizer
-from tests.support.builders import FEATURES, make_chunk, make_info, make_preview
+from tests.support.builders import make_chunk, make_info, make_preview
 
 INFO = make_info()
 
 
 def make_utterance() -> Utterance:
-    return Utterance(Detokenizer(INFO.token_texts, INFO.punctuation), FEATURES)
+    geometry = INFO.geometry(INFO.default_chunk_frames)
+    return Utterance(Detokenizer(INFO.token_texts, INFO.punctuation), geometry)
 
 
 def found(text: str, *frames: int) -> StepResult:

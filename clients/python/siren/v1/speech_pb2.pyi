@@ -99,6 +99,7 @@ class StreamingRecognizeRequest(_message.Message):
     CONFIG_FIELD_NUMBER: _builtins.int
     AUDIO_FIELD_NUMBER: _builtins.int
     CONTROL_FIELD_NUMBER: _builtins.int
+    UPDATE_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def config(self) -> Global___StreamingConfig:
         """The first message of the stream, and only the first."""
@@ -111,18 +112,23 @@ class StreamingRecognizeRequest(_message.Message):
     def control(self) -> Global___Control:
         """What to do at this point of the audio."""
 
+    @_builtins.property
+    def update(self) -> Global___ConfigUpdate:
+        """Other options from this point of the audio on; answered by `updated`."""
+
     def __init__(
         self,
         *,
         config: Global___StreamingConfig | None = ...,
         audio: Global___AudioChunk | None = ...,
         control: Global___Control | None = ...,
+        update: Global___ConfigUpdate | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["audio", b"audio", "config", b"config", "control", b"control", "request", b"request"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["audio", b"audio", "config", b"config", "control", b"control", "request", b"request", "update", b"update"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["audio", b"audio", "config", b"config", "control", b"control", "request", b"request"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["audio", b"audio", "config", b"config", "control", b"control", "request", b"request", "update", b"update"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_request: _TypeAlias = _typing.Literal["config", "audio", "control"]  # noqa: Y015
+    _WhichOneofReturnType_request: _TypeAlias = _typing.Literal["config", "audio", "control", "update"]  # noqa: Y015
     _WhichOneofArgType_request: _TypeAlias = _typing.Literal["request", b"request"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_request) -> _WhichOneofReturnType_request | None: ...
 
@@ -142,6 +148,8 @@ class StreamingConfig(_message.Message):
     SAMPLE_RATE_HERTZ_FIELD_NUMBER: _builtins.int
     CHUNK_FRAMES_FIELD_NUMBER: _builtins.int
     DECODER_FIELD_NUMBER: _builtins.int
+    ENDPOINTING_FIELD_NUMBER: _builtins.int
+    PARTIAL_INTERVAL_MS_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     """Id of a model in `ListModels`. Empty: the server's default model.
     Unknown ids end the stream with MODEL_NOT_FOUND.
@@ -165,6 +173,16 @@ class StreamingConfig(_message.Message):
     """
     decoder: Global___Decoder.ValueType
     """Which decoder of a hybrid model. Unset: the model's default."""
+    partial_interval_ms: _builtins.int
+    """Audio between two partials at least, in milliseconds, 0 to 60000. 0: a
+    partial for each change of the hypothesis.
+    """
+    @_builtins.property
+    def endpointing(self) -> Global___EndpointingConfig:
+        """When utterances end by themselves. Unset: never; the stream is one
+        utterance, unless the client sends ACTION_FINALIZE.
+        """
+
     def __init__(
         self,
         *,
@@ -174,14 +192,175 @@ class StreamingConfig(_message.Message):
         sample_rate_hertz: _builtins.int = ...,
         chunk_frames: _builtins.int = ...,
         decoder: Global___Decoder.ValueType = ...,
+        endpointing: Global___EndpointingConfig | None = ...,
+        partial_interval_ms: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["endpointing", b"endpointing"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["chunk_frames", b"chunk_frames", "decoder", b"decoder", "encoding", b"encoding", "language_code", b"language_code", "model", b"model", "sample_rate_hertz", b"sample_rate_hertz"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["chunk_frames", b"chunk_frames", "decoder", b"decoder", "encoding", b"encoding", "endpointing", b"endpointing", "language_code", b"language_code", "model", b"model", "partial_interval_ms", b"partial_interval_ms", "sample_rate_hertz", b"sample_rate_hertz"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___StreamingConfig: _TypeAlias = StreamingConfig  # noqa: Y015
+
+@_typing.final
+class EndpointingConfig(_message.Message):
+    """When an utterance ends without ACTION_FINALIZE, so that a stream may hold any
+    number of them. Each ends with its `final`, at a position of the audio that
+    does not depend on how the audio was cut into messages. No audio is left
+    out: what is silence to a detector is still heard by the recogniser.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    class _Detector:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _DetectorEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[EndpointingConfig._Detector.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        DETECTOR_UNSPECIFIED: EndpointingConfig._Detector.ValueType  # 0
+        """DETECTOR_DECODER."""
+        DETECTOR_DECODER: EndpointingConfig._Detector.ValueType  # 1
+        """The recogniser itself: silence is where it emits nothing. It says so some
+        100 ms after the sound.
+        """
+        DETECTOR_END_TOKEN: EndpointingConfig._Detector.ValueType  # 3
+        """Tokens such as `<EOU>`, by which a model says that the speaker has
+        finished. INVALID_CONFIG for a model that has none (see
+        `Model.has_end_token`).
+        """
+        DETECTOR_OFF: EndpointingConfig._Detector.ValueType  # 4
+        """Utterances do not end by themselves; for `ConfigUpdate`."""
+
+    class Detector(_Detector, metaclass=_DetectorEnumTypeWrapper):
+        """What tells speech from silence."""
+
+    DETECTOR_UNSPECIFIED: EndpointingConfig.Detector.ValueType  # 0
+    """DETECTOR_DECODER."""
+    DETECTOR_DECODER: EndpointingConfig.Detector.ValueType  # 1
+    """The recogniser itself: silence is where it emits nothing. It says so some
+    100 ms after the sound.
+    """
+    DETECTOR_END_TOKEN: EndpointingConfig.Detector.ValueType  # 3
+    """Tokens such as `<EOU>`, by which a model says that the speaker has
+    finished. INVALID_CONFIG for a model that has none (see
+    `Model.has_end_token`).
+    """
+    DETECTOR_OFF: EndpointingConfig.Detector.ValueType  # 4
+    """Utterances do not end by themselves; for `ConfigUpdate`."""
+
+    class _State:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _StateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[EndpointingConfig._State.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        STATE_UNSPECIFIED: EndpointingConfig._State.ValueType  # 0
+        """STATE_SOFT."""
+        STATE_SOFT: EndpointingConfig._State.ValueType  # 1
+        """The recogniser goes on as if nothing had ended: a pause corrupts no word,
+        and adds no capital or question mark of a new sentence.
+        """
+        STATE_HARD: EndpointingConfig._State.ValueType  # 2
+        """The recogniser starts afresh, up to 320 ms before the utterance's end, in
+        its silence: each utterance reads as it would alone. An utterance ended by
+        `max_utterance_ms` is always soft, for it may end within speech. Costs
+        some speed for audio sent faster than real time.
+        """
+
+    class State(_State, metaclass=_StateEnumTypeWrapper):
+        """What the model and the server keep of one utterance for the next."""
+
+    STATE_UNSPECIFIED: EndpointingConfig.State.ValueType  # 0
+    """STATE_SOFT."""
+    STATE_SOFT: EndpointingConfig.State.ValueType  # 1
+    """The recogniser goes on as if nothing had ended: a pause corrupts no word,
+    and adds no capital or question mark of a new sentence.
+    """
+    STATE_HARD: EndpointingConfig.State.ValueType  # 2
+    """The recogniser starts afresh, up to 320 ms before the utterance's end, in
+    its silence: each utterance reads as it would alone. An utterance ended by
+    `max_utterance_ms` is always soft, for it may end within speech. Costs
+    some speed for audio sent faster than real time.
+    """
+
+    DETECTOR_FIELD_NUMBER: _builtins.int
+    MIN_SILENCE_MS_FIELD_NUMBER: _builtins.int
+    MAX_UTTERANCE_MS_FIELD_NUMBER: _builtins.int
+    NO_SPEECH_MS_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    SINGLE_UTTERANCE_FIELD_NUMBER: _builtins.int
+    detector: Global___EndpointingConfig.Detector.ValueType
+    """What tells speech from silence."""
+    min_silence_ms: _builtins.int
+    """Silence behind speech that ends the utterance, in milliseconds, 100 to
+    60000. Unset: 800; with DETECTOR_END_TOKEN, silence ends nothing unless this
+    is set.
+    """
+    max_utterance_ms: _builtins.int
+    """How long an utterance may be from its first word on, in milliseconds, 1000
+    or more; the next word then starts another. 0: as long as it likes.
+    """
+    no_speech_ms: _builtins.int
+    """Silence before any speech that ends an utterance, with empty text, in
+    milliseconds, 1000 or more. 0: silence lasts as long as it likes.
+    """
+    state: Global___EndpointingConfig.State.ValueType
+    """What is kept of one utterance for the next. ACTION_FINALIZE always starts
+    afresh.
+    """
+    single_utterance: _builtins.bool
+    """The stream ends with OK behind its first final."""
+    def __init__(
+        self,
+        *,
+        detector: Global___EndpointingConfig.Detector.ValueType = ...,
+        min_silence_ms: _builtins.int | None = ...,
+        max_utterance_ms: _builtins.int = ...,
+        no_speech_ms: _builtins.int = ...,
+        state: Global___EndpointingConfig.State.ValueType = ...,
+        single_utterance: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_min_silence_ms", b"_min_silence_ms", "min_silence_ms", b"min_silence_ms"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_min_silence_ms", b"_min_silence_ms", "detector", b"detector", "max_utterance_ms", b"max_utterance_ms", "min_silence_ms", b"min_silence_ms", "no_speech_ms", b"no_speech_ms", "single_utterance", b"single_utterance", "state", b"state"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__min_silence_ms: _TypeAlias = _typing.Literal["min_silence_ms"]  # noqa: Y015
+    _WhichOneofArgType__min_silence_ms: _TypeAlias = _typing.Literal["_min_silence_ms", b"_min_silence_ms"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__min_silence_ms) -> _WhichOneofReturnType__min_silence_ms | None: ...
+
+Global___EndpointingConfig: _TypeAlias = EndpointingConfig  # noqa: Y015
+
+@_typing.final
+class ConfigUpdate(_message.Message):
+    """Changes of a running stream. What is not set stays as it is."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ENDPOINTING_FIELD_NUMBER: _builtins.int
+    PARTIAL_INTERVAL_MS_FIELD_NUMBER: _builtins.int
+    partial_interval_ms: _builtins.int
+    """Replaces `StreamingConfig.partial_interval_ms`."""
+    @_builtins.property
+    def endpointing(self) -> Global___EndpointingConfig:
+        """Replaces `StreamingConfig.endpointing` as a whole; DETECTOR_OFF removes it."""
+
+    def __init__(
+        self,
+        *,
+        endpointing: Global___EndpointingConfig | None = ...,
+        partial_interval_ms: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_partial_interval_ms", b"_partial_interval_ms", "endpointing", b"endpointing", "partial_interval_ms", b"partial_interval_ms"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_partial_interval_ms", b"_partial_interval_ms", "endpointing", b"endpointing", "partial_interval_ms", b"partial_interval_ms"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__partial_interval_ms: _TypeAlias = _typing.Literal["partial_interval_ms"]  # noqa: Y015
+    _WhichOneofArgType__partial_interval_ms: _TypeAlias = _typing.Literal["_partial_interval_ms", b"_partial_interval_ms"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__partial_interval_ms) -> _WhichOneofReturnType__partial_interval_ms | None: ...
+
+Global___ConfigUpdate: _TypeAlias = ConfigUpdate  # noqa: Y015
 
 @_typing.final
 class AudioChunk(_message.Message):
@@ -298,7 +477,7 @@ class StreamingRecognizeResponse(_message.Message):
       control {action: ACTION_END}
                                           event {type: TYPE_SPEECH_ENDED, time: 0.880s}
                                           final {text: "seven up", seq: 9,
-                                                 start_time: 0s, end_time: 0.900s}
+                                                 start_time: 0s, end_time: 0.900s, cause: CAUSE_END}
                                           status OK
     """
 
@@ -308,6 +487,7 @@ class StreamingRecognizeResponse(_message.Message):
     PARTIAL_FIELD_NUMBER: _builtins.int
     FINAL_FIELD_NUMBER: _builtins.int
     EVENT_FIELD_NUMBER: _builtins.int
+    UPDATED_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def started(self) -> Global___StreamStarted:
         """Once, before everything else."""
@@ -324,6 +504,10 @@ class StreamingRecognizeResponse(_message.Message):
     def event(self) -> Global___SpeechEvent:
         """Speech started or ended."""
 
+    @_builtins.property
+    def updated(self) -> Global___ConfigUpdated:
+        """One for each `update`, when it takes effect."""
+
     def __init__(
         self,
         *,
@@ -331,16 +515,55 @@ class StreamingRecognizeResponse(_message.Message):
         partial: Global___PartialResult | None = ...,
         final: Global___FinalResult | None = ...,
         event: Global___SpeechEvent | None = ...,
+        updated: Global___ConfigUpdated | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["event", b"event", "final", b"final", "partial", b"partial", "response", b"response", "started", b"started"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["event", b"event", "final", b"final", "partial", b"partial", "response", b"response", "started", b"started", "updated", b"updated"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["event", b"event", "final", b"final", "partial", b"partial", "response", b"response", "started", b"started"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["event", b"event", "final", b"final", "partial", b"partial", "response", b"response", "started", b"started", "updated", b"updated"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_response: _TypeAlias = _typing.Literal["started", "partial", "final", "event"]  # noqa: Y015
+    _WhichOneofReturnType_response: _TypeAlias = _typing.Literal["started", "partial", "final", "event", "updated"]  # noqa: Y015
     _WhichOneofArgType_response: _TypeAlias = _typing.Literal["response", b"response"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_response) -> _WhichOneofReturnType_response | None: ...
 
 Global___StreamingRecognizeResponse: _TypeAlias = StreamingRecognizeResponse  # noqa: Y015
+
+@_typing.final
+class ConfigUpdated(_message.Message):
+    """An update took effect."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TIME_FIELD_NUMBER: _builtins.int
+    ENDPOINTING_FIELD_NUMBER: _builtins.int
+    PARTIAL_INTERVAL_MS_FIELD_NUMBER: _builtins.int
+    partial_interval_ms: _builtins.int
+    """Audio between two partials at least, in milliseconds."""
+    @_builtins.property
+    def time(self) -> _duration_pb2.Duration:
+        """The position from which it holds: the end of a chunk, at most one chunk
+        before the audio received when it came.
+        """
+
+    @_builtins.property
+    def endpointing(self) -> Global___EndpointingConfig:
+        """The endpointing that holds now, defaults filled in; unset when there is
+        none.
+        """
+
+    def __init__(
+        self,
+        *,
+        time: _duration_pb2.Duration | None = ...,
+        endpointing: Global___EndpointingConfig | None = ...,
+        partial_interval_ms: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["endpointing", b"endpointing", "time", b"time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["endpointing", b"endpointing", "partial_interval_ms", b"partial_interval_ms", "time", b"time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ConfigUpdated: _TypeAlias = ConfigUpdated  # noqa: Y015
 
 @_typing.final
 class StreamStarted(_message.Message):
@@ -404,6 +627,7 @@ class PartialResult(_message.Message):
     STABLE_LEN_FIELD_NUMBER: _builtins.int
     SEQ_FIELD_NUMBER: _builtins.int
     AUDIO_PROCESSED_FIELD_NUMBER: _builtins.int
+    AUDIO_RECEIVED_FIELD_NUMBER: _builtins.int
     text: _builtins.str
     """The whole utterance so far: the stable part and the part that may change."""
     stable_len: _builtins.int
@@ -421,6 +645,12 @@ class PartialResult(_message.Message):
     def audio_processed(self) -> _duration_pb2.Duration:
         """How much of the stream's audio this result accounts for."""
 
+    @_builtins.property
+    def audio_received(self) -> _duration_pb2.Duration:
+        """How much of the stream's audio the server has received when it sends this;
+        less `audio_processed` it is how far recognition lags behind.
+        """
+
     def __init__(
         self,
         *,
@@ -428,10 +658,11 @@ class PartialResult(_message.Message):
         stable_len: _builtins.int = ...,
         seq: _builtins.int = ...,
         audio_processed: _duration_pb2.Duration | None = ...,
+        audio_received: _duration_pb2.Duration | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["audio_processed", b"audio_processed"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["audio_processed", b"audio_processed", "audio_received", b"audio_received"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["audio_processed", b"audio_processed", "seq", b"seq", "stable_len", b"stable_len", "text", b"text"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["audio_processed", b"audio_processed", "audio_received", b"audio_received", "seq", b"seq", "stable_len", b"stable_len", "text", b"text"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -443,23 +674,85 @@ class FinalResult(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    class _Cause:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _CauseEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[FinalResult._Cause.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        CAUSE_UNSPECIFIED: FinalResult._Cause.ValueType  # 0
+        """Never sent."""
+        CAUSE_END: FinalResult._Cause.ValueType  # 1
+        """ACTION_END, or the client half-closed the stream."""
+        CAUSE_FINALIZE: FinalResult._Cause.ValueType  # 2
+        """ACTION_FINALIZE."""
+        CAUSE_SILENCE: FinalResult._Cause.ValueType  # 3
+        """`EndpointingConfig.min_silence_ms` without speech."""
+        CAUSE_END_TOKEN: FinalResult._Cause.ValueType  # 4
+        """The model emitted a token that ends utterances."""
+        CAUSE_MAX_UTTERANCE: FinalResult._Cause.ValueType  # 5
+        """`EndpointingConfig.max_utterance_ms`."""
+        CAUSE_NO_SPEECH: FinalResult._Cause.ValueType  # 6
+        """`EndpointingConfig.no_speech_ms`; the text is empty."""
+        CAUSE_SESSION_LIMIT: FinalResult._Cause.ValueType  # 7
+        """The stream's maximum of audio; SESSION_TOO_LONG follows."""
+        CAUSE_SHUTDOWN: FinalResult._Cause.ValueType  # 8
+        """The server stops; SHUTTING_DOWN follows."""
+
+    class Cause(_Cause, metaclass=_CauseEnumTypeWrapper):
+        """Why an utterance ended."""
+
+    CAUSE_UNSPECIFIED: FinalResult.Cause.ValueType  # 0
+    """Never sent."""
+    CAUSE_END: FinalResult.Cause.ValueType  # 1
+    """ACTION_END, or the client half-closed the stream."""
+    CAUSE_FINALIZE: FinalResult.Cause.ValueType  # 2
+    """ACTION_FINALIZE."""
+    CAUSE_SILENCE: FinalResult.Cause.ValueType  # 3
+    """`EndpointingConfig.min_silence_ms` without speech."""
+    CAUSE_END_TOKEN: FinalResult.Cause.ValueType  # 4
+    """The model emitted a token that ends utterances."""
+    CAUSE_MAX_UTTERANCE: FinalResult.Cause.ValueType  # 5
+    """`EndpointingConfig.max_utterance_ms`."""
+    CAUSE_NO_SPEECH: FinalResult.Cause.ValueType  # 6
+    """`EndpointingConfig.no_speech_ms`; the text is empty."""
+    CAUSE_SESSION_LIMIT: FinalResult.Cause.ValueType  # 7
+    """The stream's maximum of audio; SESSION_TOO_LONG follows."""
+    CAUSE_SHUTDOWN: FinalResult.Cause.ValueType  # 8
+    """The server stops; SHUTTING_DOWN follows."""
+
     TEXT_FIELD_NUMBER: _builtins.int
     SEQ_FIELD_NUMBER: _builtins.int
     START_TIME_FIELD_NUMBER: _builtins.int
     END_TIME_FIELD_NUMBER: _builtins.int
+    AUDIO_RECEIVED_FIELD_NUMBER: _builtins.int
+    DELAY_FIELD_NUMBER: _builtins.int
+    CAUSE_FIELD_NUMBER: _builtins.int
     text: _builtins.str
     """What was said; empty when nothing was."""
     seq: _builtins.int
     """The largest `AudioChunk.seq` all of whose audio this result accounts for;
     0 while there is none.
     """
+    cause: Global___FinalResult.Cause.ValueType
+    """Why the utterance ended."""
     @_builtins.property
     def start_time(self) -> _duration_pb2.Duration:
         """Where in the stream the utterance's audio begins."""
 
     @_builtins.property
     def end_time(self) -> _duration_pb2.Duration:
-        """Where in the stream the utterance's audio ends."""
+        """Where in the stream the utterance's audio ends; the next begins there."""
+
+    @_builtins.property
+    def audio_received(self) -> _duration_pb2.Duration:
+        """How much of the stream's audio the server has received when it sends this."""
+
+    @_builtins.property
+    def delay(self) -> _duration_pb2.Duration:
+        """The time from the arrival of the last audio this final needed, or of the
+        control that asked for it, to its sending.
+        """
 
     def __init__(
         self,
@@ -468,10 +761,13 @@ class FinalResult(_message.Message):
         seq: _builtins.int = ...,
         start_time: _duration_pb2.Duration | None = ...,
         end_time: _duration_pb2.Duration | None = ...,
+        audio_received: _duration_pb2.Duration | None = ...,
+        delay: _duration_pb2.Duration | None = ...,
+        cause: Global___FinalResult.Cause.ValueType = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "start_time", b"start_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["audio_received", b"audio_received", "delay", b"delay", "end_time", b"end_time", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "seq", b"seq", "start_time", b"start_time", "text", b"text"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["audio_received", b"audio_received", "cause", b"cause", "delay", b"delay", "end_time", b"end_time", "seq", b"seq", "start_time", b"start_time", "text", b"text"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -647,6 +943,7 @@ class Model(_message.Message):
     DECODERS_FIELD_NUMBER: _builtins.int
     IS_DEFAULT_FIELD_NUMBER: _builtins.int
     ALIASES_FIELD_NUMBER: _builtins.int
+    HAS_END_TOKEN_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """What `StreamingConfig.model` takes."""
     family: _builtins.str
@@ -655,6 +952,10 @@ class Model(_message.Message):
     """Samples per second it works at; other rates are resampled to it."""
     is_default: _builtins.bool
     """Whether streams that name no model get this one."""
+    has_end_token: _builtins.bool
+    """Whether it has tokens such as `<EOU>` that end utterances: whether
+    `EndpointingConfig.DETECTOR_END_TOKEN` is for it.
+    """
     @_builtins.property
     def language_codes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """BCP-47 codes it recognises."""
@@ -682,10 +983,11 @@ class Model(_message.Message):
         decoders: _abc.Iterable[Global___Decoder.ValueType] | None = ...,
         is_default: _builtins.bool = ...,
         aliases: _abc.Iterable[_builtins.str] | None = ...,
+        has_end_token: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["aliases", b"aliases", "decoders", b"decoders", "family", b"family", "id", b"id", "is_default", b"is_default", "language_codes", b"language_codes", "look_aheads", b"look_aheads", "sample_rate_hertz", b"sample_rate_hertz"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["aliases", b"aliases", "decoders", b"decoders", "family", b"family", "has_end_token", b"has_end_token", "id", b"id", "is_default", b"is_default", "language_codes", b"language_codes", "look_aheads", b"look_aheads", "sample_rate_hertz", b"sample_rate_hertz"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 
-from siren_client.types import Final, Partial, Result, SpeechEvent, Started
+from siren_client.types import Final, Partial, Result, SpeechEvent, Started, Updated
 
 
 def to_plain_line(result: Result, *, partials: bool) -> str | None:
@@ -34,4 +34,5 @@ _KINDS: dict[type, str] = {
     Partial: "partial",
     Final: "final",
     SpeechEvent: "event",
+    Updated: "updated",
 }

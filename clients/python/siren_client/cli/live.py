@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from siren_client.types import Final, Partial, Result, SpeechEvent, SpeechEventType, Started
+from siren_client.types import Final, Partial, Result, SpeechEvent, SpeechEventType, Started, Updated
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -60,7 +60,7 @@ def advance(state: LiveState, result: Result) -> LiveState:
                 is_speaking=result.type is SpeechEventType.SPEECH_STARTED,
                 audio_s=max(state.audio_s, result.time_s),
             )
-        case Started():
+        case Started() | Updated():
             return state
 
 

@@ -1,0 +1,121 @@
+"""What a client may change while its stream runs: protocol messages to the domain and back."""
+
+from __future__ import annotations
+
+from siren.v1 import speech_pb2 as pb
+
+from siren_grpc.domain.endpointing import EndpointDetector, EndpointRules
+from siren_grpc.domain.errors import InvalidConfig
+from siren_grpc.domain.types import ModelInfo, Reconfigured, StreamOptions
+from siren_grpc.server.durations import to_duration
+
+_DETECTORS = {
+    pb.EndpointingConfig.DETECTOR_UNSPECIFIED: EndpointDetector.DECODER,
+    pb.EndpointingConfig.DETECTOR_DECODER: EndpointDetector.DECODER,
+    pb.EndpointingConfig.DETECTOR_END_TOKEN: EndpointDetector.END_TOKEN,
+}
+_PB_DETECTORS = {kind: number for number, kind in _DETECTORS.items() if number}
+_STATES = {
+    pb.EndpointingConfig.STATE_UNSPECIFIED: False,
+    pb.EndpointingConfig.STATE_SOFT: False,
+    pb.EndpointingConfig.STATE_HARD: True,
+}
+_DEFAULT_MIN_SILENCE_MS = 800
+_MIN_SILENCE_MS = (100, 60_000)
+_LEAST_LONG_MS = 1000
+_MOST_MS = 24 * 3_600_000
+_MOST_INTERVAL_MS = 60_000
+
+
+def to_options(config: pb.StreamingConfig, info: ModelInfo) -> StreamOptions:
+    """Check a new stream's options. Raises InvalidConfig naming the field."""
+    endpointing = config.endpointing if config.HasField("endpointing") else None
+    return StreamOptions(
+        endpointing=None if endpointing is None else _to_rules(endpointing, info),
+        partial_interval_ms=_interval(config.partial_interval_ms),
+    )
+
+
+def to_updated_options(
+    update: pb.ConfigUpdate, had: StreamOptions, info: ModelInfo
+) -> StreamOptions:
+    """Return a stream's options with an update applied. Raises InvalidConfig."""
+    endpointing, interval = had.endpointing, had.partial_interval_ms
+    if update.HasField("endpointing"):
+        endpointing = _to_rules(update.endpointing, info)
+    if update.HasField("partial_interval_ms"):
+        interval = _interval(update.partial_interval_ms)
+    return StreamOptions(endpointing, interval)
+
+
+def to_updated(change: Reconfigured, hertz: int) -> pb.ConfigUpdated:
+    """Acknowledge an update. hertz: of its sample count."""
+    rules = change.options.endpointing
+    return pb.ConfigUpdated(
+        time=to_duration(change.at_samples, hertz),
+        endpointing=None if rules is None else _from_rules(rules),
+        partial_interval_ms=change.options.partial_interval_ms,
+    )
+
+
+def _to_rules(config: pb.EndpointingConfig, info: ModelInfo) -> EndpointRules | None:
+    if config.detector == pb.EndpointingConfig.DETECTOR_OFF:
+        return None
+    detector = _DETECTORS.get(config.detector)
+    if detector is None:
+        known = ", ".join(pb.EndpointingConfig.Detector.Name(n) for n in _PB_DETECTORS.values())
+        raise _invalid("detector", f"unknown value {config.detector}; use {known} or DETECTOR_OFF")
+    if detector is EndpointDetector.END_TOKEN and not info.end_tokens:
+        raise _invalid("detector", f"model {info.id} has no such token; use DETECTOR_DECODER")
+    if config.state not in _STATES:
+        raise _invalid("state", f"unknown value {config.state}; use STATE_SOFT or STATE_HARD")
+    silence = None if detector is EndpointDetector.END_TOKEN else _DEFAULT_MIN_SILENCE_MS
+    if config.HasField("min_silence_ms"):
+        silence = config.min_silence_ms
+        least, most = _MIN_SILENCE_MS
+        if not least <= silence <= most:
+            raise _invalid("min_silence_ms", f"{silence} is out of range; use {least} to {most}")
+    return EndpointRules(
+        detector=detector,
+        min_silence_ms=silence,
+        max_utterance_ms=_long(config.max_utterance_ms, "max_utterance_ms"),
+        no_speech_ms=_long(config.no_speech_ms, "no_speech_ms"),
+        is_hard=_STATES[config.state],
+        is_single=config.single_utterance,
+    )
+
+
+def _from_rules(rules: EndpointRules) -> pb.EndpointingConfig:
+    messages = pb.EndpointingConfig
+    return messages(
+        detector=_PB_DETECTORS[rules.detector],
+        min_silence_ms=rules.min_silence_ms,
+        max_utterance_ms=rules.max_utterance_ms or 0,
+        no_speech_ms=rules.no_speech_ms or 0,
+        state=messages.STATE_HARD if rules.is_hard else messages.STATE_SOFT,
+        single_utterance=rules.is_single,
+    )
+
+
+def _long(milliseconds: int, field: str) -> int | None:
+    if milliseconds == 0:
+        return None
+    if not _LEAST_LONG_MS <= milliseconds <= _MOST_MS:
+        raise _invalid(
+            field,
+            f"{milliseconds} is out of range; use {_LEAST_LONG_MS} to {_MOST_MS}, or 0 for none",
+        )
+    return milliseconds
+
+
+def _interval(milliseconds: int) -> int:
+    if not 0 <= milliseconds <= _MOST_INTERVAL_MS:
+        raise InvalidConfig.of_field(
+            "partial_interval_ms",
+            f"{milliseconds} is out of range; use 0 to {_MOST_INTERVAL_MS}",
+        )
+    return milliseconds
+
+
+def _invalid(field: str, description: str) -> InvalidConfig:
+    return InvalidConfig.of_field(f"endpointing.{field}", description)
