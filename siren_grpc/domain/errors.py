@@ -66,10 +66,13 @@ class InvalidConfig(SirenError):
     reason = Reason.INVALID_CONFIG
 
     @classmethod
-    def of_field(cls, field: str, description: str) -> InvalidConfig:
-        """Build the error of a single config field; the description becomes the message too."""
-        violation = FieldViolation(f"config.{field}", description)
-        return cls(f"config.{field}: {description}", violations=(violation,))
+    def of_field(cls, field: str, description: str, *, within: str = "config") -> InvalidConfig:
+        """Build the error of a single field; the description becomes the message too.
+
+        within: the message's field that holds it, such as config or update.
+        """
+        path = f"{within}.{field}"
+        return cls(f"{path}: {description}", violations=(FieldViolation(path, description),))
 
 
 class InvalidAudio(SirenError):

@@ -30,21 +30,27 @@ _MOST_INTERVAL_MS = 60_000
 def to_options(config: pb.StreamingConfig, info: ModelInfo) -> StreamOptions:
     """Check a new stream's options. Raises InvalidConfig naming the field."""
     endpointing = config.endpointing if config.HasField("endpointing") else None
-    return StreamOptions(
-        endpointing=None if endpointing is None else _to_rules(endpointing, info),
-        partial_interval_ms=_interval(config.partial_interval_ms),
-    )
+    try:
+        return StreamOptions(
+            endpointing=None if endpointing is None else _to_rules(endpointing, info),
+            partial_interval_ms=_interval(config.partial_interval_ms),
+        )
+    except _InvalidField as error:
+        raise InvalidConfig.of_field(error.field, error.description) from None
 
 
 def to_updated_options(
     update: pb.ConfigUpdate, had: StreamOptions, info: ModelInfo
 ) -> StreamOptions:
-    """Return a stream's options with an update applied. Raises InvalidConfig."""
+    """Return a stream's options with an update applied. Raises InvalidConfig naming the field."""
     endpointing, interval = had.endpointing, had.partial_interval_ms
-    if update.HasField("endpointing"):
-        endpointing = _to_rules(update.endpointing, info)
-    if update.HasField("partial_interval_ms"):
-        interval = _interval(update.partial_interval_ms)
+    try:
+        if update.HasField("endpointing"):
+            endpointing = _to_rules(update.endpointing, info)
+        if update.HasField("partial_interval_ms"):
+            interval = _interval(update.partial_interval_ms)
+    except _InvalidField as error:
+        raise InvalidConfig.of_field(error.field, error.description, within="update") from None
     return StreamOptions(endpointing, interval)
 
 
@@ -110,12 +116,20 @@ def _long(milliseconds: int, field: str) -> int | None:
 
 def _interval(milliseconds: int) -> int:
     if not 0 <= milliseconds <= _MOST_INTERVAL_MS:
-        raise InvalidConfig.of_field(
-            "partial_interval_ms",
-            f"{milliseconds} is out of range; use 0 to {_MOST_INTERVAL_MS}",
+        raise _InvalidField(
+            "partial_interval_ms", f"{milliseconds} is out of range; use 0 to {_MOST_INTERVAL_MS}"
         )
     return milliseconds
 
 
-def _invalid(field: str, description: str) -> InvalidConfig:
-    return InvalidConfig.of_field(f"endpointing.{field}", description)
+def _invalid(field: str, description: str) -> _InvalidField:
+    return _InvalidField(f"endpointing.{field}", description)
+
+
+class _InvalidField(Exception):
+    """A field of whichever message holds the options."""
+
+    def __init__(self, field: str, description: str) -> None:
+        super().__init__(field, description)
+        self.field = field
+        self.description = description

@@ -312,17 +312,21 @@ def test_behind_a_rewind_the_audio_is_cut_as_a_new_stream_is(
     ingress = make_ingress(hertz=hertz, padding_samples=1000, options=options)
     audio = noise(2 * sum(sizes))
     work: list[Work] = []
+    before: list[Chunk] = []
     start = 0
     for seq, size in enumerate(sizes, start=1):
-        work += ingress.receive_audio(audio[2 * start : 2 * (start + size)], seq)
+        before = chunks_of(work) or before
+        work = ingress.receive_audio(audio[2 * start : 2 * (start + size)], seq)
         start += size
     if is_ended:
         work += ingress.end()
     chunks = chunks_of(work)
     if not chunks:
         return
+    # What came before the last message has been recognised: the session waits for that.
     at_chunk = min(heard, len(chunks) - 1)
-    previous = chunks[at_chunk - 1].end_samples if at_chunk else 0
+    ends = [0, *(chunk.end_samples for chunk in [*before, *chunks])]
+    previous = ends[-len(chunks) + at_chunk - 1]
     at = int(previous + back * (chunks[at_chunk].end_samples - previous))
     tail = work[next(i for i, item in enumerate(work) if item is chunks[at_chunk]) :]
     anew = ingress.rewind(at, 0, tail)

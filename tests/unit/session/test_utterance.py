@@ -4,18 +4,23 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from siren_grpc.domain.endpointing import EndpointDetector, EndpointRules, FinalCause
 from siren_grpc.domain.types import (
+    Chunk,
     DiscardUtterance,
     EndUtterance,
     Final,
     Partial,
+    RestartState,
     Result,
     SpeechEvent,
     SpeechEventKind,
     StepResult,
+    StreamOptions,
 )
 from siren_grpc.session.utterance import Utterance
 from siren_grpc.text.detokenizer import Detokenizer
@@ -172,3 +177,89 @@ def test_a_token_in_the_padding_is_at_the_end_of_the_audio() -> None:
     chunk = replace(make_chunk(), end_samples=1000)
     event, _ = utterance.advance(chunk, found(" a", 5))
     assert event == SpeechEvent(SpeechEventKind.SPEECH_STARTED, 1000)
+
+
+RULES = st.builds(
+    EndpointRules,
+    detector=st.just(EndpointDetector.DECODER),
+    min_silence_ms=st.sampled_from([None, 100, 240, 800]),
+    max_utterance_ms=st.sampled_from([None, 1000]),
+    no_speech_ms=st.sampled_from([None, 1000]),
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    rules=RULES,
+    chunk_frames=st.sampled_from([2, 7]),
+    sounds=st.lists(st.text(alphabet="ab ", max_size=2), max_size=80),
+    interval_ms=st.sampled_from([0, 500]),
+)
+def test_endpoints_lose_no_token_and_their_utterances_tile_the_stream(
+    *, rules: EndpointRules, chunk_frames: int, sounds: list[str], interval_ms: int
+) -> None:
+    """sounds: what is said in each encoder frame."""
+    options = StreamOptions(rules, partial_interval_ms=interval_ms)
+    geometry = INFO.geometry(chunk_frames)
+    utterance = Utterance(Detokenizer(INFO.token_texts, INFO.punctuation), geometry, options)
+    finals: list[Final] = []
+    stable, end, last_partial = "", 0, -interval_ms
+    for start in range(0, len(sounds), chunk_frames):
+        is_first = start == 0
+        end += geometry.chunk_samples(is_first=is_first)
+        chunk = Chunk(
+            np.zeros(0, np.float32), geometry.feature_frames(is_first=is_first), is_first, end, 0
+        )
+        spoken = [
+            (token, start + i)
+            for i, text in enumerate(sounds[start : start + chunk_frames])
+            for token in found(text).tokens
+        ]
+        result = StepResult(tuple(t for t, _ in spoken), tuple(frame for _, frame in spoken))
+        for what in utterance.advance(chunk, result):
+            if isinstance(what, Partial):
+                assert what.text.startswith(stable)
+                stable = what.text[: what.stable_len]
+                assert (what.processed_samples - last_partial) / 16 >= interval_ms or not finals
+                last_partial = what.processed_samples
+            elif isinstance(what, Final):
+                assert what.text.startswith(stable)
+                stable = ""
+                last_partial = -interval_ms * 16
+                finals.append(what)
+    (final,) = [w for w in utterance.finish(EndUtterance(end, 0)) if isinstance(w, Final)]
+    assert final.text.startswith(stable)
+    finals.append(final)
+    said = "".join(sounds).replace(" ", "")
+    assert "".join(f.text for f in finals).replace(" ", "") == said
+    assert [f.start_samples for f in finals] == [0, *(f.end_samples for f in finals[:-1])]
+    assert finals[-1].end_samples == end
+    assert finals[-1].cause is FinalCause.END
+
+
+def test_a_hard_endpoint_asks_for_a_rewind_into_the_silence_and_drops_what_lies_behind() -> None:
+    rules = EndpointRules(EndpointDetector.DECODER, min_silence_ms=240, is_hard=True)
+    geometry = INFO.geometry(7)
+    detokenizer = Detokenizer(INFO.token_texts, INFO.punctuation)
+    utterance = Utterance(detokenizer, geometry, StreamOptions(rules))
+    chunk = Chunk(
+        np.zeros(0, np.float32),
+        geometry.feature_frames(is_first=True),
+        is_first=True,
+        end_samples=geometry.chunk_samples(is_first=True),
+        seq=0,
+    )
+    results = utterance.advance(chunk, found("ab", 1, 6))
+    # Frame 1 lies at 1280 samples, the silence of 3840 ends at 5120; half of it is heard again.
+    final = next(result for result in results if isinstance(result, Final))
+    assert (final.text, final.end_samples, final.cause) == ("a", 5120, FinalCause.SILENCE)
+    assert utterance.rewind_to is not None
+    assert utterance.rewind_to.at_samples == 5120 - 1920
+    assert not any(isinstance(result, Partial) for result in results)
+    utterance.restart_state(RestartState(3200))
+    assert utterance.rewind_to is None
+    again = replace(chunk, end_samples=3200 + chunk.end_samples)
+    (start, partial) = utterance.advance(again, found("b", 5))
+    assert start == SpeechEvent(SpeechEventKind.SPEECH_STARTED, 3200 + 5 * 1280)
+    assert isinstance(partial, Partial)
+    assert partial.text == "b"

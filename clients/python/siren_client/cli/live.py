@@ -14,7 +14,15 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from siren_client.types import Final, Partial, Result, SpeechEvent, SpeechEventType, Started, Updated
+from siren_client.types import (
+    Final,
+    Partial,
+    Result,
+    SpeechEvent,
+    SpeechEventType,
+    Started,
+    Updated,
+)
 
 if TYPE_CHECKING:
     from typing_extensions import Self
