@@ -89,6 +89,8 @@ class ModelInfo:
     """Marks that take no space before them."""
     end_tokens: frozenset[int] = frozenset()
     """Ids of tokens such as `<EOU>`, by which the model says that a speaker has finished."""
+    hears_voice: bool = False
+    """Whether its steps tell speech from silence where a chunk asks for it."""
     buffered: tuple[BufferedContext, ...] = ()
     """The window of each look-ahead, in their order; empty for a cache-aware model."""
 
@@ -98,6 +100,17 @@ class ModelInfo:
             if context.chunk_frames == chunk_frames:
                 return BufferedGeometry(self.features, chunk_frames, context)
         return ChunkGeometry(self.features, chunk_frames)
+
+
+class Voice(str, Enum):
+    """Whether a chunk's step is to tell speech from silence.
+
+    FRESH: from here on, with a detector that has heard nothing.
+    """
+
+    OFF = "off"
+    FRESH = "fresh"
+    ON = "on"
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +133,7 @@ class Chunk:
     marks: tuple[tuple[int, int], ...] = ()
     """Where in the chunk messages end: (samples of the stream, seq), ascending; for streams that
     may end an utterance within a chunk."""
+    voice: Voice = Voice.OFF
 
 
 @dataclass(frozen=True, slots=True)

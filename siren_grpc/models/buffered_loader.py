@@ -19,7 +19,7 @@ from siren_grpc.models.checkpoint import (
     languages_of,
     refuse_prompts,
 )
-from siren_grpc.models.vocabulary import token_texts
+from siren_grpc.models.vocabulary import end_tokens, token_texts
 
 DEFAULT_CONTEXT = BufferedSeconds(10.0, 2.0, 2.0)
 """What NVIDIA streams its offline models with: close to their accuracy, 4 s of latency."""
@@ -76,6 +76,7 @@ def buffered_backend_of(
         default_chunk_frames=chunk_frames or default_frames,
         decoders=tuple(decoders),
         token_texts=token_texts(model),
+        end_tokens=end_tokens(model),
         punctuation=frozenset(getattr(model.decoding, "supported_punctuation", None) or ()),
         buffered=tuple(contexts.values()),
     )

@@ -30,7 +30,7 @@ from siren_grpc.models.conformer import why_unsupported
 from siren_grpc.models.encoder import InputCacheEncoder, KeyValueEncoder, SlotEncoder
 from siren_grpc.models.features import StreamingFeatures
 from siren_grpc.models.nemo_backend import NemoBackend, NemoParts
-from siren_grpc.models.vocabulary import token_texts
+from siren_grpc.models.vocabulary import end_tokens, token_texts
 
 EMBEDDED_MODEL = "siren-mini-en"
 """The model that ships with the package."""
@@ -190,6 +190,7 @@ def backend_of(
         default_chunk_frames=_default_chunk_frames(chunk_frames, contexts, name),
         decoders=tuple(decoders),
         token_texts=token_texts(model),
+        end_tokens=end_tokens(model),
         punctuation=frozenset(getattr(model.decoding, "supported_punctuation", None) or ()),
     )
     slot_encoder = _slot_encoder(encoder, contexts, name, encoder_cache, precision, n_slots=slots)

@@ -13,6 +13,7 @@ from siren_grpc.models.backend import LoadedBackend
 from siren_grpc.models.buffered_loader import DEFAULT_CONTEXT
 from siren_grpc.models.calibrate import calibrate
 from siren_grpc.models.loader import backend_of, model_id, restore
+from siren_grpc.models.voice import VOICE_HERTZ, ListeningBackend, VoiceDetector
 from siren_grpc.models.warmup import warm_up
 
 _log = logging.getLogger(__name__)
@@ -93,4 +94,8 @@ def start_backend(
             n_front_ends=n_front_ends,
         )
     warm_up(backend)
-    return backend
+    hertz = backend.info.features.sample_rate_hertz
+    if hertz != VOICE_HERTZ:
+        _log.warning("no voice detector for %s: it hears %d Hz", backend.info.id, hertz)
+        return backend
+    return ListeningBackend(backend, VoiceDetector(n_slots=n_slots, device=torch.device(device)))

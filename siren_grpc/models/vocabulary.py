@@ -8,6 +8,9 @@ from typing import Any
 from nemo.collections.common.tokenizers import AggregateTokenizer, SentencePieceTokenizer
 
 _WORD_START = "\u2581"
+_END_OF_UTTERANCE = "<EOU>"
+_TURN_MARKS = frozenset({_END_OF_UTTERANCE, "<EOB>"})
+"""Ends of utterances and of backchannels ("uh-huh"): no text."""
 _BYTE_TOKEN = re.compile(r"^<0x([0-9A-Fa-f]{2})>$")
 
 
@@ -30,6 +33,15 @@ def token_texts(model: Any) -> tuple[str | int, ...]:
     return tuple(_tokenizer_texts(tokenizer))
 
 
+def end_tokens(model: Any) -> frozenset[int]:
+    """Return the ids of tokens that end a speaker's turn, as `parakeet_realtime_eou` emits."""
+    tokenizer = getattr(model, "tokenizer", None)
+    if not isinstance(tokenizer, SentencePieceTokenizer):
+        return frozenset()
+    pieces = [_piece(tokenizer.tokenizer, i) for i in range(tokenizer.vocab_size)]
+    return frozenset(i for i, piece in enumerate(pieces) if piece == _END_OF_UTTERANCE)
+
+
 def _tokenizer_texts(tokenizer: Any) -> list[str | int]:
     if isinstance(tokenizer, SentencePieceTokenizer):
         return [_piece_text(tokenizer.tokenizer, i) for i in range(tokenizer.vocab_size)]
@@ -40,9 +52,15 @@ def _tokenizer_texts(tokenizer: Any) -> list[str | int]:
     return [str(token)[2:] if str(token).startswith("##") else f" {token}" for token in vocabulary]
 
 
-def _piece_text(processor: Any, token_id: int) -> str | int:
+def _piece(processor: Any, token_id: int) -> str:
     if token_id >= processor.get_piece_size():
         return ""  # a special token NeMo added behind the sentencepiece model
+    return str(processor.id_to_piece(token_id)).removeprefix(_WORD_START)
+
+
+def _piece_text(processor: Any, token_id: int) -> str | int:
+    if token_id >= processor.get_piece_size() or _piece(processor, token_id) in _TURN_MARKS:
+        return ""
     piece = str(processor.id_to_piece(token_id))
     if processor.is_byte(token_id):
         match = _BYTE_TOKEN.match(piece)

@@ -204,4 +204,5 @@ def to_model(info: ModelInfo, *, is_default: bool, aliases: Sequence[str] = ()) 
         is_default=is_default,
         aliases=aliases,
         has_end_token=bool(info.end_tokens),
+        has_vad=info.hears_voice,
     )

@@ -12,6 +12,7 @@ from siren_grpc.server.durations import to_duration
 _DETECTORS = {
     pb.EndpointingConfig.DETECTOR_UNSPECIFIED: EndpointDetector.DECODER,
     pb.EndpointingConfig.DETECTOR_DECODER: EndpointDetector.DECODER,
+    pb.EndpointingConfig.DETECTOR_VAD: EndpointDetector.VAD,
     pb.EndpointingConfig.DETECTOR_END_TOKEN: EndpointDetector.END_TOKEN,
 }
 _PB_DETECTORS = {kind: number for number, kind in _DETECTORS.items() if number}
@@ -22,6 +23,10 @@ _STATES = {
 }
 _DEFAULT_MIN_SILENCE_MS = 800
 _MIN_SILENCE_MS = (100, 60_000)
+_DEFAULT_MIN_SPEECH_MS = 250
+_MOST_MIN_SPEECH_MS = 10_000
+_DEFAULT_THRESHOLD = 0.5
+_THRESHOLDS = (0.2, 0.95)
 _LEAST_LONG_MS = 1000
 _MOST_MS = 24 * 3_600_000
 _MOST_INTERVAL_MS = 60_000
@@ -73,6 +78,12 @@ def _to_rules(config: pb.EndpointingConfig, info: ModelInfo) -> EndpointRules | 
         raise _invalid("detector", f"unknown value {config.detector}; use {known} or DETECTOR_OFF")
     if detector is EndpointDetector.END_TOKEN and not info.end_tokens:
         raise _invalid("detector", f"model {info.id} has no such token; use DETECTOR_DECODER")
+    if detector is EndpointDetector.VAD and not info.hears_voice:
+        raise _invalid("detector", f"model {info.id} has no VAD here; use DETECTOR_DECODER")
+    if detector is not EndpointDetector.VAD:
+        for field in ("min_speech_ms", "speech_threshold"):
+            if config.HasField(field):
+                raise _invalid(field, "is for DETECTOR_VAD only; leave it unset")
     if config.state not in _STATES:
         raise _invalid("state", f"unknown value {config.state}; use STATE_SOFT or STATE_HARD")
     silence = None if detector is EndpointDetector.END_TOKEN else _DEFAULT_MIN_SILENCE_MS
@@ -84,6 +95,8 @@ def _to_rules(config: pb.EndpointingConfig, info: ModelInfo) -> EndpointRules | 
     return EndpointRules(
         detector=detector,
         min_silence_ms=silence,
+        min_speech_ms=_min_speech(config),
+        speech_threshold=_threshold(config),
         max_utterance_ms=_long(config.max_utterance_ms, "max_utterance_ms"),
         no_speech_ms=_long(config.no_speech_ms, "no_speech_ms"),
         is_hard=_STATES[config.state],
@@ -93,14 +106,38 @@ def _to_rules(config: pb.EndpointingConfig, info: ModelInfo) -> EndpointRules | 
 
 def _from_rules(rules: EndpointRules) -> pb.EndpointingConfig:
     messages = pb.EndpointingConfig
+    is_vad = rules.detector is EndpointDetector.VAD
     return messages(
         detector=_PB_DETECTORS[rules.detector],
         min_silence_ms=rules.min_silence_ms,
+        min_speech_ms=rules.min_speech_ms if is_vad else None,
+        speech_threshold=rules.speech_threshold if is_vad else None,
         max_utterance_ms=rules.max_utterance_ms or 0,
         no_speech_ms=rules.no_speech_ms or 0,
         state=messages.STATE_HARD if rules.is_hard else messages.STATE_SOFT,
         single_utterance=rules.is_single,
     )
+
+
+def _min_speech(config: pb.EndpointingConfig) -> int:
+    if not config.HasField("min_speech_ms"):
+        return _DEFAULT_MIN_SPEECH_MS
+    if not 0 <= config.min_speech_ms <= _MOST_MIN_SPEECH_MS:
+        raise _invalid(
+            "min_speech_ms",
+            f"{config.min_speech_ms} is out of range; use 0 to {_MOST_MIN_SPEECH_MS}",
+        )
+    return config.min_speech_ms
+
+
+def _threshold(config: pb.EndpointingConfig) -> float:
+    if not config.HasField("speech_threshold"):
+        return _DEFAULT_THRESHOLD
+    least, most = _THRESHOLDS
+    threshold = config.speech_threshold
+    if not least <= threshold <= most:  # neither for NaN
+        raise _invalid("speech_threshold", f"{threshold:g} is out of range; use {least} to {most}")
+    return threshold
 
 
 def _long(milliseconds: int, field: str) -> int | None:

@@ -86,8 +86,10 @@ class Endpointer:
         self._speech_start = at_samples if self._is_speaking else None
         self._speech_end: int | None = None
 
-    def silence(self) -> None:
-        """Take back that somebody speaks: the VAD starts afresh."""
+    def silence(self, at_samples: int) -> None:
+        """Take back that somebody speaks: the VAD starts afresh at a position."""
+        if self._is_speaking and self._speech_end is None:
+            self._speech_end = at_samples
         self._is_speaking = False
 
     @property

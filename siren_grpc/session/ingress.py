@@ -11,7 +11,7 @@ from siren_grpc.audio.chunker import Chunker, CutChunk
 from siren_grpc.audio.decode import AudioDecoder, Encoding
 from siren_grpc.audio.history import History
 from siren_grpc.audio.resample import Resampler
-from siren_grpc.domain.endpointing import FinalCause
+from siren_grpc.domain.endpointing import EndpointDetector, EndpointRules, FinalCause
 from siren_grpc.domain.errors import InvalidAudio, InvalidMessage, SessionTooLong
 from siren_grpc.domain.geometry import ChunkGeometry
 from siren_grpc.domain.types import (
@@ -23,6 +23,7 @@ from siren_grpc.domain.types import (
     Reconfigure,
     Samples,
     StreamOptions,
+    Voice,
     Work,
 )
 
@@ -72,6 +73,7 @@ class Ingress:
         self._chunks_start_samples = 0  # the utterance's, or where it was rewound to
         self._previewed_samples = 0
         self._history: History | None = None
+        self._rules: EndpointRules | None = None
         self._apply(config.options)
 
     @property
@@ -166,14 +168,15 @@ class Ingress:
             own = tuple(mark for mark in marks if mark[0] <= end)
             marks = marks[len(own) :]
             seq = own[-1][1] if own else seq
-            chunks.append(
-                Chunk(cut.samples, cut.feature_frames, cut.is_first, end, seq, cut.is_last, own)
-            )
+            chunks.append(self._chunk_of(cut, end, seq, own))
         return [*chunks, *markers]
 
     def _apply(self, options: StreamOptions) -> None:
         rules = options.endpointing
         self._marks_seqs = rules is not None
+        self._hears_voice = rules is not None and rules.detector is EndpointDetector.VAD
+        self._is_voice_fresh = rules != self._rules
+        self._rules = rules
         if rules is None or not rules.is_hard:
             self._history = None
         elif self._history is None:
@@ -233,7 +236,18 @@ class Ingress:
         end = self._position(cut)
         settled, seq = self._ledger.settle(self._sent_by(end))
         marks = self._marks(settled, end) if self._marks_seqs else ()
-        return Chunk(cut.samples, cut.feature_frames, cut.is_first, end, seq, cut.is_last, marks)
+        return self._chunk_of(cut, end, seq, marks)
+
+    def _chunk_of(
+        self, cut: CutChunk, end: int, seq: int, marks: tuple[tuple[int, int], ...]
+    ) -> Chunk:
+        voice = Voice.OFF
+        if self._hears_voice:
+            voice = Voice.FRESH if cut.is_first or self._is_voice_fresh else Voice.ON
+            self._is_voice_fresh = False
+        return Chunk(
+            cut.samples, cut.feature_frames, cut.is_first, end, seq, cut.is_last, marks, voice
+        )
 
     def _marks(self, settled: Sequence[_Settled], end_samples: int) -> tuple[tuple[int, int], ...]:
         """Return where messages end: the first position by which they are accounted for."""

@@ -86,13 +86,14 @@ class Utterance:
         self._rewind_to: RewindPoint | None = None
         if self._voice is not None:
             self._voice.restart(at_samples)
-        self._endpointer.silence()
+        self._endpointer.silence(at_samples)
         self._endpointer.restart(max(at_samples, self._start_samples))
 
     def _apply_rules(self, *, from_samples: int) -> None:
         self._rules = self._options.endpointing
         self._rules_from_samples = from_samples
         self._endpointer.set_rules(self._rules)
+        self._endpointer.silence(from_samples)
         self._voice = _voice_activity(self._rules, self._geometry)
         if self._voice is not None:
             self._voice.restart(from_samples)

@@ -102,6 +102,58 @@ def test_cutting_moves_no_endpoint(wire: Wire, seed: int, state: str) -> None:
     assert pb.FinalResult.CAUSE_NO_SPEECH in {cause for *_, cause in essence(at_once)}
 
 
+@pytest.mark.parametrize("state", ["STATE_SOFT", "STATE_HARD"])
+@pytest.mark.parametrize("chunk_frames", [2, 7])
+def test_the_vad_ends_utterances_where_the_voice_does(
+    wire: Wire, chunk_frames: int, state: str
+) -> None:
+    pcm, spans = conversation()
+    rules = Endpointing(detector="DETECTOR_VAD", min_silence_ms=600, state=state)
+    exchange = wire.recognise(pcm, chunk_frames=chunk_frames, endpointing=rules)
+    assert exchange.error is None
+    *finals, last = exchange.of("final")
+    assert last.text == ""
+    assert [final.text for final in finals] == [recording.reference for recording in SPOKEN]
+    ends = [e.time.ToMilliseconds() for e in exchange.of("event") if e.type == 2]
+    starts = [e.time.ToMilliseconds() for e in exchange.of("event") if e.type == 1]
+    for (spoken_from, spoken_until), start, end, final in zip(
+        spans, starts, ends, finals, strict=True
+    ):
+        assert spoken_from - 0.1 < start / 1000 < spoken_from + 0.5
+        assert spoken_until - 0.5 < end / 1000 < spoken_until + 0.2
+        assert final.end_time.ToMilliseconds() == end + 600
+    in_pieces = wire.recognise(pcm, every(1111, pcm), chunk_frames=chunk_frames, endpointing=rules)
+    assert essence(in_pieces) == essence(exchange)
+
+
+def test_the_vad_costs_no_word(wire: Wire) -> None:
+    """Whatever it takes for silence is recognised all the same."""
+    pcm, _ = conversation()
+    for threshold, min_speech_ms in ((0.95, 10_000), (0.2, 0)):
+        rules = Endpointing(
+            detector="DETECTOR_VAD",
+            min_silence_ms=100,
+            speech_threshold=threshold,
+            min_speech_ms=min_speech_ms,
+        )
+        exchange = wire.recognise(pcm, endpointing=rules)
+        joined = " ".join(text for text in exchange.finals if text)
+        assert joined == " ".join(recording.reference for recording in SPOKEN)
+
+
+def test_the_vad_may_begin_within_a_stream(wire: Wire) -> None:
+    pcm, _ = conversation()
+    update = pb.ConfigUpdate(endpointing=Endpointing(detector="DETECTOR_VAD"))
+    requests = [config(), audio(SPOKEN[0].pcm), Request(update=update), audio(silence(1.6) + pcm)]
+    exchange = wire.exchange(requests)
+    assert exchange.error is None
+    spoken = [recording.reference for recording in SPOKEN]
+    assert exchange.finals == [spoken[0], *spoken, ""]
+    (updated,) = exchange.of("updated")
+    assert updated.endpointing.min_speech_ms == 250
+    assert updated.endpointing.speech_threshold == pytest.approx(0.5)
+
+
 def test_hard_utterances_read_as_they_would_alone(wire: Wire) -> None:
     """What was said before leaves nothing behind, noise and half words included."""
     noise = np.random.default_rng(1).normal(0, 1500, HERTZ).astype("<i2").tobytes()
@@ -204,6 +256,9 @@ def test_partials_keep_their_interval(wire: Wire) -> None:
         (Endpointing(detector=99), "endpointing.detector"),
         (Endpointing(detector="DETECTOR_END_TOKEN"), "endpointing.detector"),
         (Endpointing(state=99), "endpointing.state"),
+        (Endpointing(speech_threshold=0.5), "endpointing.speech_threshold"),
+        (Endpointing(detector=2, speech_threshold=1), "endpointing.speech_threshold"),
+        (Endpointing(detector=2, min_speech_ms=-1), "endpointing.min_speech_ms"),
     ],
 )
 def test_rules_that_cannot_be_are_refused_at_once_and_in_an_update(

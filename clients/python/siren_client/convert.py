@@ -231,6 +231,7 @@ def from_model(message: pb.Model) -> Model:
         ),
         is_default=message.is_default,
         has_end_token=message.has_end_token,
+        has_vad=message.has_vad,
     )
 
 

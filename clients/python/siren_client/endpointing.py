@@ -13,6 +13,8 @@ class EndpointDetector(str, Enum):
 
     DECODER = "decoder"
     """The recogniser itself: silence is where it emits nothing."""
+    VAD = "vad"
+    """A voice activity detector beside the recogniser (`Model.has_vad`)."""
     END_TOKEN = "end_token"
     """Tokens such as `<EOU>`, which some models emit (`Model.has_end_token`)."""
     OFF = "off"
@@ -49,6 +51,10 @@ class Endpointing:
     min_silence_ms: int | None = None
     """Silence behind speech that ends the utterance, 100 to 60000. The server's default is
     800; with END_TOKEN, silence ends nothing unless this is set."""
+    min_speech_ms: int | None = None
+    """How long the VAD must hear speech to believe it; the server's default is 250."""
+    speech_threshold: float | None = None
+    """Probability from which on the VAD hears speech, 0.2 to 0.95; the server's is 0.5."""
     max_utterance_ms: int | None = None
     """Speech behind which the next word starts another utterance, 1000 or more; None: never."""
     no_speech_ms: int | None = None
@@ -61,6 +67,7 @@ class Endpointing:
 
 _DETECTORS = {
     EndpointDetector.DECODER: pb.EndpointingConfig.DETECTOR_DECODER,
+    EndpointDetector.VAD: pb.EndpointingConfig.DETECTOR_VAD,
     EndpointDetector.END_TOKEN: pb.EndpointingConfig.DETECTOR_END_TOKEN,
     EndpointDetector.OFF: pb.EndpointingConfig.DETECTOR_OFF,
 }
@@ -73,6 +80,8 @@ def to_endpointing(endpointing: Endpointing) -> pb.EndpointingConfig:
     message = pb.EndpointingConfig(
         detector=_DETECTORS[_detector(endpointing.detector)],
         min_silence_ms=endpointing.min_silence_ms,
+        min_speech_ms=endpointing.min_speech_ms,
+        speech_threshold=endpointing.speech_threshold,
         max_utterance_ms=endpointing.max_utterance_ms or 0,
         no_speech_ms=endpointing.no_speech_ms or 0,
         single_utterance=endpointing.single_utterance,
@@ -87,6 +96,10 @@ def from_endpointing(message: pb.EndpointingConfig) -> Endpointing:
     return Endpointing(
         detector=_BY_NUMBER.get(message.detector, EndpointDetector.DECODER),
         min_silence_ms=message.min_silence_ms if message.HasField("min_silence_ms") else None,
+        min_speech_ms=message.min_speech_ms if message.HasField("min_speech_ms") else None,
+        speech_threshold=(
+            message.speech_threshold if message.HasField("speech_threshold") else None
+        ),
         max_utterance_ms=message.max_utterance_ms or None,
         no_speech_ms=message.no_speech_ms or None,
         hard=message.state == pb.EndpointingConfig.STATE_HARD,

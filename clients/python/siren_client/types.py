@@ -238,6 +238,8 @@ class Model:
     """Whether streams that name no model get this one."""
     has_end_token: bool = False
     """Whether `EndpointDetector.END_TOKEN` is for it."""
+    has_vad: bool = False
+    """Whether `EndpointDetector.VAD` is for it."""
 
 
 class ServingStatus(str, Enum):

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from nemo.collections.common.tokenizers import SentencePieceTokenizer
 
-from siren_grpc.models.vocabulary import token_texts
+from siren_grpc.models.vocabulary import end_tokens, token_texts
 from siren_grpc.text.detokenizer import Detokenizer, DetokenizerState
 
 CORPUS = """
@@ -68,6 +68,16 @@ def test_control_tokens_are_silent() -> None:
     texts = token_texts(model_with(BYTES))
     assert texts[BYTES.bos_id()] == texts[BYTES.eos_id()] == ""
     assert len(texts) == BYTES.get_piece_size()
+
+
+def test_turn_marks_are_silent_and_the_end_of_an_utterance_is_known() -> None:
+    pieces = processor(vocab_size=90, user_defined_symbols="<EOU>,<EOB>")
+    model = model_with(pieces)
+    (end,) = end_tokens(model)
+    assert pieces.id_to_piece(end) == "<EOU>"
+    assert token_texts(model)[end] == ""
+    assert token_texts(model)[pieces.piece_to_id("<EOB>")] == ""
+    assert end_tokens(model_with(PLAIN)) == frozenset()
 
 
 def test_character_models_have_labels_for_tokens() -> None:

@@ -225,6 +225,11 @@ class EndpointingConfig(_message.Message):
         """The recogniser itself: silence is where it emits nothing. It says so some
         100 ms after the sound.
         """
+        DETECTOR_VAD: EndpointingConfig._Detector.ValueType  # 2
+        """A voice activity detector (Silero) beside the recogniser: it hears voice
+        that is not understood, and tells when a sound ends to 32 ms. INVALID_CONFIG
+        for a model that has none (see `Model.has_vad`).
+        """
         DETECTOR_END_TOKEN: EndpointingConfig._Detector.ValueType  # 3
         """Tokens such as `<EOU>`, by which a model says that the speaker has
         finished. INVALID_CONFIG for a model that has none (see
@@ -241,6 +246,11 @@ class EndpointingConfig(_message.Message):
     DETECTOR_DECODER: EndpointingConfig.Detector.ValueType  # 1
     """The recogniser itself: silence is where it emits nothing. It says so some
     100 ms after the sound.
+    """
+    DETECTOR_VAD: EndpointingConfig.Detector.ValueType  # 2
+    """A voice activity detector (Silero) beside the recogniser: it hears voice
+    that is not understood, and tells when a sound ends to 32 ms. INVALID_CONFIG
+    for a model that has none (see `Model.has_vad`).
     """
     DETECTOR_END_TOKEN: EndpointingConfig.Detector.ValueType  # 3
     """Tokens such as `<EOU>`, by which a model says that the speaker has
@@ -287,6 +297,8 @@ class EndpointingConfig(_message.Message):
 
     DETECTOR_FIELD_NUMBER: _builtins.int
     MIN_SILENCE_MS_FIELD_NUMBER: _builtins.int
+    MIN_SPEECH_MS_FIELD_NUMBER: _builtins.int
+    SPEECH_THRESHOLD_FIELD_NUMBER: _builtins.int
     MAX_UTTERANCE_MS_FIELD_NUMBER: _builtins.int
     NO_SPEECH_MS_FIELD_NUMBER: _builtins.int
     STATE_FIELD_NUMBER: _builtins.int
@@ -297,6 +309,14 @@ class EndpointingConfig(_message.Message):
     """Silence behind speech that ends the utterance, in milliseconds, 100 to
     60000. Unset: 800; with DETECTOR_END_TOKEN, silence ends nothing unless this
     is set.
+    """
+    min_speech_ms: _builtins.int
+    """How long the VAD must hear speech to believe it, in milliseconds, 0 to 10000.
+    Unset: 250. Only with DETECTOR_VAD.
+    """
+    speech_threshold: _builtins.float
+    """Probability from which on the VAD hears speech, 0.2 to 0.95; it ends 0.15
+    below. Unset: 0.5. Only with DETECTOR_VAD.
     """
     max_utterance_ms: _builtins.int
     """How long an utterance may be from its first word on, in milliseconds, 1000
@@ -317,18 +337,29 @@ class EndpointingConfig(_message.Message):
         *,
         detector: Global___EndpointingConfig.Detector.ValueType = ...,
         min_silence_ms: _builtins.int | None = ...,
+        min_speech_ms: _builtins.int | None = ...,
+        speech_threshold: _builtins.float | None = ...,
         max_utterance_ms: _builtins.int = ...,
         no_speech_ms: _builtins.int = ...,
         state: Global___EndpointingConfig.State.ValueType = ...,
         single_utterance: _builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_min_silence_ms", b"_min_silence_ms", "min_silence_ms", b"min_silence_ms"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_min_silence_ms", b"_min_silence_ms", "_min_speech_ms", b"_min_speech_ms", "_speech_threshold", b"_speech_threshold", "min_silence_ms", b"min_silence_ms", "min_speech_ms", b"min_speech_ms", "speech_threshold", b"speech_threshold"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_min_silence_ms", b"_min_silence_ms", "detector", b"detector", "max_utterance_ms", b"max_utterance_ms", "min_silence_ms", b"min_silence_ms", "no_speech_ms", b"no_speech_ms", "single_utterance", b"single_utterance", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_min_silence_ms", b"_min_silence_ms", "_min_speech_ms", b"_min_speech_ms", "_speech_threshold", b"_speech_threshold", "detector", b"detector", "max_utterance_ms", b"max_utterance_ms", "min_silence_ms", b"min_silence_ms", "min_speech_ms", b"min_speech_ms", "no_speech_ms", b"no_speech_ms", "single_utterance", b"single_utterance", "speech_threshold", b"speech_threshold", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__min_silence_ms: _TypeAlias = _typing.Literal["min_silence_ms"]  # noqa: Y015
     _WhichOneofArgType__min_silence_ms: _TypeAlias = _typing.Literal["_min_silence_ms", b"_min_silence_ms"]  # noqa: Y015
+    _WhichOneofReturnType__min_speech_ms: _TypeAlias = _typing.Literal["min_speech_ms"]  # noqa: Y015
+    _WhichOneofArgType__min_speech_ms: _TypeAlias = _typing.Literal["_min_speech_ms", b"_min_speech_ms"]  # noqa: Y015
+    _WhichOneofReturnType__speech_threshold: _TypeAlias = _typing.Literal["speech_threshold"]  # noqa: Y015
+    _WhichOneofArgType__speech_threshold: _TypeAlias = _typing.Literal["_speech_threshold", b"_speech_threshold"]  # noqa: Y015
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__min_silence_ms) -> _WhichOneofReturnType__min_silence_ms | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__min_speech_ms) -> _WhichOneofReturnType__min_speech_ms | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__speech_threshold) -> _WhichOneofReturnType__speech_threshold | None: ...
 
 Global___EndpointingConfig: _TypeAlias = EndpointingConfig  # noqa: Y015
 
@@ -944,6 +975,7 @@ class Model(_message.Message):
     IS_DEFAULT_FIELD_NUMBER: _builtins.int
     ALIASES_FIELD_NUMBER: _builtins.int
     HAS_END_TOKEN_FIELD_NUMBER: _builtins.int
+    HAS_VAD_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """What `StreamingConfig.model` takes."""
     family: _builtins.str
@@ -956,6 +988,8 @@ class Model(_message.Message):
     """Whether it has tokens such as `<EOU>` that end utterances: whether
     `EndpointingConfig.DETECTOR_END_TOKEN` is for it.
     """
+    has_vad: _builtins.bool
+    """Whether `EndpointingConfig.DETECTOR_VAD` is for it: it hears 16 kHz."""
     @_builtins.property
     def language_codes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """BCP-47 codes it recognises."""
@@ -984,10 +1018,11 @@ class Model(_message.Message):
         is_default: _builtins.bool = ...,
         aliases: _abc.Iterable[_builtins.str] | None = ...,
         has_end_token: _builtins.bool = ...,
+        has_vad: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["aliases", b"aliases", "decoders", b"decoders", "family", b"family", "has_end_token", b"has_end_token", "id", b"id", "is_default", b"is_default", "language_codes", b"language_codes", "look_aheads", b"look_aheads", "sample_rate_hertz", b"sample_rate_hertz"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["aliases", b"aliases", "decoders", b"decoders", "family", b"family", "has_end_token", b"has_end_token", "has_vad", b"has_vad", "id", b"id", "is_default", b"is_default", "language_codes", b"language_codes", "look_aheads", b"look_aheads", "sample_rate_hertz", b"sample_rate_hertz"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
