@@ -36,6 +36,11 @@ class VoiceDetector:
         self._state = torch.zeros(2, n_slots, _HIDDEN, device=device)
         self._tail = np.zeros((n_slots, _CONTEXT + _WINDOW), np.float32)
         self._pending = np.zeros(n_slots, np.int64)
+        with torch.inference_mode():
+            for _ in range(3):  # TorchScript compiles at its first calls
+                nothing = np.zeros((1, _CONTEXT + 3 * _WINDOW), np.float32)
+                one = np.zeros(1, np.int64)
+                self._probabilities(nothing, one, one == 0, one + 2, 2)
 
     @property
     def bytes_per_slot(self) -> int:
