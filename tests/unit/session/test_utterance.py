@@ -181,7 +181,7 @@ def test_a_token_in_the_padding_is_at_the_end_of_the_audio() -> None:
 
 RULES = st.builds(
     EndpointRules,
-    detector=st.just(EndpointDetector.DECODER),
+    detector=st.sampled_from([EndpointDetector.DECODER, EndpointDetector.END_TOKEN]),
     min_silence_ms=st.sampled_from([None, 100, 240, 800]),
     max_utterance_ms=st.sampled_from([None, 1000]),
     no_speech_ms=st.sampled_from([None, 1000]),
@@ -201,7 +201,9 @@ def test_endpoints_lose_no_token_and_their_utterances_tile_the_stream(
     """sounds: what is said in each encoder frame."""
     options = StreamOptions(rules, partial_interval_ms=interval_ms)
     geometry = INFO.geometry(chunk_frames)
-    utterance = Utterance(Detokenizer(INFO.token_texts, INFO.punctuation), geometry, options)
+    b = frozenset({1})
+    detokenizer = Detokenizer(INFO.token_texts, INFO.punctuation)
+    utterance = Utterance(detokenizer, geometry, options, end_tokens=b)
     finals: list[Final] = []
     stable, end, last_partial = "", 0, -interval_ms
     for start in range(0, len(sounds), chunk_frames):
@@ -235,6 +237,9 @@ def test_endpoints_lose_no_token_and_their_utterances_tile_the_stream(
     assert [f.start_samples for f in finals] == [0, *(f.end_samples for f in finals[:-1])]
     assert finals[-1].end_samples == end
     assert finals[-1].cause is FinalCause.END
+    if rules.detector is EndpointDetector.END_TOKEN:
+        said_so = [f for f in finals if f.cause is FinalCause.END_TOKEN]
+        assert all(f.text.endswith("b") for f in said_so)
 
 
 def test_a_hard_endpoint_asks_for_a_rewind_into_the_silence_and_drops_what_lies_behind() -> None:
