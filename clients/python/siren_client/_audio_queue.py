@@ -28,6 +28,11 @@ class AudioQueue(Iterator[bytes]):
         """Whether nothing more will be taken."""
         return self._is_ended
 
+    @property
+    def fill(self) -> float:
+        """How full it is: 0 empty, 1 at the bound."""
+        return self._held_bytes / self._max_bytes
+
     def offer(self, data: bytes) -> bool:
         """Append without waiting; False when there is no room and data was not taken."""
         with self._changed:

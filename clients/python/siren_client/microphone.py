@@ -96,8 +96,8 @@ class Microphone(Iterator[bytes]):
             has only that.
         message_ms: Audio in each item, in milliseconds.
         buffer_s: Most audio held, in seconds.
-        on_loss: Called when audio begins to be lost, from PortAudio's thread, once until
-            audio is taken again.
+        on_loss: Called when audio begins to be lost, from PortAudio's thread, and
+            not again before half of the buffer is free.
 
     Raises:
         MicrophoneError: sounddevice or PortAudio is not installed, or there is no such
@@ -194,8 +194,8 @@ class Microphone(Iterator[bytes]):
         if not self._queue.offer(bytes(indata)):
             if not self._queue.is_ended:
                 self._lose(AudioLoss.SENDER, n_samples)
-        elif not status.input_overflow:
-            self._is_losing = False
+        elif not status.input_overflow and self._queue.fill <= 0.5:
+            self._is_losing = False  # not sooner, or one slow stretch would be many losses
 
     def _on_finished(self) -> None:
         self._queue.fail(MicrophoneError(f"{self._name} stopped: was it unplugged?"))

@@ -25,7 +25,7 @@ class Tally:
     """
 
     def __init__(self, durations_s: Sequence[float], *, clock: Callable[[], float]) -> None:
-        self._durations_s = durations_s
+        self._durations_s = list(durations_s)
         self._done_s = [0.0] * len(durations_s)
         self._clock = clock
         self._start_s = clock()
@@ -65,10 +65,12 @@ class Tally:
             self._move(index, result.end_s)
 
     def finish(self, index: int, *, failed: bool) -> None:
-        """Count a recording that is over; of a failed one, what came before counts."""
+        """Count a recording that is over; of a failed one, what came before is all there is."""
         self.n_over += 1
-        if not failed:
-            self._move(index, self._durations_s[index])
+        if failed:
+            self._durations_s[index] = self._done_s[index]
+        else:
+            self._done_s[index] = self._durations_s[index]
 
     def _move(self, index: int, time_s: float) -> None:
         self._done_s[index] = min(max(self._done_s[index], time_s), self._durations_s[index])
@@ -108,7 +110,9 @@ class ProgressBar:
 
     def update(self) -> None:
         """Draw the tally as it is."""
-        self._progress.update(self._task, completed=self._tally.done_s, **self._fields())
+        self._progress.update(
+            self._task, total=self._tally.total_s, completed=self._tally.done_s, **self._fields()
+        )
 
     def _fields(self) -> dict[str, Any]:
         tally = self._tally
