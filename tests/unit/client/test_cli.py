@@ -59,6 +59,7 @@ def test_transcribe_sends_what_was_asked_for(run, make_wav, echo):
     done = run(
         *("transcribe", wav, "--fast", "--message-ms", 50, "--model", "m", "--language", "en-US"),
         *("--chunk-frames", 2, "--decoder", "ctc", "--token", "secret"),
+        *("--endpointing", "vad", "--min-silence-ms", 500, "--max-utterance-ms", 9000),
     )
     assert done.exit_code == 0
     config, *audio = echo.service.requests
@@ -69,6 +70,9 @@ def test_transcribe_sends_what_was_asked_for(run, make_wav, echo):
         sample_rate_hertz=44100,
         chunk_frames=2,
         decoder=pb.DECODER_CTC,
+        endpointing=pb.EndpointingConfig(
+            detector=pb.EndpointingConfig.DETECTOR_VAD, min_silence_ms=500, max_utterance_ms=9000
+        ),
     )
     assert [len(request.audio.data) for request in audio] == [2 * 2205, 2 * 2205]
     assert echo.service.metadata["authorization"] == "Bearer secret"

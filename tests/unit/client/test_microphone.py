@@ -219,8 +219,17 @@ def test_listen_prints_the_last_final_on_ctrl_c(run, sound, echo, tmp_path):
     assert '"text": "6400 bytes"' in (tmp_path / "notes.jsonl").read_text()
     config = echo.service.requests[0].config
     assert config == pb.StreamingConfig(
-        encoding=pb.AUDIO_ENCODING_LINEAR16, sample_rate_hertz=16000, chunk_frames=2
+        encoding=pb.AUDIO_ENCODING_LINEAR16,
+        sample_rate_hertz=16000,
+        chunk_frames=2,
+        endpointing=pb.EndpointingConfig(detector=pb.EndpointingConfig.DETECTOR_DECODER),
     )
+
+
+def test_listen_makes_everything_one_utterance_on_request(run, sound, echo):
+    sound.on_start = hear_and_interrupt(BLOCK)
+    assert run("listen", "--endpointing", "off").exit_code == 0
+    assert not echo.service.requests[0].config.HasField("endpointing")
 
 
 def test_listen_ends_with_an_error_when_audio_was_lost(run, sound):

@@ -19,6 +19,7 @@ from siren_client.cli.options import (
     TokenOption,
     make_client,
 )
+from siren_client.endpointing import EndpointDetector, Endpointing
 from siren_client.types import Decoder, RecognitionOptions
 
 
@@ -62,6 +63,26 @@ class RecognitionFlags:
     decoder: Annotated[
         Decoder | None, typer.Option(help="Decoder of a hybrid model.", show_default=False)
     ] = None
+    endpointing: Annotated[
+        EndpointDetector | None,
+        typer.Option(
+            help="End utterances by themselves, at silence the decoder or a voice activity "
+            "detector finds, or at the model's own end token.",
+            show_default=False,
+        ),
+    ] = None
+    min_silence_ms: Annotated[
+        int | None,
+        typer.Option(
+            metavar="MS", help="Silence that ends an utterance, 100 to 60000.", show_default=False
+        ),
+    ] = None
+    max_utterance_ms: Annotated[
+        int | None,
+        typer.Option(
+            metavar="MS", help="Speech after which an utterance is ended.", show_default=False
+        ),
+    ] = None
 
     def to_options(self) -> RecognitionOptions:
         """Give those that were set; the server chooses the others."""
@@ -74,7 +95,20 @@ class RecognitionFlags:
             options["chunk_frames"] = self.chunk_frames
         if self.decoder is not None:
             options["decoder"] = self.decoder
+        if (endpointing := self._endpointing()) is not None:
+            options["endpointing"] = endpointing
         return options
+
+    def _endpointing(self) -> Endpointing | None:
+        if self.endpointing is EndpointDetector.OFF:
+            return None
+        if (self.endpointing, self.min_silence_ms, self.max_utterance_ms) == (None, None, None):
+            return None
+        return Endpointing(
+            detector=self.endpointing or EndpointDetector.DECODER,
+            min_silence_ms=self.min_silence_ms,
+            max_utterance_ms=self.max_utterance_ms,
+        )
 
 
 def takes_flags(command: Callable[..., None]) -> Callable[..., None]:

@@ -28,6 +28,7 @@ from siren_client.cli.options import (
 from siren_client.cli.output import Format, OutputFile
 from siren_client.cli.show import shown
 from siren_client.cli.stopping import interrupt_calls, quiet_on_broken_pipe
+from siren_client.endpointing import EndpointDetector, Endpointing
 from siren_client.microphone import (
     AudioLoss,
     InputDevice,
@@ -86,6 +87,9 @@ def listen(
     What will not change any more stands out, the tail that still may is dim. The first
     Ctrl-C ends the audio and waits for the last text; a second one does not.
 
+    An utterance ends where the decoder hears 0.8 s of silence, or as the options say;
+    `--endpointing off` makes everything one.
+
     Audio waits at most 30 s for a server that is slow; what is lost beyond that is
     reported as an error at once and once more at the end.
 
@@ -110,6 +114,9 @@ def listen(
         fail(str(error), code=FAILED)
     chosen = choose_format(output_format, as_json=as_json)
     options = recognition.to_options()
+    if recognition.endpointing is not EndpointDetector.OFF:
+        # Who speaks to a microphone pauses, and reads what was said so far.
+        options.setdefault("endpointing", Endpointing())
     with ExitStack() as stack:
         stack.enter_context(quiet_on_broken_pipe())
         stack.enter_context(reported_errors(connection.server))

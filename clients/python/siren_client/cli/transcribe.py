@@ -122,8 +122,9 @@ def transcribe(
 
     - `started`: session_id, model, language_code, encoding, sample_rate_hertz,
       chunk_frames, latency_ms, decoder
-    - `partial`: text, stable_len, seq, audio_processed_s; in files only with `--partials`
-    - `final`: text, seq, start_s, end_s
+    - `partial`: text, stable_len, seq, audio_processed_s, audio_received_s; in files
+      only with `--partials`
+    - `final`: text, seq, start_s, end_s, cause, audio_received_s, delay_s
     - `event`: event (speech_started, speech_ended), time_s
     - `error`: message, status, reason: this recording failed
 
