@@ -23,7 +23,7 @@ PAGES = sorted(
 )
 DEMO = ROOT / "siren_grpc/assets/demo.wav"
 NOT_RUN_HERE = re.compile(
-    r"^(make|docker|pip|siren|\.venv/bin/siren serve)\b"  # set-up, servers, other tests' subject
+    r"^(make|docker|pip|siren|arecord|\.venv/bin/siren serve)\b"  # set-up, servers, microphones
     + ("" if shutil.which("grpcurl") else r"|^grpcurl\b")
 )
 

@@ -183,8 +183,12 @@ def test_ctrl_c_keeps_what_is_done_and_says_what_is_not(running_server, tmp_path
     assert [path.name for path in out.iterdir()] == ["digits-ked-8k.txt"]
 
 
-def test_a_reader_that_goes_ends_it_quietly(running_server, long_recording):
-    command = start(running_server, "transcribe", "--json", "--fast", long_recording)
+@pytest.mark.parametrize("n_files", [1, 3])
+def test_a_reader_that_goes_ends_it_quietly(running_server, tmp_path, long_recording, n_files):
+    files = [tmp_path / f"{number}.wav" for number in range(n_files)]
+    for path in files:
+        path.write_bytes(long_recording.read_bytes())
+    command = start(running_server, "transcribe", "--json", "--fast", *files)
     with command:
         command.stdout.readline()
         command.stdout.close()

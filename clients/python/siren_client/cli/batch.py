@@ -5,7 +5,7 @@ from __future__ import annotations
 import queue
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import grpc
@@ -84,7 +84,7 @@ class Batch:
             for number in range(min(parallel, len(recordings)))
         ]
 
-    def updates(self) -> Iterator[Update]:
+    def updates(self) -> Generator[Update, None, None]:
         """Do the work; give what happens as it does. Recordings never begun give nothing."""
         for thread in self._threads:
             thread.start()

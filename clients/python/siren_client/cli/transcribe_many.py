@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 
 import typer
@@ -74,8 +75,9 @@ def transcribe_many(
         with (
             interrupt_calls(batch.stop) as interrupt,
             ProgressBar(errors_console(), tally) as bar,
+            closing(batch.updates()) as updates,
         ):
-            for update in batch.updates():
+            for update in updates:
                 match update:
                     case Delivered(index, result):
                         tally.add(index, result)
