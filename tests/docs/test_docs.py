@@ -23,7 +23,7 @@ PAGES = sorted(
 )
 DEMO = ROOT / "siren_grpc/assets/demo.wav"
 NOT_RUN_HERE = re.compile(
-    r"^(make|docker|pip|siren|\.venv/bin/siren serve)\b"  # set-up, servers, other tests' subject
+    r"^(make|docker|pip|siren|arecord|\.venv/bin/siren serve)\b"  # set-up, servers, microphones
     + ("" if shutil.which("grpcurl") else r"|^grpcurl\b")
 )
 
@@ -81,6 +81,38 @@ def test_readme_example_prints_partials_and_the_final(running_server: SirenServe
     assert final == said.text
     assert partials
     assert all(line.startswith("[") for line in partials)
+
+
+@pytest.mark.e2e
+def test_the_clients_examples_run_one_after_the_other(
+    running_server: SirenServer, tmp_path: Path
+) -> None:
+    examples = blocks(ROOT / "clients/python/README.md", "python")
+    (microphone,) = [example for example in examples if "Microphone()" in example]
+    with wave.open(str(DEMO)) as file, SirenClient(running_server.target) as client:
+        audio = file.readframes(file.getnframes())
+        said = client.recognize(audio).text
+    (tmp_path / "talk.raw").write_bytes(audio)
+    # There is no microphone here; tests/unit/client and tests/e2e/test_command.py listen.
+    compile(microphone, "README.md", "exec")
+    program = "\n".join(example for example in examples if example is not microphone)
+
+    done = subprocess.run(
+        [sys.executable, "-c", program.replace(ADDRESS, running_server.target)],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert lines.count(said) == 4  # blocking, recognize(), asyncio, and with errors caught
+    assert lines[0].startswith("[")
+    assert "ServingStatus.SERVING" in lines
+    for name in ("talk.srt", "talk.vtt"):
+        assert said in " ".join((tmp_path / name).read_text().split())
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

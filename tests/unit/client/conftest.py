@@ -37,6 +37,15 @@ class EchoService(speech_pb2_grpc.SpeechServiceServicer):
         self.is_received = threading.Event()
         self.is_over = threading.Event()
         self.is_complete = False
+        self.n_refusals = 0
+        """How many streams are still to be refused as by a server that is full."""
+        self._lock = threading.Lock()
+
+    def _is_refused(self) -> bool:
+        with self._lock:
+            is_refused = self.n_refusals > 0
+            self.n_refusals -= is_refused
+            return is_refused
 
     @property
     def was_cancelled(self) -> bool:
@@ -46,6 +55,8 @@ class EchoService(speech_pb2_grpc.SpeechServiceServicer):
     def StreamingRecognize(self, request_iterator, context):
         self.metadata = dict(context.invocation_metadata())
         context.add_callback(self.is_over.set)
+        if self._is_refused():
+            rpc_status_abort(context)
         n_bytes = 0
         seq = 0
         model = ""

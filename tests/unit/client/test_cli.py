@@ -59,6 +59,7 @@ def test_transcribe_sends_what_was_asked_for(run, make_wav, echo):
     done = run(
         *("transcribe", wav, "--fast", "--message-ms", 50, "--model", "m", "--language", "en-US"),
         *("--chunk-frames", 2, "--decoder", "ctc", "--token", "secret"),
+        *("--endpointing", "vad", "--min-silence-ms", 500, "--max-utterance-ms", 9000),
     )
     assert done.exit_code == 0
     config, *audio = echo.service.requests
@@ -69,6 +70,9 @@ def test_transcribe_sends_what_was_asked_for(run, make_wav, echo):
         sample_rate_hertz=44100,
         chunk_frames=2,
         decoder=pb.DECODER_CTC,
+        endpointing=pb.EndpointingConfig(
+            detector=pb.EndpointingConfig.DETECTOR_VAD, min_silence_ms=500, max_utterance_ms=9000
+        ),
     )
     assert [len(request.audio.data) for request in audio] == [2 * 2205, 2 * 2205]
     assert echo.service.metadata["authorization"] == "Bearer secret"
@@ -111,6 +115,75 @@ def test_transcribe_names_several_files(run, make_wav):
     ]
 
 
+def test_one_that_fails_leaves_the_others_alone(run, make_wav, tmp_path):
+    one, bad, two = make_wav("1.wav", n_samples=1), tmp_path / "2.wav", make_wav("3.wav")
+    bad.write_text("not audio")
+    done = run("transcribe", one, bad, two)
+    assert done.exit_code == 1
+    assert done.stdout.splitlines() == [f"==> {one} <==", "2 bytes", f"==> {two} <==", "3200 bytes"]
+    assert "2 of 3 recordings" in done.stderr
+    assert f"failed: {bad}: not a sound file" in done.stderr
+
+
+def test_json_of_many_names_the_one_that_failed(run, make_wav, tmp_path):
+    bad = tmp_path / "2.wav"
+    bad.write_text("not audio")
+    done = run("transcribe", make_wav("1.wav"), bad, "--json")
+    (error,) = [
+        line for line in map(json.loads, done.stdout.splitlines()) if line["file"] == str(bad)
+    ]
+    assert error.pop("message").startswith(f"{bad}: not a sound file")
+    assert error == {"type": "error", "file": str(bad), "status": None, "reason": None}
+
+
+def test_an_error_all_would_meet_ends_the_work(run, make_wav, echo):
+    files = [make_wav(f"{number}.wav") for number in range(9)]
+    done = run("transcribe", *files, "--server", "127.0.0.1:1", "--parallel", 2)
+    assert done.exit_code == 1
+    assert done.stderr.count("UNAVAILABLE: ") == 1
+    assert "not recognised to the end, or not at all: 9" in done.stderr
+    assert "Start one with `siren serve`" in done.stderr
+
+
+def test_a_full_server_is_waited_for(run, make_wav, echo):
+    echo.service.n_refusals = 3
+    files = [make_wav(f"{number}.wav", n_samples=number) for number in (1, 2, 3)]
+    done = run("transcribe", *files, "--parallel", 2)
+    assert done.exit_code == 0
+    assert [line for line in done.stdout.splitlines() if "bytes" in line] == [
+        "2 bytes",
+        "4 bytes",
+        "6 bytes",
+    ]
+    assert echo.service.n_refusals == 0
+
+
+def test_results_beside_the_files_and_in_a_folder(run, make_wav, tmp_path):
+    (tmp_path / "in" / "deep").mkdir(parents=True)
+    make_wav("in/a.wav", n_samples=1)
+    make_wav("in/deep/b.wav", n_samples=2)
+    (tmp_path / "in" / "notes.txt").write_text("no sound")
+    done = run("transcribe", "-r", tmp_path / "in", "--output-dir", tmp_path / "out")
+    assert (done.exit_code, done.stdout) == (0, "")
+    written = {path.relative_to(tmp_path / "out"): path for path in (tmp_path / "out").rglob("*.*")}
+    assert {str(name): path.read_text() for name, path in written.items()} == {
+        "a.txt": "2 bytes\n",
+        "deep/b.txt": "4 bytes\n",
+    }
+    done = run("transcribe", tmp_path / "in" / "a.wav", "--beside", "--json")
+    kinds = [
+        json.loads(line)["type"] for line in (tmp_path / "in/a.jsonl").read_text().splitlines()
+    ]
+    assert kinds == ["started", "final"]
+
+
+def test_a_result_that_cannot_be_written_is_a_failure(run, make_wav, tmp_path):
+    (tmp_path / "talk.txt").mkdir()
+    done = run("transcribe", make_wav(), "--beside")
+    assert done.exit_code == 1
+    assert "its result cannot be written" in done.stderr
+
+
 def test_transcribe_mixes_channels_down_and_says_so(run, make_wav):
     done = run("transcribe", make_wav(n_channels=2), "--fast")
     assert (done.exit_code, done.stdout) == (0, "3200 bytes\n")
@@ -145,11 +218,19 @@ def test_no_server_says_how_to_start_one(run, make_wav, command):
 def test_wrong_usage_is_2(run, make_wav, tmp_path, echo):
     text = tmp_path / "notes.wav"
     text.write_text("not audio")
+    (tmp_path / "empty").mkdir()
     for arguments, message in [
-        ([tmp_path / "missing.wav"], "Invalid value"),
+        ([tmp_path / "missing.wav"], "no such file or folder"),
+        ([tmp_path / "missing*.wav"], "no file matches"),
+        ([tmp_path / "empty"], "no sound file in this folder (--recursive"),
         ([text], "not a sound file"),
         ([make_wav("high.wav", sample_rate_hertz=96000)], "96000 Hz"),
-        ([make_wav("ok.wav"), text], "not a sound file"),
+        ([make_wav("ok.wav"), "-"], "`-` goes alone"),
+        (["-", "--beside"], "standard input has no place beside it"),
+        ([make_wav(), "--rate", 8000], "--encoding and --rate are for `-`"),
+        ([make_wav(), "--json", "--format", "srt"], "--json and --format"),
+        ([make_wav("a.wav"), make_wav("b.wav"), "--format", "vtt"], "--beside, or --output-dir"),
+        ([make_wav(), "--beside", "--output-dir", tmp_path], "name two places"),
         ([make_wav(), "--chunk-frames", 0], "Invalid value"),
         ([make_wav(), "--decoder", "beam"], "Invalid value"),
         ([], "Missing argument"),
@@ -261,7 +342,7 @@ def test_version(run):
     assert done.stdout.startswith("siren 0.")
 
 
-@pytest.mark.parametrize("command", ["transcribe", "models", "health"])
+@pytest.mark.parametrize("command", ["transcribe", "listen", "models", "health"])
 def test_help_has_examples(run, command):
     done = run(command, "--help")
     assert done.exit_code == 0

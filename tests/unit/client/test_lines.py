@@ -1,11 +1,15 @@
 from __future__ import annotations
 
 import json
+import re
+from dataclasses import fields
+from pathlib import Path
 
 import pytest
 
 from siren_client.cli.lines import to_json_line, to_plain_line
-from siren_client.types import Final, Partial, SpeechEvent, SpeechEventType
+from siren_client.cli.transcribe import transcribe
+from siren_client.types import Final, Partial, SpeechEvent, SpeechEventType, Started
 
 EVENT = SpeechEvent(type=SpeechEventType.SPEECH_ENDED, time_s=0.88)
 
@@ -56,3 +60,19 @@ def test_json_lines_name_their_type():
         "event": "speech_ended",
         "time_s": 0.88,
     }
+
+
+PAGE = Path(__file__).parents[3] / "docs/command.md"
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [("started", Started), ("partial", Partial), ("final", Final), ("event", SpeechEvent)],
+)
+def test_the_json_fields_are_documented(name, kind):
+    """Scripts read them: each is told on the command's page and in --help, and none too many."""
+    there = {"event" if field.name == "type" else field.name for field in fields(kind)}
+    (row,) = re.findall(rf"^\| `{name}` \| (.*?) \|", PAGE.read_text(), re.MULTILINE)
+    assert set(re.findall(r"`(\w+)`", row)) == there
+    (told,) = re.findall(rf"- `{name}`: ([^;-]*)", transcribe.__doc__ or "")
+    assert set(re.findall(r"\w+", re.sub(r"\(.*?\)", "", told))) == there

@@ -14,6 +14,7 @@ from typing import Annotated
 import typer
 
 from siren_client.cli.health import health
+from siren_client.cli.listen import listen
 from siren_client.cli.models import models
 from siren_client.cli.options import errors_console
 from siren_client.cli.transcribe import transcribe
@@ -24,9 +25,10 @@ _HELP = """\
 Streaming speech recognition over gRPC.
 
 Start a server with `siren serve` (it comes with the package `siren-grpc`), then watch a
-recording become text:
+recording become text, or what you say:
 
     siren transcribe talk.wav
+    siren listen
 
 Every command has its own `--help`.
 """
@@ -48,6 +50,7 @@ def build_app(plugins: Iterable[EntryPoint] | None = None) -> typer.Typer:
     )
     app.callback()(_root)
     app.command()(transcribe)
+    app.command()(listen)
     app.command()(models)
     app.command()(health)
     for plugin in entry_points(group=COMMANDS_GROUP) if plugins is None else plugins:

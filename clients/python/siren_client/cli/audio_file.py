@@ -58,11 +58,21 @@ def read_messages(file: AudioFile, *, message_ms: int) -> Iterator[bytes]:
     """Read a file as LINEAR16, mixed down to mono, `message_ms` to a message.
 
     The last message may be shorter. The file is read as it is consumed.
+
+    Raises:
+        AudioFileError: It is damaged, or gone.
     """
-    with soundfile.SoundFile(str(file.path)) as sound:
-        message_samples = max(1, sound.samplerate * message_ms // 1000)
-        for block in sound.blocks(blocksize=message_samples, dtype="float32", always_2d=True):
-            yield to_linear16(block)
+    read_s = 0.0
+    try:
+        with soundfile.SoundFile(str(file.path)) as sound:
+            message_samples = max(1, sound.samplerate * message_ms // 1000)
+            for block in sound.blocks(blocksize=message_samples, dtype="float32", always_2d=True):
+                yield to_linear16(block)
+                read_s += len(block) / sound.samplerate
+    except (soundfile.SoundFileError, OSError) as error:
+        raise AudioFileError(
+            f"{file.path}: cannot be read beyond {read_s:.1f} s, it is damaged ({error})"
+        ) from error
 
 
 def to_linear16(samples: NDArray[np.float32]) -> bytes:

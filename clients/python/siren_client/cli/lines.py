@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 
+from siren_client.errors import SirenError
 from siren_client.types import Final, Partial, Result, SpeechEvent, Started, Updated
 
 
@@ -21,12 +22,31 @@ def to_plain_line(result: Result, *, partials: bool) -> str | None:
     return None
 
 
-def to_json_line(result: Result, *, file: str) -> str:
-    """Write a result as one JSON object: `type`, `file` and the fields of its class."""
-    fields: dict[str, object] = {"type": _KINDS[type(result)], "file": file}
+def to_json_line(result: Result, *, file: str | None) -> str:
+    """Write a result as one JSON object: `type`, `file` and the fields of its class.
+
+    Without a file the field is left out.
+    """
+    fields = _begin(_KINDS[type(result)], file)
     for name, value in asdict(result).items():
         fields["event" if name == "type" else name] = value
     return json.dumps(fields, ensure_ascii=False)
+
+
+def to_json_error_line(error: Exception, *, file: str | None) -> str:
+    """Write why a recording failed as one JSON object, the last of that recording.
+
+    `status` and `reason` are the server's; null where it has no part in it.
+    """
+    fields = _begin("error", file)
+    fields.update(message=str(error), status=None, reason=None)
+    if isinstance(error, SirenError):
+        fields.update(status=error.status.name, reason=error.reason)
+    return json.dumps(fields, ensure_ascii=False)
+
+
+def _begin(kind: str, file: str | None) -> dict[str, object]:
+    return {"type": kind} if file is None else {"type": kind, "file": file}
 
 
 _KINDS: dict[type, str] = {

@@ -39,8 +39,8 @@ _SILENT_MARK = "○"
 class LiveState:
     """What the moving line shows."""
 
-    duration_s: float
-    """Length of the whole recording."""
+    duration_s: float | None
+    """Length of the whole recording; None for live audio."""
     audio_s: float = 0.0
     """How much of it the results account for."""
     is_speaking: bool = False
@@ -81,9 +81,8 @@ def render_state(state: LiveState, *, max_chars: int) -> Text:
             it moves.
     """
     mark = _SPEAKING_MARK if state.is_speaking else _SILENT_MARK
-    line = Text.assemble(
-        (f"{_clock(state.audio_s)} / {_clock(state.duration_s)} {mark} ", NOTE_STYLE)
-    )
+    whole = "" if state.duration_s is None else f" / {_clock(state.duration_s)}"
+    line = Text.assemble((f"{_clock(state.audio_s)}{whole} {mark} ", NOTE_STYLE))
     if state.partial is None:
         return line
     hypothesis = Text.assemble(
@@ -122,9 +121,9 @@ def render_started(started: Started) -> Text:
 
 
 class LiveView:
-    """Show one recording's results on a terminal as they come; a context manager."""
+    """Show one stream's results on a terminal as they come; a context manager."""
 
-    def __init__(self, console: Console, *, duration_s: float) -> None:
+    def __init__(self, console: Console, *, duration_s: float | None) -> None:
         self._console = console
         self._state = LiveState(duration_s=duration_s)
         # Drawn when there is news, by the thread that has it; gone when it is over.

@@ -12,8 +12,10 @@ import typer
 from rich.console import Console
 
 from siren_client.blocking import SirenClient
+from siren_client.cli.output import Format, render
 from siren_client.connection import DEFAULT_TARGET
 from siren_client.errors import Reason, SirenError
+from siren_client.subtitles import SubtitlesError
 
 FAILED = 1
 USAGE_ERROR = 2
@@ -41,6 +43,29 @@ CaFileOption = Annotated[
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+FormatOption = Annotated[
+    Format | None,
+    typer.Option(
+        "--format",
+        help="Form of the results: text, JSON lines, SubRip or WebVTT subtitles; text when "
+        "left out.",
+        show_default=False,
+    ),
+]
+JsonLinesOption = Annotated[
+    bool,
+    typer.Option("--json", help="Every result as a JSON object on its own line: --format json."),
+]
+MessageMsOption = Annotated[
+    int, typer.Option(min=1, max=10_000, help="Audio in each message, in milliseconds.")
+]
+PartialsOption = Annotated[
+    bool,
+    typer.Option(
+        "--partials",
+        help="Without a terminal: print partials too, the stable part in brackets.",
+    ),
+]
 
 DEFAULT_SERVER = DEFAULT_TARGET
 
@@ -72,6 +97,18 @@ def make_client(
     )
 
 
+def choose_format(output_format: Format | None, *, as_json: bool) -> Format:
+    """Make one of --format and --json; exit if they differ, or what it needs is missing."""
+    if as_json and output_format not in (None, Format.JSON):
+        fail("--json and --format ask for two forms", code=USAGE_ERROR)
+    chosen = Format.JSON if as_json else output_format or Format.TEXT
+    try:
+        render((), chosen, file=None, partials=False)
+    except SubtitlesError as error:
+        fail(str(error), code=FAILED)
+    return chosen
+
+
 def errors_console() -> Console:
     """Make the console of notes and errors, stderr as it is at this moment."""
     return Console(stderr=True, highlight=False, soft_wrap=True)
@@ -79,12 +116,14 @@ def errors_console() -> Console:
 
 def fail(message: str, *hints: str, code: int) -> NoReturn:
     """Say what is wrong and what to do next, and exit."""
-    console = errors_console()
-    console.print("error: ", style="bold red", end="")
-    console.print(message, markup=False)
-    for hint in hints:
-        console.print(hint, markup=False)
+    _print_error(message, *hints)
     raise typer.Exit(code)
+
+
+def report(error: SirenError, server: str) -> None:
+    """Say what a server's error is, and what to do next."""
+    violations = [f"  {violation.field}: {violation.description}" for violation in error.violations]
+    _print_error(str(error), *violations, *next_step(error, server))
 
 
 @contextmanager
@@ -93,10 +132,16 @@ def reported_errors(server: str) -> Iterator[None]:
     try:
         yield
     except SirenError as error:
-        violations = [
-            f"  {violation.field}: {violation.description}" for violation in error.violations
-        ]
-        fail(str(error), *violations, *next_step(error, server), code=FAILED)
+        report(error, server)
+        raise typer.Exit(FAILED) from None
+
+
+def _print_error(message: str, *hints: str) -> None:
+    console = errors_console()
+    console.print("error: ", style="bold red", end="")
+    console.print(message, markup=False)
+    for hint in hints:
+        console.print(hint, markup=False)
 
 
 def next_step(error: SirenError, server: str) -> list[str]:

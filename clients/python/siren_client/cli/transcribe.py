@@ -1,206 +1,294 @@
-"""`siren transcribe`: sound files to text, live."""
+"""`siren transcribe`: recordings to text, one live or many at once."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
-from siren_client.blocking import SirenClient
 from siren_client.cli.audio_file import AudioFile, AudioFileError, paced, probe, read_messages
-from siren_client.cli.lines import to_json_line, to_plain_line
-from siren_client.cli.live import LiveView, render_legend
+from siren_client.cli.flags import ConnectionFlags, RecognitionFlags, takes_flags
+from siren_client.cli.inputs import Input, InputError, find_inputs, place_outputs
+from siren_client.cli.lines import to_json_error_line
 from siren_client.cli.options import (
-    DEFAULT_SERVER,
+    FAILED,
     INTERRUPTED,
     USAGE_ERROR,
-    CaFileOption,
-    ServerOption,
-    TlsOption,
-    TokenOption,
+    FormatOption,
+    JsonLinesOption,
+    MessageMsOption,
+    PartialsOption,
+    choose_format,
     errors_console,
     fail,
-    make_client,
     reported_errors,
 )
-from siren_client.types import AudioEncoding, Decoder, RecognitionOptions, Result
+from siren_client.cli.output import Format
+from siren_client.cli.show import shown
+from siren_client.cli.standard_input import StandardInput, StandardInputError
+from siren_client.cli.stopping import interrupt_calls, quiet_on_broken_pipe
+from siren_client.cli.transcribe_many import transcribe_many
+from siren_client.errors import SirenError
+from siren_client.types import AudioEncoding, RecognitionOptions
 
-Show = Callable[[Result], None]
+STANDARD_INPUT = "-"
+_SAMPLE_BYTES = {AudioEncoding.LINEAR16: 2, AudioEncoding.FLOAT32: 4}
 
 
+@takes_flags
 def transcribe(
     files: Annotated[
         list[Path],
         typer.Argument(
-            metavar="FILE",
-            exists=True,
-            dir_okay=False,
-            help="WAV, FLAC or another file that libsndfile reads, 8 to 48 kHz.",
+            metavar="FILE...",
+            allow_dash=True,
+            help="WAV, FLAC or another file that libsndfile reads, 8 to 48 kHz; a folder of "
+            "them; a pattern such as 'talks/**/*.wav'; or `-` for raw audio from standard input.",
             show_default=False,
         ),
     ],
-    server: ServerOption = DEFAULT_SERVER,
-    model: Annotated[
-        str | None, typer.Option(help="Id of a model; see `siren models`.", show_default=False)
-    ] = None,
-    language: Annotated[
-        str | None,
-        typer.Option(help="BCP-47 code such as en-US.", metavar="CODE", show_default=False),
-    ] = None,
-    chunk_frames: Annotated[
-        int | None,
+    *,
+    connection: ConnectionFlags,
+    recognition: RecognitionFlags,
+    output_format: FormatOption = None,
+    as_json: JsonLinesOption = False,
+    beside: Annotated[
+        bool,
+        typer.Option("--beside", help="Write each result beside its file: talk.wav, talk.txt."),
+    ] = False,
+    output_dir: Annotated[
+        Path | None,
         typer.Option(
-            min=1,
-            help="Look-ahead in 80 ms frames, of those the model has: more is more accurate, "
-            "less is quicker.",
+            metavar="FOLDER",
+            file_okay=False,
+            help="Write each result into this folder.",
             show_default=False,
         ),
     ] = None,
-    decoder: Annotated[
-        Decoder | None, typer.Option(help="Decoder of a hybrid model.", show_default=False)
-    ] = None,
+    parallel: Annotated[
+        int, typer.Option(min=1, max=256, help="How many of several files to send at a time.")
+    ] = 4,
+    recursive: Annotated[
+        bool, typer.Option("--recursive", "-r", help="Look in the folders of folders too.")
+    ] = False,
     fast: Annotated[
         bool,
         typer.Option(
-            "--fast", help="Send as quickly as the server takes it, not at the pace of speech."
+            "--fast",
+            help="Send a single file as quickly as the server takes it, not at the pace of "
+            "speech; several always are.",
         ),
     ] = False,
-    message_ms: Annotated[
-        int, typer.Option(min=1, max=10_000, help="Audio in each message, in milliseconds.")
-    ] = 100,
-    partials: Annotated[
-        bool,
+    message_ms: MessageMsOption = 100,
+    partials: PartialsOption = False,
+    encoding: Annotated[
+        AudioEncoding | None,
+        typer.Option(help="What `-` brings; linear16 when left out.", show_default=False),
+    ] = None,
+    rate: Annotated[
+        int | None,
         typer.Option(
-            "--partials",
-            help="Without a terminal: print partials too, the stable part in brackets.",
+            metavar="HERTZ", help="Its sample rate; 16000 when left out.", show_default=False
         ),
-    ] = False,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print every result as a JSON object on its own line.")
-    ] = False,
-    token: TokenOption = None,
-    tls: TlsOption = False,
-    ca_file: CaFileOption = None,
+    ] = None,
 ) -> None:
-    """Turn sound files into text, as it would come from a microphone.
+    """Turn recordings into text: one as it would come from a microphone, or many at once.
 
-    On a terminal it shows the text while it is recognised: what will not change any more
-    stands out, the tail that still may is dim. Elsewhere it prints one line per utterance.
+    A single file is sent at the pace of speech. On a terminal it shows the text while it is
+    recognised: what will not change any more stands out, the tail that still may is dim.
+    Elsewhere it prints one line per utterance.
+
+    Several files, and results that are written to files, are sent as quickly as the server
+    takes them, with a progress bar. One that fails leaves the others alone; those that
+    failed are named at the end. The first Ctrl-C ends the audio and keeps what there is.
 
     **Examples**
 
     - `siren transcribe talk.wav`: watch it, at the pace of speech
-    - `siren transcribe --fast *.flac > talks.txt`: only the text, as quickly as possible
-    - `siren transcribe --chunk-frames 2 call.wav`: the quickest answers
+    - `siren transcribe *.flac > talks.txt`: only the text, as quickly as possible
+    - `siren transcribe --format srt talk.wav > talk.srt`: subtitles; vtt for WebVTT
+    - `siren transcribe -r --format vtt --beside talks/`: subtitles beside every recording
+    - `siren transcribe --parallel 16 --output-dir texts talks/`: more at a time
     - `siren transcribe --json talk.wav | jq -r 'select(.type == "final").text'`
+    - `arecord -t raw -f S16_LE -r 16000 | siren transcribe -`: audio as it comes
 
     **JSON**
 
-    Each object has `type` and `file`, and by type:
+    One object a line, with `type`, `file`, and by type:
 
     - `started`: session_id, model, language_code, encoding, sample_rate_hertz,
       chunk_frames, latency_ms, decoder
-    - `partial`: text, stable_len, seq, audio_processed_s
-    - `final`: text, seq, start_s, end_s
+    - `partial`: text, stable_len, seq, audio_processed_s, audio_received_s; in files
+      only with `--partials`
+    - `final`: text, seq, start_s, end_s, cause, audio_received_s, delay_s
     - `event`: event (speech_started, speech_ended), time_s
+    - `error`: message, status, reason: this recording failed
 
-    **Exit status**: 0 all recognised, 1 a server or recognition error (the files after it are
-    not sent), 2 wrong usage or a file that cannot be read.
+    **Exit status**: 0 all recognised; 1 a recording failed, or the server; 2 wrong usage, or
+    a single file that cannot be read; 130 ended by Ctrl-C.
     """
-    recordings = _probe_all(files)
-    options = RecognitionOptions(encoding=AudioEncoding.LINEAR16)
-    if model is not None:
-        options["model"] = model
-    if language is not None:
-        options["language_code"] = language
-    if chunk_frames is not None:
-        options["chunk_frames"] = chunk_frames
-    if decoder is not None:
-        options["decoder"] = decoder
-    console = Console(highlight=False)
-    is_live = console.is_terminal and not as_json
-    if is_live:
-        console.print(render_legend())
-    with (
-        reported_errors(server),
-        make_client(server, token=token, tls=tls, ca_file=ca_file) as client,
-    ):
-        for recording in recordings:
-            if len(recordings) > 1 and not as_json:
-                console.print(f"==> {recording.path} <==", markup=False, soft_wrap=True)
-            messages = _messages(recording, message_ms=message_ms, fast=fast)
-            with _shown(
-                console, recording, is_live=is_live, partials=partials, as_json=as_json
-            ) as show:
-                _stream(client, recording, messages, options, show)
-
-
-def _probe_all(paths: Iterable[Path]) -> list[AudioFile]:
-    """Look at every file before any is sent, so that a wrong name costs no time."""
-    recordings = []
-    for path in paths:
-        try:
-            recording = probe(path)
-        except AudioFileError as error:
-            fail(str(error), code=USAGE_ERROR)
-        if recording.n_channels > 1:
-            errors_console().print(
-                f"note: {path}: {recording.n_channels} channels, mixed down to one",
-                style="dim",
-                markup=False,
+    chosen = choose_format(output_format, as_json=as_json)
+    options = recognition.to_options()
+    if [str(file) for file in files] == [STANDARD_INPUT]:
+        if beside or output_dir is not None:
+            fail(
+                "standard input has no place beside it",
+                "Send the output where you want it: `siren transcribe - > talk.txt`.",
+                code=USAGE_ERROR,
             )
-        recordings.append(recording)
-    return recordings
+        source = _open_standard_input(encoding, rate, message_ms)
+        _transcribe_one(source, connection, options, chosen, partials=partials)
+        return
+    if encoding is not None or rate is not None:
+        fail(
+            "--encoding and --rate are for `-`; a file says itself what is in it",
+            "For a file of raw audio: `siren transcribe - --encoding mulaw --rate 8000 < FILE`.",
+            code=USAGE_ERROR,
+        )
+    inputs, outputs = _find(
+        files, chosen, recursive=recursive, beside=beside, output_dir=output_dir
+    )
+    if len(inputs) == 1 and outputs is None:
+        is_paced = not (fast or chosen.is_subtitles)
+        source = _open_file(inputs[0].path, message_ms, is_paced=is_paced)
+        _transcribe_one(source, connection, options, chosen, partials=partials)
+    else:
+        transcribe_many(
+            [given.path for given in inputs],
+            connection,
+            options,
+            chosen,
+            outputs=outputs,
+            parallel=parallel,
+            message_ms=message_ms,
+            partials=partials,
+        )
 
 
-def _messages(recording: AudioFile, *, message_ms: int, fast: bool) -> Iterator[bytes]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Source:
+    """Audio for one stream."""
+
+    name: str
+    messages: Iterable[bytes]
+    encoding: AudioEncoding
+    sample_rate_hertz: int
+    duration_s: float | None
+    stop: Callable[[], None]
+    """End it, without waiting."""
+
+
+def _find(
+    files: Iterable[Path],
+    output_format: Format,
+    *,
+    recursive: bool,
+    beside: bool,
+    output_dir: Path | None,
+) -> tuple[list[Input], list[Path] | None]:
+    names = [str(file) for file in files]
+    if STANDARD_INPUT in names:
+        fail("`-` goes alone: it is one recording", code=USAGE_ERROR)
+    if beside and output_dir is not None:
+        fail("--beside and --output-dir name two places", code=USAGE_ERROR)
+    try:
+        inputs = find_inputs(names, recursive=recursive)
+        if beside or output_dir is not None:
+            return inputs, place_outputs(inputs, suffix=output_format.suffix, output_dir=output_dir)
+    except InputError as error:
+        fail(str(error), code=USAGE_ERROR)
+    if output_format.is_subtitles and len(inputs) > 1:
+        fail(
+            "subtitles of several files cannot follow one another",
+            "Say where they go: --beside, or --output-dir FOLDER.",
+            code=USAGE_ERROR,
+        )
+    return inputs, None
+
+
+def _open_file(path: Path, message_ms: int, *, is_paced: bool) -> _Source:
+    try:
+        recording = probe(path)
+    except AudioFileError as error:
+        fail(str(error), code=USAGE_ERROR)
+    note_channels(recording)
     messages = read_messages(recording, message_ms=message_ms)
-    if fast:
-        return messages
-    return paced(
-        messages,
+    if is_paced:
+        messages = paced(
+            messages,
+            sample_rate_hertz=recording.sample_rate_hertz,
+            clock=time.monotonic,
+            sleep=time.sleep,
+        )
+    return _Source(
+        name=str(path),
+        messages=messages,
+        encoding=AudioEncoding.LINEAR16,
         sample_rate_hertz=recording.sample_rate_hertz,
-        clock=time.monotonic,
-        sleep=time.sleep,
+        duration_s=recording.duration_s,
+        stop=lambda: None,  # the messages are guarded
     )
 
 
-def _stream(
-    client: SirenClient,
-    recording: AudioFile,
-    messages: Iterator[bytes],
+def _open_standard_input(
+    encoding: AudioEncoding | None, rate: int | None, message_ms: int
+) -> _Source:
+    encoding = encoding or AudioEncoding.LINEAR16
+    rate = rate or 16000
+    sample_bytes = _SAMPLE_BYTES.get(encoding, 1)
+    audio = StandardInput(message_bytes=max(1, rate * message_ms // 1000) * sample_bytes)
+    return _Source(
+        name=STANDARD_INPUT,
+        messages=audio,
+        encoding=encoding,
+        sample_rate_hertz=rate,
+        duration_s=None,
+        stop=audio.stop,
+    )
+
+
+def note_channels(recording: AudioFile) -> None:
+    """Say that channels are mixed, where there are several."""
+    if recording.n_channels > 1:
+        errors_console().print(
+            f"note: {recording.path}: {recording.n_channels} channels, mixed down to one",
+            style="dim",
+            markup=False,
+        )
+
+
+def _transcribe_one(
+    source: _Source,
+    connection: ConnectionFlags,
     options: RecognitionOptions,
-    show: Show,
+    output_format: Format,
+    *,
+    partials: bool,
 ) -> None:
-    options["sample_rate_hertz"] = recording.sample_rate_hertz
-    with client.stream(messages, **options) as results:
+    options["encoding"] = source.encoding
+    options["sample_rate_hertz"] = source.sample_rate_hertz
+    with (
+        interrupt_calls(source.stop) as interrupt,
+        reported_errors(connection.server),
+        quiet_on_broken_pipe(),
+        connection.make_client() as client,
+        shown(
+            output_format, file=source.name, duration_s=source.duration_s, partials=partials
+        ) as show,
+        client.stream(interrupt.guard(source.messages), **options) as results,
+    ):
         try:
             for result in results:
                 show(result)
-        except KeyboardInterrupt:
-            raise typer.Exit(INTERRUPTED) from None
-
-
-@contextmanager
-def _shown(
-    console: Console, recording: AudioFile, *, is_live: bool, partials: bool, as_json: bool
-) -> Iterator[Show]:
-    if is_live:
-        with LiveView(console, duration_s=recording.duration_s) as view:
-            yield view.show
-        return
-
-    def print_line(result: Result) -> None:
-        if as_json:
-            line: str | None = to_json_line(result, file=str(recording.path))
-        else:
-            line = to_plain_line(result, partials=partials)
-        if line is not None:
-            print(line, flush=True)
-
-    yield print_line
+        except (SirenError, AudioFileError, StandardInputError) as error:
+            if output_format is Format.JSON:
+                print(to_json_error_line(error, file=source.name), flush=True)
+            if isinstance(error, SirenError):
+                raise
+            fail(str(error), code=FAILED)
+    if interrupt.is_set and source.duration_s is not None:
+        raise typer.Exit(INTERRUPTED)  # the recording goes on

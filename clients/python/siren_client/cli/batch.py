@@ -1,0 +1,181 @@
+"""Many recordings through one server, some at a time."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import grpc
+
+from siren_client.blocking import RecognitionStream, SirenClient
+from siren_client.cli.audio_file import AudioFile, AudioFileError
+from siren_client.errors import Reason, SirenError
+from siren_client.types import RecognitionOptions, Result
+
+_MAX_WAITING_UPDATES = 1000
+_MOST_ATTEMPTS = 30
+_RETRY_S = 1.0
+_SAME_FOR_ALL = (
+    Reason.AUTH_FAILED,
+    Reason.INVALID_CONFIG,
+    Reason.MODEL_NOT_FOUND,
+    Reason.SHUTTING_DOWN,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """A result of a recording."""
+
+    index: int
+    result: Result
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A recording is over; nothing follows for it."""
+
+    index: int
+    error: SirenError | AudioFileError | None
+    """Why it failed, if it did."""
+
+
+Update = Delivered | Finished
+
+
+class Batch:
+    """Streams recordings, up to `parallel` at a time, as quickly as the server takes them.
+
+    One that fails leaves the others alone, unless the error is one that every other would
+    meet too. While every session of the server is taken it waits its turn.
+
+    Args:
+        client: Of the server.
+        recordings: What to send, in this order.
+        read: Gives the messages of one; it may raise AudioFileError.
+        options: How to recognise them; the sample rate is each recording's own.
+        parallel: How many at a time.
+    """
+
+    def __init__(
+        self,
+        client: SirenClient,
+        recordings: Sequence[AudioFile],
+        read: Callable[[AudioFile], Iterable[bytes]],
+        options: RecognitionOptions,
+        *,
+        parallel: int,
+    ) -> None:
+        self._client = client
+        self._recordings = recordings
+        self._read = read
+        self._options = options
+        self._todo = deque(range(len(recordings)))
+        # A bound: what is shown slowly is recognised slowly.
+        self._updates: queue.Queue[Update | Exception | None] = queue.Queue(_MAX_WAITING_UPDATES)
+        self._is_stopped = threading.Event()
+        self.is_given_up = False  # for an error that every other recording would meet too
+        self._streams: set[RecognitionStream] = set()
+        self._threads = [
+            threading.Thread(target=self._work, name=f"batch-{number}", daemon=True)
+            for number in range(min(parallel, len(recordings)))
+        ]
+
+    def updates(self) -> Generator[Update, None, None]:
+        """Do the work; give what happens as it does. Recordings never begun give nothing."""
+        for thread in self._threads:
+            thread.start()
+        n_working = len(self._threads)
+        try:
+            while n_working:
+                update = self._updates.get()
+                if update is None:
+                    n_working -= 1
+                elif isinstance(update, Exception):
+                    raise update
+                else:
+                    yield update
+        finally:
+            self.stop()
+            while n_working:  # whoever waits for room must find it
+                n_working -= self._updates.get() is None
+            for thread in self._threads:
+                thread.join()
+
+    def stop(self) -> None:
+        """Begin no other recording and cancel those that run; waits for nothing."""
+        self._is_stopped.set()
+        self._todo.clear()
+        for stream in list(self._streams):
+            stream.close()
+
+    def _work(self) -> None:
+        try:
+            while True:
+                try:
+                    index = self._todo.popleft()
+                except IndexError:
+                    return
+                self._finish(index)
+        except Exception as error:  # a defect, which the thread that gives updates raises
+            self._updates.put(error)
+        finally:
+            self._updates.put(None)
+
+    def _finish(self, index: int) -> None:
+        try:
+            is_whole = self._recognize(index)
+        except (SirenError, AudioFileError) as error:
+            if _is_same_for_all(error):
+                self.is_given_up = True
+                self._todo.clear()
+            self._updates.put(Finished(index, error))
+        else:
+            if is_whole:
+                self._updates.put(Finished(index, None))
+
+    def _recognize(self, index: int) -> bool:
+        """Stream one recording; False if it was stopped before its end."""
+        recording = self._recordings[index]
+        options = self._options.copy()
+        options["sample_rate_hertz"] = recording.sample_rate_hertz
+        for attempt in range(1, _MOST_ATTEMPTS + 1):
+            n_delivered = 0
+            try:
+                with self._client.stream(self._read(recording), **options) as stream:
+                    for result in self._until_stopped(stream):
+                        n_delivered += 1
+                        self._updates.put(Delivered(index, result))
+                return not self._is_stopped.is_set()
+            except SirenError as error:
+                is_refused = error.reason is Reason.OVERLOADED and n_delivered == 0
+                if not is_refused or attempt == _MOST_ATTEMPTS:
+                    raise
+                if self._is_stopped.wait(error.retry_after_s or _RETRY_S):
+                    return False
+        raise AssertionError("the last attempt returns or raises")
+
+    def _until_stopped(self, stream: RecognitionStream) -> Iterator[Result]:
+        self._streams.add(stream)
+        try:
+            # Asked again: stop() may have come before the stream was among those it closes.
+            while not self._is_stopped.is_set():
+                try:
+                    result = next(stream)
+                except StopIteration:
+                    return
+                yield result
+        finally:
+            self._streams.discard(stream)
+
+
+def _is_same_for_all(error: SirenError | AudioFileError) -> bool:
+    """Whether every other recording would meet the error too. Pure."""
+    if isinstance(error, AudioFileError):
+        return False
+    if error.reason is None:
+        return error.status is grpc.StatusCode.UNAVAILABLE  # nobody answers
+    return error.reason in _SAME_FOR_ALL

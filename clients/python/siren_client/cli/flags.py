@@ -1,0 +1,148 @@
+"""Options that several commands share, as dataclasses a command takes whole."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, fields, is_dataclass
+from functools import wraps
+from typing import Annotated, Any, get_type_hints
+
+import typer
+
+from siren_client.blocking import SirenClient
+from siren_client.cli.options import (
+    DEFAULT_SERVER,
+    CaFileOption,
+    ServerOption,
+    TlsOption,
+    TokenOption,
+    make_client,
+)
+from siren_client.endpointing import EndpointDetector, Endpointing
+from siren_client.types import Decoder, RecognitionOptions
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConnectionFlags:
+    """How to reach the server."""
+
+    server: ServerOption = DEFAULT_SERVER
+    token: TokenOption = None
+    tls: TlsOption = False
+    ca_file: CaFileOption = None
+
+    def make_client(self) -> SirenClient:
+        """Make the client they ask for."""
+        return make_client(self.server, token=self.token, tls=self.tls, ca_file=self.ca_file)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecognitionFlags:
+    """How to recognise: an option of `RecognitionOptions` that a person may want is added here.
+
+    It is then an option of every command that recognises.
+    """
+
+    model: Annotated[
+        str | None, typer.Option(help="Id of a model; see `siren models`.", show_default=False)
+    ] = None
+    language: Annotated[
+        str | None,
+        typer.Option(help="BCP-47 code such as en-US.", metavar="CODE", show_default=False),
+    ] = None
+    chunk_frames: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Look-ahead in 80 ms frames, of those the model has: more is more accurate, "
+            "less is quicker.",
+            show_default=False,
+        ),
+    ] = None
+    decoder: Annotated[
+        Decoder | None, typer.Option(help="Decoder of a hybrid model.", show_default=False)
+    ] = None
+    endpointing: Annotated[
+        EndpointDetector | None,
+        typer.Option(
+            help="End utterances by themselves, at silence the decoder or a voice activity "
+            "detector finds, or at the model's own end token.",
+            show_default=False,
+        ),
+    ] = None
+    min_silence_ms: Annotated[
+        int | None,
+        typer.Option(
+            metavar="MS", help="Silence that ends an utterance, 100 to 60000.", show_default=False
+        ),
+    ] = None
+    max_utterance_ms: Annotated[
+        int | None,
+        typer.Option(
+            metavar="MS", help="Speech after which an utterance is ended.", show_default=False
+        ),
+    ] = None
+
+    def to_options(self) -> RecognitionOptions:
+        """Give those that were set; the server chooses the others."""
+        options = RecognitionOptions()
+        if self.model is not None:
+            options["model"] = self.model
+        if self.language is not None:
+            options["language_code"] = self.language
+        if self.chunk_frames is not None:
+            options["chunk_frames"] = self.chunk_frames
+        if self.decoder is not None:
+            options["decoder"] = self.decoder
+        if (endpointing := self._endpointing()) is not None:
+            options["endpointing"] = endpointing
+        return options
+
+    def _endpointing(self) -> Endpointing | None:
+        if self.endpointing is EndpointDetector.OFF:
+            return None
+        if (self.endpointing, self.min_silence_ms, self.max_utterance_ms) == (None, None, None):
+            return None
+        return Endpointing(
+            detector=self.endpointing or EndpointDetector.DECODER,
+            min_silence_ms=self.min_silence_ms,
+            max_utterance_ms=self.max_utterance_ms,
+        )
+
+
+def takes_flags(command: Callable[..., None]) -> Callable[..., None]:
+    """Let a command have parameters that are dataclasses of options.
+
+    To typer, which reads signatures, each such parameter is its fields, at its place.
+    """
+    hints = get_type_hints(command, include_extras=True)
+    groups: dict[str, type[Any]] = {}
+    parameters: list[inspect.Parameter] = []
+    for name, parameter in inspect.signature(command).parameters.items():
+        if is_dataclass(hints[name]):
+            groups[name] = hints[name]
+            parameters += _parameters_of(hints[name])
+        else:
+            parameters.append(parameter.replace(annotation=hints[name], kind=_KEYWORD))
+
+    @wraps(command)
+    def run(**values: Any) -> None:
+        for name, group in groups.items():
+            values[name] = group(**{field.name: values.pop(field.name) for field in fields(group)})
+        command(**values)
+
+    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return run
+
+
+_KEYWORD = inspect.Parameter.KEYWORD_ONLY
+
+
+def _parameters_of(group: type[Any]) -> list[inspect.Parameter]:
+    hints = get_type_hints(group, include_extras=True)
+    return [
+        inspect.Parameter(field.name, _KEYWORD, default=field.default, annotation=hints[field.name])
+        for field in fields(group)
+    ]

@@ -1,0 +1,58 @@
+"""One stream's results as they come, on a terminal or in lines."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+
+from siren_client.cli.live import LiveView, render_legend
+from siren_client.cli.output import Format, render, to_line
+from siren_client.types import Final, Result
+
+Show = Callable[[Result], None]
+
+
+@contextmanager
+def shown(
+    output_format: Format,
+    *,
+    file: str | None,
+    duration_s: float | None,
+    partials: bool,
+) -> Iterator[Show]:
+    """Give what shows a result on stdout.
+
+    Text on a terminal is the live view. Elsewhere it is lines, JSON with partials always;
+    subtitles are printed at the end.
+
+    Args:
+        output_format: The form.
+        file: The recording, for JSON; None for a microphone.
+        duration_s: Its length in seconds; None if nobody knows.
+        partials: Whether lines of text show partials.
+    """
+    console = Console(highlight=False)
+    if output_format is Format.TEXT and console.is_terminal:
+        console.print(render_legend())
+        with LiveView(console, duration_s=duration_s) as view:
+            yield view.show
+    elif output_format.is_subtitles:
+        finals: list[Result] = []
+
+        def keep(result: Result) -> None:
+            if isinstance(result, Final):
+                finals.append(result)
+
+        yield keep
+        print(render(finals, output_format, file=file, partials=False), end="", flush=True)
+    else:
+        is_json = output_format is Format.JSON
+
+        def print_line(result: Result) -> None:
+            line = to_line(result, output_format, file=file, partials=partials or is_json)
+            if line is not None:
+                print(line, flush=True)
+
+        yield print_line
