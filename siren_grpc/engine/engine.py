@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace as replaced
 
@@ -14,7 +15,9 @@ from siren_grpc.scheduling.scheduler import SessionId
 from siren_grpc.session.utterance import Utterance
 from siren_grpc.text.detokenizer import Detokenizer
 
+_log = logging.getLogger(__name__)
 _DEAD = "the recogniser stopped unexpectedly; the cause is in the server's log"
+_BROKEN = "the results could not be put together; the cause is in the server's log"
 
 
 class Engine:
@@ -89,8 +92,14 @@ class Engine:
         """Take what became of sessions' work; those closed meanwhile have no use for it."""
         for delivery in deliveries:
             session = self._sessions.get(delivery.session_id)
-            if session is not None:
+            if session is None:
+                continue
+            try:
                 session.receive(delivery.outcome)
+            except Exception:
+                # Its own stream fails; those behind it in the list have their results to get.
+                _log.exception("session %d: its results cannot be told", delivery.session_id)
+                session.end(InternalError(_BROKEN))
 
     def die(self) -> None:
         """End all sessions and open no more: the stepper has died."""

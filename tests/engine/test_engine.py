@@ -7,6 +7,7 @@ import random
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
+from typing import NoReturn
 
 import numpy as np
 import pytest
@@ -268,6 +269,25 @@ async def test_a_wait_for_room_ends_with_the_session(start: Start) -> None:
     assert await asyncio.wait_for(submitting, 60) is None
     session.close()
     assert await finals_when_free(engine, stream_work(2)) == await finals_of(engine, stream_work(2))
+
+
+async def test_a_session_whose_text_cannot_be_built_fails_alone(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A fault behind the steps, too, has one stream to answer for it."""
+    engine = await start(ArithmeticBackend(n_slots=3))
+    broken, other = await engine.open(LANE), await engine.open(LANE)
+
+    def fail(*_: object) -> NoReturn:
+        raise RuntimeError("no text")
+
+    monkeypatch.setattr(broken._utterance, "advance", fail)
+    for session in (broken, other):
+        await session.submit([make_chunk(0.5), EndUtterance(10_000, 1), EndStream()])
+    assert isinstance((await collect(other))[-2], Final)
+    (ended,) = await collect(broken)
+    assert isinstance(ended, StreamEnded)
+    assert isinstance(ended.error, InternalError)
 
 
 async def test_a_preview_that_fails_ends_its_session_alone(start: Start) -> None:
