@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -17,6 +18,7 @@ compile (hi, ru, sv).
 INSTALL = "pip install 'siren-grpc[itn]'"
 
 
+@cache
 def is_installed() -> bool:
     """Tell whether the extra `itn` is; imports nothing."""
     return all(find_spec(name) is not None for name in _LIBRARIES)

@@ -29,7 +29,8 @@ class ItnGrammar:
 
         language: primary subtag, such as `en`. cache: folder of compiled grammars; None for none.
         """
-        self._normaliser = _load(language, cache)
+        self.library = _load(language, cache)
+        """The library's `InverseNormalizer`."""
         self.spans = lru_cache(_CACHED_SENTENCES)(self._spans)
 
     def _spans(self, words: tuple[str, ...]) -> Sequence[Span]:
@@ -45,7 +46,7 @@ class ItnGrammar:
 
         sentence = " ".join(words)
         # Not `select_tag`: on the path itself, input and output stand side by side.
-        path = pynini.shortestpath(pynini.escape(sentence) @ self._normaliser.tagger.fst)
+        path = pynini.shortestpath(pynini.escape(sentence) @ self.library.tagger.fst)
         spans = []
         read = 0
         for n_bytes, token in _tokens(path):
@@ -62,7 +63,7 @@ class ItnGrammar:
         """Return the text of a token, as `InverseNormalizer.normalize` makes it."""
         import pynini
 
-        normaliser = self._normaliser
+        normaliser = self.library
         normaliser.parser(token)
         for permutation in normaliser.generate_permutations(normaliser.parser.parse()):
             lattice = normaliser.find_verbalizer(pynini.escape(permutation))
@@ -95,6 +96,8 @@ def _load(language: str, cache: Path | None) -> Any:
     from nemo_text_processing.inverse_text_normalization.inverse_normalize import (
         InverseNormalizer,
     )
+
+    logging.getLogger("NeMo-text-processing").setLevel(logging.WARNING)
 
     def compiled(folder: Path | None) -> Any:
         return InverseNormalizer(

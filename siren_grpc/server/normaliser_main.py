@@ -27,7 +27,7 @@ from siren_grpc.server.normaliser_messages import (
 )
 from siren_grpc.text.normalisation import write
 
-_log = logging.getLogger(__name__)
+_log = logging.getLogger("siren_grpc.server.normaliser")  # __name__ is __main__
 _NICENESS = 5
 """Behind the front end's: how a number looks is less urgent than that it is heard."""
 
@@ -42,6 +42,9 @@ class _Writer:
     def answer(self, message: Any) -> Prepared | Wrote | None:
         if isinstance(message, NormaliserSetup):
             configure_logging(message.log_level)
+            if message.log_level != "debug":  # the library tells of every file it writes
+                logging.getLogger().setLevel(logging.WARNING)
+                logging.getLogger("siren_grpc").setLevel(message.log_level.upper())
             self._cache = None if message.cache is None else Path(message.cache)
         elif isinstance(message, Prepare):
             return Prepared(message.language, is_ready=self._load(message.language))

@@ -42,6 +42,11 @@ class NormaliserProcess:
         self._preloading: set[asyncio.Task[None]] = set()
         self._numbers = itertools.count(1)
 
+    @property
+    def pid(self) -> int | None:
+        """Id of the process, None before it is started."""
+        return None if self._process is None else self._process.pid
+
     async def prepare(self, language: str) -> None:
         """Return when the language can be written. Raises InternalError when it cannot."""
         link = await self._running()
