@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from siren_grpc.server import itn
 from siren_grpc.server.itn_grammar import ItnGrammar
 from siren_grpc.text.normalisation import Span
 from siren_grpc.text.written_form import WrittenForm
@@ -113,6 +114,24 @@ def test_promises_one_and_three(
     final, _ = finish(form.final(text), grammar)
     assert final.startswith(stable), "promise 1"
     assert final == written(text, grammar), "promise 3"
+
+
+@pytest.mark.parametrize(
+    ("language", "spoken", "text"),
+    [
+        (
+            "de",
+            "Ich habe fünfundzwanzig Euro bezahlt, glaube ich.",
+            "Ich habe 25 Euro bezahlt, glaube ich.",
+        ),
+        ("es", "pagué veinticinco dólares por eso", "pagué $25 por eso"),
+        ("fr", "Il a payé quatre-vingt-dix-neuf euros, grand-mère.", "Il a payé 99 €, grand-mère."),
+        ("pt", "eu paguei vinte e cinco reais por isso", "eu paguei R$ 25 por isso"),
+    ],
+)
+def test_the_other_languages(language: str, spoken: str, text: str) -> None:
+    grammar = ItnGrammar(language, cache=itn.grammar_cache())  # compiling one takes 5 to 20 s
+    assert finish(WrittenForm(language).final(spoken), grammar)[0] == text
 
 
 def test_a_compiled_grammar_is_kept_and_used_again(tmp_path: Path) -> None:
