@@ -12,6 +12,7 @@ from siren.v1 import speech_pb2 as pb
 from siren_grpc.text.options import TextOptions
 from siren_grpc.text.spoken_form import SpokenForm
 from tests.e2e.test_promises import assert_promises, random_stream
+from tests.e2e.test_turns import conversation
 from tests.support.audio import Recording, spoken_digits
 from tests.support.checkpoints import build_nemotron
 from tests.support.server import SirenServer
@@ -93,6 +94,34 @@ def test_promises_hold_with_text_options(
         assert_promises(exchange, due)
     for final in exchange.of("final"):
         assert "five" not in final.text or options is not VERBATIM
+
+
+@pytest.mark.itn
+@pytest.mark.usefixtures("needs_itn")
+@pytest.mark.parametrize("state", ["STATE_SOFT", "STATE_HARD"])
+def test_utterances_of_a_conversation_are_written_one_by_one(wire: Wire, state: str) -> None:
+    pcm, _ = conversation()
+    rules = pb.EndpointingConfig(state=state, min_silence_ms=800)
+    spoken = wire.recognise(pcm, endpointing=rules)
+    written = wire.recognise(pcm, endpointing=rules, text=ITN)
+    assert written.error is None
+    assert [final.spoken_text or final.text for final in written.of("final")] == spoken.finals
+    assert any(final.spoken_text for final in written.of("final"))
+    assert [final.cause for final in written.of("final")] == [
+        final.cause for final in spoken.of("final")
+    ]
+
+
+@pytest.mark.itn
+@pytest.mark.usefixtures("needs_itn")
+def test_a_single_utterance_is_written_and_ends_the_stream(wire: Wire) -> None:
+    pcm, _ = conversation()
+    rules = pb.EndpointingConfig(single_utterance=True)
+    exchange = wire.recognise(pcm, endpointing=rules, text=ITN)
+    assert exchange.error is None
+    (final,) = exchange.of("final")
+    assert exchange.responses[-1].WhichOneof("response") == "final"
+    assert (final.spoken_text or final.text) == wire.recognise(pcm, endpointing=rules).text
 
 
 def test_masked_words_of_a_live_stream(wire: Wire) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
+import numpy as np
 import pytest
 
 from siren_grpc.domain.errors import InternalError
@@ -17,8 +18,12 @@ from siren_grpc.domain.types import (
     StreamEnded,
 )
 from siren_grpc.engine.presentation import Presentation
+from siren_grpc.engine.session import EngineLimits
 from siren_grpc.text.normalisation import Span, Task, Written, write
 from siren_grpc.text.options import TextOptions
+from tests.support.arithmetic_backend import ArithmeticBackend
+from tests.support.builders import LANE, make_ingress
+from tests.support.local_engine import LocalEngine
 
 EVENT = SpeechEvent(SpeechEventKind.SPEECH_STARTED, 5)
 WRITTEN = TextOptions(written_language="en")
@@ -36,12 +41,14 @@ class SlowNormaliser:
 
     def __init__(self) -> None:
         self.gate = asyncio.Event()
+        self.asked = asyncio.Event()
         self.tasks: list[Task] = []
 
     async def prepare(self, language: str) -> None: ...
 
     async def write(self, language: str, task: Task) -> Written:
         self.tasks.append(task)
+        self.asked.set()
         await self.gate.wait()
         if any(part.word == "poison" for part in task.new):
             raise InternalError("the normaliser is gone")
@@ -53,7 +60,7 @@ def partial(text: str, stable_len: int) -> Partial:
 
 
 def final(text: str, spoken_text: str = "") -> Final:
-    return Final(text, 1, 0, 100, spoken_text)
+    return Final(text, 1, 0, 100, spoken_text=spoken_text)
 
 
 async def settle() -> None:
@@ -151,3 +158,41 @@ async def test_a_closed_one_delivers_nothing_more() -> None:
     normaliser.gate.set()
     await settle()
     assert delivered == []
+
+
+async def test_no_more_is_taken_while_too_many_finals_wait_to_be_written() -> None:
+    normaliser = SlowNormaliser()
+    engine = LocalEngine(EngineLimits(max_backlog_s=1000, max_unsent_results=5), normaliser)
+    engine.start()
+    engine.add_model(ArithmeticBackend())
+    session = await engine.open(LANE, WRITTEN)
+    ingress = make_ingress()
+    submitted = 0
+
+    async def submit() -> None:
+        nonlocal submitted
+        for _ in range(40):
+            voice = np.full(2560, 0.1, "<f4")
+            await session.submit(ingress.receive_audio((voice * 9000).astype("<i2").tobytes(), 0))
+            await session.submit(ingress.finalize())
+            submitted += 1
+        await session.submit(ingress.end())
+
+    submitting = asyncio.create_task(submit())
+    await asyncio.wait_for(normaliser.asked.wait(), 60)
+    # Another session's whole round trip gives this one's every chance to run ahead.
+    for _ in range(10):
+        other = await engine.open(LANE)
+        await other.submit(make_ingress().end())
+        while not isinstance(await asyncio.wait_for(other.take(), 60), StreamEnded):
+            pass
+        other.close()
+    assert submitted < 20
+    normaliser.gate.set()
+    n_finals = 0
+    while not isinstance(result := await asyncio.wait_for(session.take(), 60), StreamEnded):
+        n_finals += isinstance(result, Final)
+    assert n_finals == 41
+    await submitting
+    session.close()
+    await asyncio.to_thread(engine.stop, timeout_s=60)

@@ -172,5 +172,5 @@ def test_languages_to_load_at_start_are_checked(monkeypatch: pytest.MonkeyPatch)
 
 def test_a_final_written_otherwise_carries_what_was_spoken() -> None:
     final = Final("$25", 1, 0, 16000, spoken_text="twenty five dollars")
-    message = convert.to_response(final, 16000).final
+    message = convert.to_response(final, convert.Reception(16000, 0, 0.0)).final
     assert (message.text, message.spoken_text) == ("$25", "twenty five dollars")
