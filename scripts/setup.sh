@@ -126,6 +126,13 @@ main() {
     install_torch
     run_step "Siren, NeMo and the development tools (1 to 3 minutes)" \
         pip_install -e 'clients/python[cli]' -e '.[dev]'
+    # Not for everybody: it builds C extensions where it finds no wheels.
+    if pip_install -e '.[itn]' >>"$LOG_FILE" 2>&1; then
+        say "  inverse text normalisation ... ${green}done${reset}"
+    else
+        note "Inverse text normalisation was left out, and its tests are skipped: it needs a C compiler and"
+        note "Python's headers here (sudo apt-get install -y gcc g++ python3-dev). The log is $LOG_FILE."
+    fi
     run_step "a check that they fit together" "$PY" -m pip check
     echo "$want" >"$STAMP"
     say "${bold}Ready.${reset} $VENV/bin/siren --help; 'make help' lists what else there is."

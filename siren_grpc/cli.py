@@ -26,6 +26,7 @@ from siren_grpc.domain.ports import ModelBackend
 from siren_grpc.domain.types import DecoderKind, EncoderCache, Precision
 from siren_grpc.observe.logging import configure_logging
 from siren_grpc.runtime import cores, front_ends_for, share_the_cores
+from siren_grpc.text.masking import read_masked_words
 
 if TYPE_CHECKING:
     from siren_grpc.server.app import App
@@ -157,19 +158,23 @@ async def _run(settings: Settings, reload: Callable[[], Settings]) -> App:
     from siren_grpc.engine.session import EngineLimits
     from siren_grpc.server.app import App, AppConfig, Models
     from siren_grpc.server.front_end import FrontEndConfig
+    from siren_grpc.server.itn import check_languages
     from siren_grpc.server.service import ServiceLimits
 
+    check_languages(settings.itn_languages)
     front_end = FrontEndConfig(
         host=settings.host,
         port=settings.port,
         shares_port=False,
         max_message_bytes=settings.max_message_mb << 20,
         shutdown_grace_s=settings.shutdown_grace_s,
+        itn_languages=settings.itn_languages,
         service=ServiceLimits(
             preview_ms=settings.preview_ms,
             tail_padding_ms=settings.tail_padding_ms,
             idle_timeout_s=settings.idle_timeout_s,
             max_session_s=settings.max_session_s,
+            masked_words=_masked_words(settings.masked_words_file),
         ),
         engine=EngineLimits(
             max_backlog_s=settings.max_backlog_s,
@@ -194,6 +199,16 @@ async def _run(settings: Settings, reload: Callable[[], Settings]) -> App:
         )
     )
     return app
+
+
+def _masked_words(file: Path | None) -> frozenset[str]:
+    """Read the list of words to mask. Raises ValueError or OSError, for the operator."""
+    if file is None:
+        return frozenset()
+    try:
+        return read_masked_words(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"masked_words_file {file}: {error}") from error
 
 
 def _n_front_ends(settings: Settings) -> int:

@@ -186,6 +186,17 @@ class Settings(BaseSettings):
     max_message_mb: int = Field(
         32, ge=1, le=1024, description="Largest message taken, in MiB; bounds Recognize."
     )
+    itn_languages: CommaSeparated = Field(
+        (),
+        description="Languages whose inverse text normalisation is loaded at start, such as en; "
+        "the first stream of any other waits for it, 2 to 20 s. Takes about 100 MB in each front "
+        "end.",
+    )
+    masked_words_file: Path | None = Field(
+        None,
+        description="Words masked for streams that ask for text.mask_profanity: a text file in "
+        "UTF-8, a word a line, # before a comment. Default: such streams are refused.",
+    )
     shutdown_grace_s: float = Field(
         20.0,
         ge=0,

@@ -238,7 +238,10 @@ class Partial:
 
 @dataclass(frozen=True, slots=True)
 class Final:
-    """The whole utterance, settled."""
+    """The whole utterance, settled.
+
+    spoken_text: as it was spoken, where `text` is written otherwise; else empty.
+    """
 
     text: str
     seq: int
@@ -247,6 +250,7 @@ class Final:
     cause: FinalCause = FinalCause.END
     heard_at: float | None = field(default=None, compare=False)
     """When the last of the audio it needed came, by `time.monotonic`; None when unknown."""
+    spoken_text: str = ""
 
 
 @dataclass(frozen=True, slots=True)

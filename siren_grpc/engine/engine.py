@@ -7,15 +7,18 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace as replaced
 
-from siren_grpc.domain.errors import InternalError
+from siren_grpc.domain.errors import InternalError, ModelNotFound
 from siren_grpc.domain.types import Lane, ModelInfo, StreamOptions
 from siren_grpc.engine.messages import Delivery, Message, Open, first_session_id
+from siren_grpc.engine.presentation import Normaliser
 from siren_grpc.engine.session import EngineLimits, EngineSession
 from siren_grpc.scheduling.scheduler import SessionId
 from siren_grpc.session.utterance import Utterance
 from siren_grpc.text.detokenizer import Detokenizer
+from siren_grpc.text.options import TextOptions
 
 _log = logging.getLogger(__name__)
+_AS_RECOGNISED = TextOptions()
 _DEAD = "the recogniser stopped unexpectedly; the cause is in the server's log"
 _BROKEN = "the results could not be put together; the cause is in the server's log"
 
@@ -24,12 +27,19 @@ class Engine:
     """The sessions of one front end. Belongs to one event loop; the models may be elsewhere."""
 
     def __init__(
-        self, limits: EngineLimits, send: Callable[[Sequence[Message]], None], *, front_end: int
+        self,
+        limits: EngineLimits,
+        send: Callable[[Sequence[Message]], None],
+        *,
+        front_end: int,
+        normaliser: Normaliser | None = None,
     ) -> None:
         """Start without models.
 
-        send: passes messages on to `EngineHost.post`. front_end: its number there.
+        send: passes messages on to `EngineHost.post`. front_end: its number there. normaliser:
+        needed by sessions with a written language.
         """
+        self._normaliser = normaliser
         self._limits = limits
         self._send = send
         self._models: dict[str, ModelInfo] = {}
@@ -57,15 +67,27 @@ class Engine:
             for info in models
         }
 
-    async def open(self, lane: Lane, options: StreamOptions | None = None) -> EngineSession:
+    async def open(
+        self,
+        lane: Lane,
+        options: StreamOptions | None = None,
+        text: TextOptions = _AS_RECOGNISED,
+    ) -> EngineSession:
         """Open a session of a lane; one that names no model means the first.
+
+        text: how its text is changed. The first stream of a written language waits for its
+        grammar, some seconds, before it takes a slot.
 
         Raises Overloaded when every slot of the model is taken, memory has run out or the steps
         have fallen behind real time, KeyError for a model that is not in service, ModelNotFound
         for one that just went, InternalError when the stepper has died.
         """
+        if text.written_language and self._normaliser is not None:
+            await self._normaliser.prepare(text.written_language)
         if self._is_dead:
             raise InternalError(_DEAD)
+        if lane.model and lane.model not in self._models and text.written_language:
+            raise ModelNotFound(f"model {lane.model} has just been taken out of service")
         name = lane.model or next(iter(self._models))
         info = self._models[name]
         session_id = next(self._ids)
@@ -79,6 +101,8 @@ class Engine:
         session = EngineSession(
             session_id, self._send, self._limits, info, utterance, options, self._forget
         )
+        if text != _AS_RECOGNISED:
+            session.present(text, self._normaliser)
         self._sessions[session_id] = session
         self._send([Open(session_id, replaced(lane, model=name))])
         try:

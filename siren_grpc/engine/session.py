@@ -34,9 +34,11 @@ from siren_grpc.engine.messages import (
     Recognised,
     Refused,
 )
+from siren_grpc.engine.presentation import Normaliser, Presentation
 from siren_grpc.scheduling.scheduler import SessionId
 from siren_grpc.session.outbox import Outbox
 from siren_grpc.session.utterance import Utterance
+from siren_grpc.text.options import TextOptions
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +117,7 @@ class EngineSession:
         self._is_over = False
         self._configure(options)
         self._on_close = on_close
+        self._presentation: Presentation | None = None
         self._opening: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._is_closed = False
         self._is_preview_due = False
@@ -134,6 +137,10 @@ class EngineSession:
     def timing(self) -> Timing:
         """Where the chunks recognised so far spent their time."""
         return self._timing
+
+    def present(self, options: TextOptions, normaliser: Normaliser | None) -> None:
+        """Change the text of all results that follow; before the first work."""
+        self._presentation = Presentation(options, self._deliver, normaliser)
 
     async def wait_open(self) -> None:
         """Return when the session has a slot. Raises what it was refused with."""
@@ -200,6 +207,8 @@ class EngineSession:
         """Drop what is under way and free the slot; closing twice is harmless."""
         if not self._is_closed:
             self._is_closed = True
+            if self._presentation is not None:
+                self._presentation.close()
             self._on_close(self._id)
             self._send([Close(self._id)])
 
@@ -211,25 +220,34 @@ class EngineSession:
         if self._is_over:
             return
         heard_at = self._note(outcome)
-        results = self._results_of(outcome)
-        for result in results:
-            if isinstance(result, Final):
-                result = replace(result, heard_at=heard_at)
-            self._put(result)
-            if isinstance(result, Final) and self._is_single:
-                self._put(StreamEnded())
-                break
-        if not self._backlog:
+        results = self._results_with_end(outcome, heard_at)
+        if any(isinstance(result, StreamEnded) for result in results):
+            self._end_recognition()
+        elif not self._backlog:
             self._is_recognised.set()
+        if self._presentation is None:
+            self._deliver(results)
+        elif isinstance(outcome, DiscardUtterance):
+            self._presentation.restart()
+        else:
+            self._presentation.push(results)
         self._update_room()
+
+    def _deliver(self, results: Sequence[Result]) -> None:
+        for result in results:
+            self._put(result)
         if results:
+            self._update_room()
             self._has_result.set()
 
     def _put(self, result: Result) -> None:
         self._outbox.put(result)
         if isinstance(result, StreamEnded):
-            self._is_over = True
-            self._is_recognised.set()
+            self._end_recognition()
+
+    def _end_recognition(self) -> None:
+        self._is_over = True
+        self._is_recognised.set()
 
     def _note(self, outcome: Recognised | Failed | Marker) -> float | None:
         """Take work off the books; return when what it needed came."""
@@ -263,6 +281,20 @@ class EngineSession:
         else:
             self._opening.set_result(None)
 
+    def _results_with_end(
+        self, outcome: Recognised | Failed | Marker, heard_at: float | None
+    ) -> list[Result]:
+        """Return what an outcome means for the client, up to a single utterance's end."""
+        results: list[Result] = []
+        for result in self._results_of(outcome):
+            if isinstance(result, Final):
+                result = replace(result, heard_at=heard_at)
+            results.append(result)
+            if isinstance(result, Final) and self._is_single:
+                results.append(StreamEnded())
+                break
+        return results
+
     def _results_of(self, outcome: Recognised | Failed | Marker) -> list[Result]:
         if isinstance(outcome, Recognised):
             return self._utterance.advance(outcome.work, outcome.result)
@@ -285,6 +317,7 @@ class EngineSession:
             self._backlog_samples < self._max_backlog_samples
             and len(self._ends) < self._max_due_finals
             and not self._outbox.is_full
+            and (self._presentation is None or self._presentation.n_waiting < self._max_due_finals)
         )
         # What is submitted to a session that is over goes nowhere: nobody need wait for it.
         if has_room or self._is_over:

@@ -23,6 +23,7 @@ from siren_grpc.domain.types import (
 from siren_grpc.server.durations import of_seconds, to_duration
 from siren_grpc.server.options import to_options, to_updated
 from siren_grpc.server.request import ValidConfig
+from siren_grpc.server.text_options import to_text_options
 
 _ENCODINGS = {
     pb.AUDIO_ENCODING_UNSPECIFIED: Encoding.LINEAR16,
@@ -56,9 +57,12 @@ _DEFAULT_HERTZ = 16000
 _MIN_HERTZ, _MAX_HERTZ = 8000, 48000
 
 
-def to_config(config: pb.StreamingConfig, info: ModelInfo) -> ValidConfig:
+def to_config(
+    config: pb.StreamingConfig, info: ModelInfo, *, server_masks: frozenset[str] = frozenset()
+) -> ValidConfig:
     """Check a config against the model it named, and fill in the defaults.
 
+    server_masks: what `mask_profanity` masks.
     Raises InvalidConfig naming the field, what it was, and what would be right.
     """
     encoding = _ENCODINGS.get(config.encoding)
@@ -79,12 +83,14 @@ def to_config(config: pb.StreamingConfig, info: ModelInfo) -> ValidConfig:
             f"model {info.id} was not trained for {chunk_frames}; use {known}, or 0 for "
             f"{info.default_chunk_frames}",
         )
+    language_code = _language(config.language_code, info)
     return ValidConfig(
         encoding=encoding,
         sample_rate_hertz=hertz,
-        language_code=_language(config.language_code, info),
+        language_code=language_code,
         lane=Lane(chunk_frames, _decoder(config.decoder, info), info.id),
         options=to_options(config, info),
+        text=to_text_options(config.text, language_code, server_masks),
     )
 
 
@@ -178,6 +184,7 @@ def to_final(result: Final, reception: Reception) -> pb.FinalResult:
         end_time=to_duration(result.end_samples, hertz),
         audio_received=to_duration(reception.received_samples, hertz),
         cause=_CAUSES[result.cause],
+        spoken_text=result.spoken_text,
     )
     if result.heard_at is not None:
         final.delay.CopyFrom(of_seconds(reception.now - result.heard_at))

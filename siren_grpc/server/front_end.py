@@ -36,7 +36,8 @@ _FINISH_S = 5.0
 class FrontEndConfig:
     """Where to listen, and the limits of every stream.
 
-    shares_port: other front ends listen on the same port (SO_REUSEPORT).
+    shares_port: other front ends listen on the same port (SO_REUSEPORT). itn_languages: whose
+    grammars are loaded at start.
     """
 
     host: str
@@ -44,6 +45,7 @@ class FrontEndConfig:
     shares_port: bool
     max_message_bytes: int
     shutdown_grace_s: float
+    itn_languages: tuple[str, ...]
     service: ServiceLimits
     engine: EngineLimits
 

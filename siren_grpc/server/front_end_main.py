@@ -23,7 +23,9 @@ from siren_grpc.server.front_end_messages import (
     NotBound,
     Stop,
 )
+from siren_grpc.server.itn import grammar_cache
 from siren_grpc.server.link import Link
+from siren_grpc.server.normaliser_process import NormaliserProcess
 
 _log = logging.getLogger(__name__)
 _NICENESS = 5
@@ -47,7 +49,8 @@ async def _run(end: socket.socket) -> None:
     if not isinstance(setup, FrontEndSetup):
         return  # the engine's process ended before it said anything
     configure_logging(setup.log_level)
-    engine = Engine(setup.config.engine, link.send, front_end=setup.number)
+    normaliser = NormaliserProcess(log_level=setup.log_level, cache=grammar_cache())
+    engine = Engine(setup.config.engine, link.send, front_end=setup.number, normaliser=normaliser)
     front_end = FrontEnd(setup.config, engine)
     try:
         link.send(Bound(await front_end.start()))
@@ -55,11 +58,14 @@ async def _run(end: socket.socket) -> None:
         link.send(NotBound(str(error)))
         link.close()
         return
+    for language in setup.config.itn_languages:
+        normaliser.preload(language)
     hurry = asyncio.Event()
     if await _serve(inbox, engine, front_end):
         watching = asyncio.create_task(_watch_haste(inbox, engine, hurry))
         await front_end.stop(hurry)
         watching.cancel()
+        await normaliser.close()
         link.close()
     else:
         _log.error("the engine's process is gone; ending every stream")
@@ -67,6 +73,7 @@ async def _run(end: socket.socket) -> None:
         await asyncio.sleep(_LAST_WORDS_S)
         hurry.set()
         await front_end.stop(hurry)
+        await normaliser.close()
 
 
 async def _serve(inbox: asyncio.Queue[Any], engine: Engine, front_end: FrontEnd) -> bool:

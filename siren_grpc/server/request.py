@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from siren_grpc.audio.decode import Encoding
 from siren_grpc.domain.types import Lane, StreamOptions
+from siren_grpc.text.options import TextOptions
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,3 +18,4 @@ class ValidConfig:
     language_code: str
     lane: Lane
     options: StreamOptions
+    text: TextOptions

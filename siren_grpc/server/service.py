@@ -39,12 +39,16 @@ _SHUTDOWN_RETRY_S = 1.0
 
 @dataclass(frozen=True, slots=True)
 class ServiceLimits:
-    """What one stream may do, and how it is read; see the settings of the same names."""
+    """What one stream may do, and how it is read; see the settings of the same names.
+
+    masked_words: the content of `masked_words_file`.
+    """
 
     preview_ms: int
     tail_padding_ms: int
     idle_timeout_s: float
     max_session_s: float | None
+    masked_words: frozenset[str]
 
 
 class SpeechService(speech_pb2_grpc.SpeechServiceServicer):
@@ -91,7 +95,7 @@ class SpeechService(speech_pb2_grpc.SpeechServiceServicer):
             engine = self._running()
             requests = aiter(request_iterator)
             config = self._valid(await self._first_config(requests), engine)
-            session = await engine.open(config.lane, config.options)
+            session = await engine.open(config.lane, config.options, config.text)
             call = self._call(session_id, config, session)
             stream = Stream(call, requests)
             self._enter(stream)
@@ -120,7 +124,7 @@ class SpeechService(speech_pb2_grpc.SpeechServiceServicer):
         try:
             engine = self._running()
             config = self._valid(request.config, engine)
-            session = await engine.open(config.lane, config.options)
+            session = await engine.open(config.lane, config.options, config.text)
             call = self._call(session_id, config, session)
             try:
                 results = await _recognize(call, request.audio)
@@ -183,7 +187,11 @@ class SpeechService(speech_pb2_grpc.SpeechServiceServicer):
 
     def _valid(self, config: pb.StreamingConfig, engine: Engine) -> ValidConfig:
         models = {info.id: info for info in engine.models}
-        return convert.to_config(config, models[self._names.resolve(config.model, models)])
+        return convert.to_config(
+            config,
+            models[self._names.resolve(config.model, models)],
+            server_masks=self._limits.masked_words,
+        )
 
     def _call(self, session_id: str, config: ValidConfig, session: EngineSession) -> StreamCall:
         info = session.info

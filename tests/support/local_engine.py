@@ -10,16 +10,18 @@ from siren_grpc.domain.types import Lane, ModelInfo
 from siren_grpc.engine.engine import Engine
 from siren_grpc.engine.host import EngineHost
 from siren_grpc.engine.messages import Delivery, Message
+from siren_grpc.engine.presentation import Normaliser
 from siren_grpc.engine.session import EngineLimits, EngineSession
+from siren_grpc.text.options import TextOptions
 
 
 class LocalEngine:
     """An `EngineHost` with one front end, connected by calls instead of a link."""
 
-    def __init__(self, limits: EngineLimits) -> None:
+    def __init__(self, limits: EngineLimits, normaliser: Normaliser | None = None) -> None:
         self.host = EngineHost()
         number = self.host.connect(self._deliver)
-        self._engine = Engine(limits, self._send, front_end=number)
+        self._engine = Engine(limits, self._send, front_end=number, normaliser=normaliser)
 
     def _send(self, messages: Sequence[Message]) -> None:
         self.host.post(messages)
@@ -54,5 +56,5 @@ class LocalEngine:
         await self.host.wait_dead()
         self._engine.die()
 
-    async def open(self, lane: Lane) -> EngineSession:
-        return await self._engine.open(lane)
+    async def open(self, lane: Lane, text: TextOptions | None = None) -> EngineSession:
+        return await self._engine.open(lane, text=text or TextOptions())

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 import typer
 from typer.testing import CliRunner
 
-from siren_grpc.cli import register
+from siren_grpc.cli import _masked_words, register
 from siren_grpc.config import Settings
 
 
@@ -46,3 +47,15 @@ def test_pull_says_where_the_embedded_model_is_and_what_is_missing(app: typer.Ty
     result = CliRunner().invoke(app, ["pull", "/nowhere/model.nemo"])
     assert result.exit_code == 1
     assert "no checkpoint at /nowhere/model.nemo" in result.output
+
+
+def test_masked_words_are_read_from_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "words.txt"
+    assert _masked_words(None) == frozenset()
+    file.write_text("damn\nheck # mild\n", encoding="utf-8")
+    assert _masked_words(file) == {"damn", "heck"}
+    file.write_text("damn it\n", encoding="utf-8")
+    with pytest.raises(ValueError, match=r"masked_words_file .*words\.txt: line 1: 'damn it'"):
+        _masked_words(file)
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        _masked_words(tmp_path / "nowhere")

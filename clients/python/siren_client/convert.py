@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import Enum
 from typing import TypeVar
 
@@ -69,13 +70,20 @@ def to_config(
     decoder: Decoder | str | None = None,
     endpointing: Endpointing | None = None,
     partial_interval_ms: int | None = None,
+    lower_case: bool = False,
+    inverse_text_normalization: bool = False,
+    mask: Sequence[str] = (),
+    mask_profanity: bool = False,
 ) -> pb.StreamingConfig:
     """Build the config of `RecognitionOptions`; None leaves a field to the server.
 
     Raises:
         ValueError: an encoding or decoder that does not exist, or a number the
             field cannot hold. Whether the server supports a value, it says itself.
+        TypeError: `mask` is one string, not a sequence of words.
     """
+    if isinstance(mask, str):
+        raise TypeError(f"mask must be a sequence of words, such as [{mask!r}], not a string")
     config = pb.StreamingConfig()
     if model is not None:
         config.model = model
@@ -93,6 +101,14 @@ def to_config(
         config.endpointing.CopyFrom(to_endpointing(endpointing))
     if partial_interval_ms is not None:
         config.partial_interval_ms = partial_interval_ms
+    text = pb.TextOptions(
+        lower_case=lower_case,
+        inverse_text_normalization=inverse_text_normalization,
+        masked_words=mask,
+        mask_profanity=mask_profanity,
+    )
+    if text != pb.TextOptions():
+        config.text.CopyFrom(text)
     return config
 
 
@@ -175,6 +191,7 @@ def from_final(message: pb.FinalResult) -> Final:
         cause=from_cause(message.cause),
         audio_received_s=from_duration(message.audio_received),
         delay_s=from_duration(message.delay),
+        spoken_text=message.spoken_text,
     )
 
 

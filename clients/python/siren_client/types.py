@@ -6,6 +6,7 @@ Unicode code points, as the indices of a Python `str` do.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import TypeAlias, TypedDict
@@ -85,6 +86,16 @@ class RecognitionOptions(TypedDict, total=False):
     """When utterances end by themselves. Left out: they do not."""
     partial_interval_ms: int
     """Audio between two partials at least. Left out: a partial at each change."""
+    lower_case: bool
+    """Verbatim: small letters, and no punctuation at the edges of words. Left out: as the
+    model gives it."""
+    inverse_text_normalization: bool
+    """Write numbers, amounts, dates and the like as people do: "twenty five dollars" becomes
+    "$25". The server refuses languages it cannot write. Left out: as spoken."""
+    mask: Sequence[str]
+    """Words to be made unreadable: "damn" becomes "d***". Left out: none."""
+    mask_profanity: bool
+    """Mask the words of the server's own list, too; refused where it has none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,6 +164,9 @@ class Final:
     """How much of the stream's audio the server had received, in seconds."""
     delay_s: float = 0.0
     """From the arrival of the last audio or control this needed to its sending, in seconds."""
+    spoken_text: str = ""
+    """The text as it was spoken, where inverse text normalisation wrote it otherwise; else
+    empty."""
 
 
 class SpeechEventType(str, Enum):

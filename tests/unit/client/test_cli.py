@@ -60,6 +60,7 @@ def test_transcribe_sends_what_was_asked_for(run, make_wav, echo):
         *("transcribe", wav, "--fast", "--message-ms", 50, "--model", "m", "--language", "en-US"),
         *("--chunk-frames", 2, "--decoder", "ctc", "--token", "secret"),
         *("--endpointing", "vad", "--min-silence-ms", 500, "--max-utterance-ms", 9000),
+        *("--lower-case", "--itn", "--mask", "damn", "--mask", "heck", "--mask-profanity"),
     )
     assert done.exit_code == 0
     config, *audio = echo.service.requests
@@ -72,6 +73,12 @@ def test_transcribe_sends_what_was_asked_for(run, make_wav, echo):
         decoder=pb.DECODER_CTC,
         endpointing=pb.EndpointingConfig(
             detector=pb.EndpointingConfig.DETECTOR_VAD, min_silence_ms=500, max_utterance_ms=9000
+        ),
+        text=pb.TextOptions(
+            lower_case=True,
+            inverse_text_normalization=True,
+            masked_words=["damn", "heck"],
+            mask_profanity=True,
         ),
     )
     assert [len(request.audio.data) for request in audio] == [2 * 2205, 2 * 2205]
@@ -100,6 +107,7 @@ def test_transcribe_json(run, make_wav):
         "cause": None,
         "audio_received_s": 0.0,
         "delay_s": 0.0,
+        "spoken_text": "",
     }
 
 

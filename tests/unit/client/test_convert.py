@@ -32,8 +32,18 @@ def test_every_option_reaches_its_field():
         sample_rate_hertz=8000,
         chunk_frames=2,
         decoder=Decoder.CTC,
+        lower_case=True,
+        inverse_text_normalization=True,
+        mask=["damn"],
+        mask_profanity=True,
     )
     assert config == pb.StreamingConfig(
+        text=pb.TextOptions(
+            lower_case=True,
+            inverse_text_normalization=True,
+            masked_words=["damn"],
+            mask_profanity=True,
+        ),
         model="m",
         language_code="en-US",
         encoding=pb.AUDIO_ENCODING_MULAW,
@@ -54,6 +64,16 @@ def test_every_option_reaches_its_field():
 def test_an_option_that_cannot_be_sent_is_refused(options, message):
     with pytest.raises(ValueError, match=message):
         convert.to_config(**options)
+
+
+def test_one_string_is_no_list_of_words_to_mask():
+    with pytest.raises(TypeError, match=r"such as \['damn'\]"):
+        convert.to_config(mask="damn")
+
+
+def test_a_final_has_its_spoken_text():
+    final = convert.from_final(pb.FinalResult(text="$25", spoken_text="twenty five dollars"))
+    assert (final.text, final.spoken_text) == ("$25", "twenty five dollars")
 
 
 def test_an_unknown_option_is_refused():

@@ -15,7 +15,8 @@ from siren_grpc.domain.types import (
     SpeechEvent,
     SpeechEventKind,
 )
-from siren_grpc.server import convert
+from siren_grpc.server import convert, itn
+from siren_grpc.text.options import TextOptions
 from tests.support.builders import make_info
 
 INFO = make_info()
@@ -110,3 +111,66 @@ def test_a_model_is_described() -> None:
     assert list(model.decoders) == [pb.DECODER_RNNT, pb.DECODER_CTC]
     assert model.is_default
     assert list(model.language_codes) == ["en", "de-DE"]
+
+
+MASKS = frozenset({"damn"})
+
+
+def test_text_options() -> None:
+    text = pb.TextOptions(lower_case=True, masked_words=["Heck", "don't"], mask_profanity=True)
+    config = convert.to_config(pb.StreamingConfig(text=text), INFO, server_masks=MASKS)
+    assert config.text == TextOptions(
+        is_lower_case=True, masked_words=frozenset({"Heck", "don't", "damn"})
+    )
+
+
+@pytest.mark.parametrize("language", ["en", "de-DE"])
+def test_written_language(language: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(itn, "is_installed", lambda: True)
+    text = pb.TextOptions(inverse_text_normalization=True)
+    config = convert.to_config(pb.StreamingConfig(language_code=language, text=text), INFO)
+    assert config.text.written_language == language[:2]
+
+
+@pytest.mark.parametrize(
+    ("fields", "field", "says"),
+    [
+        ({"masked_words": ["a b"]}, "masked_words", "'a b' is not one word"),
+        ({"masked_words": [""]}, "masked_words", "an empty word"),
+        ({"masked_words": ["x" * 65]}, "masked_words", "64 is the most"),
+        ({"masked_words": ["x"] * 1001}, "masked_words", "1000 is the most"),
+        ({"mask_profanity": True}, "mask_profanity", "masked_words_file"),
+        ({"inverse_text_normalization": True}, "inverse_text_normalization", "de, en, es, fr, pt"),
+    ],
+)
+def test_text_options_that_cannot_be_had(
+    fields: dict[str, object], field: str, says: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(itn, "is_installed", lambda: True)
+    info = make_info(language_codes=("fi-FI",))
+    config = pb.StreamingConfig(text=pb.TextOptions(**fields))  # type: ignore[arg-type]
+    with pytest.raises(InvalidConfig, match=says) as caught:
+        convert.to_config(config, info)
+    assert [violation.field for violation in caught.value.violations] == [f"config.text.{field}"]
+
+
+def test_a_server_without_grammars_says_how_to_get_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(itn, "is_installed", lambda: False)
+    text = pb.TextOptions(inverse_text_normalization=True)
+    with pytest.raises(InvalidConfig, match=r"pip install 'siren-grpc\[itn\]'"):
+        convert.to_config(pb.StreamingConfig(text=text), INFO)
+    with pytest.raises(ValueError, match=r"pip install 'siren-grpc\[itn\]'"):
+        itn.check_languages(["en"])
+
+
+def test_languages_to_load_at_start_are_checked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(itn, "is_installed", lambda: True)
+    itn.check_languages(["en", "de"])
+    with pytest.raises(ValueError, match="no fi; use de, en, es, fr, pt"):
+        itn.check_languages(["en", "fi"])
+
+
+def test_a_final_written_otherwise_carries_what_was_spoken() -> None:
+    final = Final("$25", 1, 0, 16000, spoken_text="twenty five dollars")
+    message = convert.to_response(final, convert.Reception(16000, 0, 0.0)).final
+    assert (message.text, message.spoken_text) == ("$25", "twenty five dollars")

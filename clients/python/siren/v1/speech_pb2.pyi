@@ -149,6 +149,7 @@ class StreamingConfig(_message.Message):
     CHUNK_FRAMES_FIELD_NUMBER: _builtins.int
     DECODER_FIELD_NUMBER: _builtins.int
     ENDPOINTING_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
     PARTIAL_INTERVAL_MS_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     """Id of a model in `ListModels`. Empty: the server's default model.
@@ -183,6 +184,12 @@ class StreamingConfig(_message.Message):
         utterance, unless the client sends ACTION_FINALIZE.
         """
 
+    @_builtins.property
+    def text(self) -> Global___TextOptions:
+        """How the text of partials and finals is changed. Unset: as the model gives
+        it, with its capitals and punctuation if it has any.
+        """
+
     def __init__(
         self,
         *,
@@ -193,11 +200,12 @@ class StreamingConfig(_message.Message):
         chunk_frames: _builtins.int = ...,
         decoder: Global___Decoder.ValueType = ...,
         endpointing: Global___EndpointingConfig | None = ...,
+        text: Global___TextOptions | None = ...,
         partial_interval_ms: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["endpointing", b"endpointing"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["endpointing", b"endpointing", "text", b"text"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["chunk_frames", b"chunk_frames", "decoder", b"decoder", "encoding", b"encoding", "endpointing", b"endpointing", "language_code", b"language_code", "model", b"model", "partial_interval_ms", b"partial_interval_ms", "sample_rate_hertz", b"sample_rate_hertz"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["chunk_frames", b"chunk_frames", "decoder", b"decoder", "encoding", b"encoding", "endpointing", b"endpointing", "language_code", b"language_code", "model", b"model", "partial_interval_ms", b"partial_interval_ms", "sample_rate_hertz", b"sample_rate_hertz", "text", b"text"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -392,6 +400,69 @@ class ConfigUpdate(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__partial_interval_ms) -> _WhichOneofReturnType__partial_interval_ms | None: ...
 
 Global___ConfigUpdate: _TypeAlias = ConfigUpdate  # noqa: Y015
+
+@_typing.final
+class TextOptions(_message.Message):
+    """Changes to the recognised text. They are made in the order of the fields:
+    small letters first, then masks, then written forms. With each of them the
+    stable part of a partial still begins every later partial and the final; it
+    ends some words earlier than without, as said below.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LOWER_CASE_FIELD_NUMBER: _builtins.int
+    INVERSE_TEXT_NORMALIZATION_FIELD_NUMBER: _builtins.int
+    MASKED_WORDS_FIELD_NUMBER: _builtins.int
+    MASK_PROFANITY_FIELD_NUMBER: _builtins.int
+    lower_case: _builtins.bool
+    """Verbatim: small letters, and no punctuation at the edges of words ("Hello,
+    it's 5 p.m." becomes "hello it's 5 p.m"). Default: false.
+    """
+    inverse_text_normalization: _builtins.bool
+    """Write numbers, amounts, dates, times and the like as people write them
+    ("twenty five dollars" becomes "$25"): inverse text normalisation, with the
+    grammars of nemo_text_processing for de, en, es, fr and pt. For another
+    language, or on a server without them, the stream ends with INVALID_CONFIG
+    and the list. Words are settled one by one from the left when the words
+    behind them are known, so `stable_len` lies some five words behind what is
+    recognised; the rest is shown as it would be written if nothing followed.
+    The written form depends on the words only, not on how the audio was cut.
+    With `lower_case` the spoken words are in small letters, and what is
+    written has the grammar's own capitals and marks ("hello it's 05:00 p.m.").
+    The first stream of a language may wait some seconds for `started`, while
+    the grammar is loaded. Default: false.
+    """
+    mask_profanity: _builtins.bool
+    """Mask the words of the server's own list, too (setting `masked_words_file`).
+    Refused with INVALID_CONFIG where the server has none. Default: false.
+    """
+    @_builtins.property
+    def masked_words(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Words to be made unreadable: the first letter stays, an asterisk stands for
+        each of the others ("damn" becomes "d***"; a single letter becomes "*").
+        Capitals do not matter; a word is masked as a whole only, also before an
+        apostrophe ("damn's") and between hyphens, never within a longer one. Each
+        of 1 to 64 letters, digits and apostrophes; at most 1000, beside those of
+        `mask_profanity`. The last word of a partial is not stable while it may
+        still grow into one of them. Default: none.
+        """
+
+    def __init__(
+        self,
+        *,
+        lower_case: _builtins.bool = ...,
+        inverse_text_normalization: _builtins.bool = ...,
+        masked_words: _abc.Iterable[_builtins.str] | None = ...,
+        mask_profanity: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["inverse_text_normalization", b"inverse_text_normalization", "lower_case", b"lower_case", "mask_profanity", b"mask_profanity", "masked_words", b"masked_words"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TextOptions: _TypeAlias = TextOptions  # noqa: Y015
 
 @_typing.final
 class AudioChunk(_message.Message):
@@ -759,6 +830,7 @@ class FinalResult(_message.Message):
     AUDIO_RECEIVED_FIELD_NUMBER: _builtins.int
     DELAY_FIELD_NUMBER: _builtins.int
     CAUSE_FIELD_NUMBER: _builtins.int
+    SPOKEN_TEXT_FIELD_NUMBER: _builtins.int
     text: _builtins.str
     """What was said; empty when nothing was."""
     seq: _builtins.int
@@ -767,6 +839,11 @@ class FinalResult(_message.Message):
     """
     cause: Global___FinalResult.Cause.ValueType
     """Why the utterance ended."""
+    spoken_text: _builtins.str
+    """The text as it was spoken, where `inverse_text_normalization` wrote it
+    otherwise, small letters and masks included: "twenty five dollars" to the
+    `text` "$25". Empty where both are the same.
+    """
     @_builtins.property
     def start_time(self) -> _duration_pb2.Duration:
         """Where in the stream the utterance's audio begins."""
@@ -795,10 +872,11 @@ class FinalResult(_message.Message):
         audio_received: _duration_pb2.Duration | None = ...,
         delay: _duration_pb2.Duration | None = ...,
         cause: Global___FinalResult.Cause.ValueType = ...,
+        spoken_text: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["audio_received", b"audio_received", "delay", b"delay", "end_time", b"end_time", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["audio_received", b"audio_received", "cause", b"cause", "delay", b"delay", "end_time", b"end_time", "seq", b"seq", "start_time", b"start_time", "text", b"text"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["audio_received", b"audio_received", "cause", b"cause", "delay", b"delay", "end_time", b"end_time", "seq", b"seq", "spoken_text", b"spoken_text", "start_time", b"start_time", "text", b"text"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

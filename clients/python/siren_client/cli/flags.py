@@ -84,6 +84,25 @@ class RecognitionFlags:
         ),
     ] = None
 
+    lower_case: Annotated[
+        bool, typer.Option("--lower-case", help="Small letters, without punctuation.")
+    ] = False
+    inverse_text_normalization: Annotated[
+        bool,
+        typer.Option(
+            "--itn", help='Write numbers and dates as people do: "$25" (if the server can).'
+        ),
+    ] = False
+    mask: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Make a word unreadable; may be repeated.", metavar="WORD", show_default=False
+        ),
+    ] = None
+    mask_profanity: Annotated[
+        bool, typer.Option("--mask-profanity", help="Mask the words of the server's own list.")
+    ] = False
+
     def to_options(self) -> RecognitionOptions:
         """Give those that were set; the server chooses the others."""
         options = RecognitionOptions()
@@ -97,6 +116,14 @@ class RecognitionFlags:
             options["decoder"] = self.decoder
         if (endpointing := self._endpointing()) is not None:
             options["endpointing"] = endpointing
+        if self.lower_case:
+            options["lower_case"] = True
+        if self.inverse_text_normalization:
+            options["inverse_text_normalization"] = True
+        if self.mask:
+            options["mask"] = self.mask
+        if self.mask_profanity:
+            options["mask_profanity"] = True
         return options
 
     def _endpointing(self) -> Endpointing | None:

@@ -124,7 +124,7 @@ def transcribe(
       chunk_frames, latency_ms, decoder
     - `partial`: text, stable_len, seq, audio_processed_s, audio_received_s; in files
       only with `--partials`
-    - `final`: text, seq, start_s, end_s, cause, audio_received_s, delay_s
+    - `final`: text, seq, start_s, end_s, cause, audio_received_s, delay_s, spoken_text
     - `event`: event (speech_started, speech_ended), time_s
     - `error`: message, status, reason: this recording failed
 
