@@ -6,7 +6,15 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from siren_grpc.domain.errors import SirenError
-from siren_grpc.domain.types import AudioWork, Lane, Marker, StepResult, Work
+from siren_grpc.domain.types import (
+    DEFAULT_MODEL_OPTIONS,
+    AudioWork,
+    Lane,
+    Marker,
+    ModelOptions,
+    StepResult,
+    Work,
+)
 from siren_grpc.scheduling.scheduler import SessionId
 
 _FRONT_END_SHIFT = 40
@@ -28,6 +36,7 @@ class Open:
 
     session_id: SessionId
     lane: Lane
+    options: ModelOptions = DEFAULT_MODEL_OPTIONS
 
 
 @dataclass(frozen=True, slots=True)

@@ -222,7 +222,12 @@ class Stepper:
             self._deliver([Delivery(session_id, Refused(error))])
             return
         slot = model.slots.acquire()
-        model.backend.reset_slot(slot)
+        try:
+            model.backend.open_slot(slot, message.options)
+        except SirenError as error:
+            model.slots.release(slot)
+            self._deliver([Delivery(session_id, Refused(error))])
+            return
         self._streams[session_id] = _Stream(model, slot)
         self._scheduler.add(session_id, message.lane, _limits(model))
         self._deliver([Delivery(session_id, Opened())])

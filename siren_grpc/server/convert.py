@@ -108,7 +108,10 @@ def _decoder(number: pb.Decoder.ValueType, info: ModelInfo) -> DecoderKind:
 
 
 def _language(code: str, info: ModelInfo) -> str:
-    """Match a language by BCP-47 lookup (RFC 4647, 3.4): drop subtags until one is known."""
+    """Match a language by BCP-47 lookup (RFC 4647, 3.4): drop subtags until one is known.
+
+    A language alone also means the first of its regions (basic filtering, RFC 4647, 3.3.1).
+    """
     if not code:
         return info.language_codes[0]
     by_lower = {known.lower(): known for known in info.language_codes}
@@ -118,6 +121,9 @@ def _language(code: str, info: ModelInfo) -> str:
         if known is not None:
             return known
         subtags.pop()
+    for known in info.language_codes:
+        if known.lower().startswith(f"{code.lower()}-"):
+            return known
     raise InvalidConfig.of_field(
         "language_code",
         f"model {info.id} does not recognise {code!r}; use {', '.join(info.language_codes)}, "

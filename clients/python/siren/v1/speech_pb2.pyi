@@ -156,9 +156,13 @@ class StreamingConfig(_message.Message):
     Unknown ids end the stream with MODEL_NOT_FOUND.
     """
     language_code: _builtins.str
-    """BCP-47 code such as `en-US`. Empty: the model's own language. A language
-    the model does not have ends the stream with INVALID_CONFIG; a region is
-    ignored where the model knows the language alone.
+    """BCP-47 code such as `en-US`, or `auto`, of `Model.language_codes`; capitals
+    do not matter. Empty: the first of them. A multilingual model is told the
+    language and recognises the stream as that; streams of different languages
+    do not disturb each other. A region is ignored where the model knows the
+    language alone, and a language alone means the first of its regions. A
+    language the model does not have ends the stream with INVALID_CONFIG,
+    whose message lists those it has.
     """
     encoding: Global___AudioEncoding.ValueType
     """How to read the audio. Unset: LINEAR16."""
@@ -686,7 +690,9 @@ class StreamStarted(_message.Message):
     model: _builtins.str
     """Id of the model that recognises it."""
     language_code: _builtins.str
-    """BCP-47 code of the language it recognises."""
+    """BCP-47 code of the language it recognises, or `auto`: one of
+    `Model.language_codes`.
+    """
     encoding: Global___AudioEncoding.ValueType
     """How the audio is read."""
     sample_rate_hertz: _builtins.int
@@ -1070,7 +1076,9 @@ class Model(_message.Message):
     """Whether `EndpointingConfig.DETECTOR_VAD` is for it: it hears 16 kHz."""
     @_builtins.property
     def language_codes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """BCP-47 codes it recognises."""
+        """What `StreamingConfig.language_code` takes, the default first: BCP-47 codes
+        and, for a model that finds out the language by itself, `auto`.
+        """
 
     @_builtins.property
     def look_aheads(self) -> _containers.RepeatedCompositeFieldContainer[Global___LookAhead]:
