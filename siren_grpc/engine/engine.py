@@ -18,7 +18,7 @@ from siren_grpc.domain.types import (
 from siren_grpc.engine.messages import Delivery, Message, Open, first_session_id
 from siren_grpc.engine.presentation import Normaliser
 from siren_grpc.engine.session import EngineLimits, EngineSession
-from siren_grpc.scheduling.scheduler import SessionId
+from siren_grpc.scheduling.plan import SessionId
 from siren_grpc.session.utterance import Utterance
 from siren_grpc.text.detokenizer import Detokenizer
 from siren_grpc.text.options import TextOptions
@@ -80,11 +80,13 @@ class Engine:
         text: TextOptions = _AS_RECOGNISED,
         *,
         model_options: ModelOptions = DEFAULT_MODEL_OPTIONS,
+        is_live: bool = True,
     ) -> EngineSession:
         """Open a session of a lane; one that names no model means the first.
 
         text: how its text is changed. The first stream of a written language waits for its
-        grammar, some seconds, before it takes a slot.
+        grammar, some seconds, before it takes a slot. is_live: False for a recording, which is
+        recognised when no live session has work.
 
         Raises InvalidConfig for options the model does not have, Overloaded when every slot of
         the model is taken, memory has run out or the steps have fallen behind real time, KeyError
@@ -113,7 +115,7 @@ class Engine:
         if text != _AS_RECOGNISED:
             session.present(text, self._normaliser)
         self._sessions[session_id] = session
-        self._send([Open(session_id, replaced(lane, model=name), model_options)])
+        self._send([Open(session_id, replaced(lane, model=name), model_options, is_live)])
         try:
             await session.wait_open()
         except BaseException:  # cancelled, too: nobody else would close it

@@ -21,11 +21,11 @@ from siren_grpc.domain.errors import (
     ShuttingDown,
     SirenError,
 )
-from siren_grpc.domain.types import Final, StreamEnded
 from siren_grpc.engine.engine import Engine
 from siren_grpc.engine.session import EngineSession
 from siren_grpc.server import convert
 from siren_grpc.server.names import ModelNames
+from siren_grpc.server.recording import requests_of
 from siren_grpc.server.request import ValidConfig
 from siren_grpc.server.status import to_status
 from siren_grpc.server.stream import Stream, StreamCall
@@ -98,12 +98,12 @@ class SpeechService(speech_pb2_grpc.SpeechServiceServicer):
             session = await engine.open(
                 config.lane, config.options, config.text, model_options=config.model_options
             )
-            call = self._call(session_id, config, session)
+            call = self._call(session_id, config, session, has_previews=True)
             stream = Stream(call, requests)
             self._enter(stream)
             try:
                 started = convert.to_started(session_id, session.info, config)
-                _log.info("session %s: %s", session_id, _line(started))
+                _log.info("session %s: started, %s", session_id, _line(started))
                 yield pb.StreamingRecognizeResponse(started=started)
                 async for response in stream.results():
                     yield response
@@ -127,17 +127,25 @@ class SpeechService(speech_pb2_grpc.SpeechServiceServicer):
             engine = self._running()
             config = self._valid(request.config, engine)
             session = await engine.open(
-                config.lane, config.options, config.text, model_options=config.model_options
+                config.lane,
+                config.options,
+                config.text,
+                model_options=config.model_options,
+                is_live=False,
             )
-            call = self._call(session_id, config, session)
+            call = self._call(session_id, config, session, has_previews=False)
+            stream = Stream(call, requests_of(request.audio))
+            self._enter(stream)
             try:
-                results = await _recognize(call, request.audio)
+                started = convert.to_started(session_id, session.info, config)
+                _log.info("session %s: recording, %s", session_id, _line(started))
+                results = [r.final async for r in stream.results() if r.HasField("final")]
+                _log.info("session %s: ended", session_id)
+                context.set_trailing_metadata(call.trailers)
             finally:
                 session.close()
-            context.set_trailing_metadata(call.trailers)
-            return pb.RecognizeResponse(
-                started=convert.to_started(session_id, session.info, config), results=results
-            )
+                self._leave(stream)
+            return pb.RecognizeResponse(started=started, results=results)
         except SirenError as error:
             await _abort(context, error, session_id, call)
         except Exception:
@@ -197,7 +205,9 @@ class SpeechService(speech_pb2_grpc.SpeechServiceServicer):
             server_masks=self._limits.masked_words,
         )
 
-    def _call(self, session_id: str, config: ValidConfig, session: EngineSession) -> StreamCall:
+    def _call(
+        self, session_id: str, config: ValidConfig, session: EngineSession, *, has_previews: bool
+    ) -> StreamCall:
         info = session.info
         features = info.features
         hertz = features.sample_rate_hertz
@@ -207,7 +217,9 @@ class SpeechService(speech_pb2_grpc.SpeechServiceServicer):
                 encoding=config.encoding,
                 sample_rate_hertz=config.sample_rate_hertz,
                 geometry=info.geometry(config.lane.chunk_frames),
-                preview_samples=features.samples_of_ms(self._limits.preview_ms),
+                preview_samples=(
+                    features.samples_of_ms(self._limits.preview_ms) if has_previews else 0
+                ),
                 padding_samples=features.samples_of_ms(self._limits.tail_padding_ms),
                 max_samples=None if max_s is None else int(max_s * hertz),
                 options=config.options,
@@ -223,25 +235,6 @@ class SpeechService(speech_pb2_grpc.SpeechServiceServicer):
         self._streams.discard(stream)
         if not self._streams:
             self._all_done.set()
-
-
-async def _recognize(call: StreamCall, audio: bytes) -> list[pb.FinalResult]:
-    """Run one recording through a session and return its finals."""
-    work = [*call.ingress.receive_audio(audio, 0)]
-    if not call.ingress.is_ended:
-        work.extend(call.ingress.end())
-    submitting = asyncio.create_task(call.submit(work))
-    try:
-        finals = []
-        while not isinstance(result := await call.session.take(), StreamEnded):
-            if isinstance(result, Final):
-                finals.append(convert.to_final(result, call.reception))
-        if result.error is not None:
-            raise result.error
-        return finals
-    finally:
-        submitting.cancel()
-        await asyncio.gather(submitting, return_exceptions=True)
 
 
 async def _abort(
@@ -272,6 +265,6 @@ def _shutting_down() -> ShuttingDown:
 
 def _line(started: pb.StreamStarted) -> str:
     return (
-        f"started, model {started.model}, {pb.AudioEncoding.Name(started.encoding)} "
+        f"model {started.model}, {pb.AudioEncoding.Name(started.encoding)} "
         f"{started.sample_rate_hertz} Hz, chunk_frames {started.chunk_frames}"
     )
