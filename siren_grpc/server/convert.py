@@ -20,6 +20,7 @@ from siren_grpc.domain.types import (
     SpeechEvent,
     SpeechEventKind,
 )
+from siren_grpc.server.call_id import CallId
 from siren_grpc.server.durations import of_seconds, to_duration
 from siren_grpc.server.options import to_options, to_updated
 from siren_grpc.server.request import ValidConfig
@@ -131,10 +132,11 @@ def _language(code: str, info: ModelInfo) -> str:
     )
 
 
-def to_started(session_id: str, info: ModelInfo, config: ValidConfig) -> pb.StreamStarted:
+def to_started(call_id: CallId, info: ModelInfo, config: ValidConfig) -> pb.StreamStarted:
     """Say what was chosen for a stream."""
     return pb.StreamStarted(
-        session_id=session_id,
+        session_id=call_id.session,
+        request_id=call_id.request,
         model=info.id,
         language_code=config.language_code,
         encoding=_PB_ENCODINGS[config.encoding],

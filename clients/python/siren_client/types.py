@@ -96,6 +96,9 @@ class RecognitionOptions(TypedDict, total=False):
     """Words to be made unreadable: "damn" becomes "d***". Left out: none."""
     mask_profanity: bool
     """Mask the words of the server's own list, too; refused where it has none."""
+    request_id: str
+    """Your own name for the call, at most 128 printable ASCII characters: it is in the server's
+    log, in `Started` and in the trailing metadata. Left out: none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,6 +121,8 @@ class Started:
     """`chunk_frames` in milliseconds: the longest a sound waits for its step."""
     decoder: Decoder | None
     """The decoder in use; None for one this client does not know."""
+    request_id: str = ""
+    """The option `request_id`, as given."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,6 +17,7 @@ from siren_grpc.domain.types import (
     SpeechEventKind,
 )
 from siren_grpc.server import convert, itn
+from siren_grpc.server.call_id import CallId
 from siren_grpc.text.options import TextOptions
 from tests.support.builders import make_info
 
@@ -36,7 +37,7 @@ def test_encodings(name: str) -> None:
     number = pb.AudioEncoding.Value(f"AUDIO_ENCODING_{name}")
     config = convert.to_config(pb.StreamingConfig(encoding=number), INFO)
     assert config.encoding.value == name
-    assert convert.to_started("id", INFO, config).encoding == number
+    assert convert.to_started(CallId(), INFO, config).encoding == number
 
 
 @pytest.mark.parametrize(
@@ -78,7 +79,7 @@ def test_languages_are_matched(asked: str, chosen: str) -> None:
     config = convert.to_config(pb.StreamingConfig(language_code=asked), info)
     assert config.language_code == chosen
     assert config.model_options == ModelOptions(language_code=chosen)
-    assert convert.to_started("id", info, config).language_code == chosen
+    assert convert.to_started(CallId(), info, config).language_code == chosen
 
 
 def test_a_decoder_the_model_lacks_is_refused() -> None:

@@ -151,6 +151,7 @@ class StreamingConfig(_message.Message):
     ENDPOINTING_FIELD_NUMBER: _builtins.int
     TEXT_FIELD_NUMBER: _builtins.int
     PARTIAL_INTERVAL_MS_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     """Id of a model in `ListModels`. Empty: the server's default model.
     Unknown ids end the stream with MODEL_NOT_FOUND.
@@ -182,6 +183,12 @@ class StreamingConfig(_message.Message):
     """Audio between two partials at least, in milliseconds, 0 to 60000. 0: a
     partial for each change of the hypothesis.
     """
+    request_id: _builtins.str
+    """The client's own name for this call, to find it again: echoed in
+    `started`, in the trailing metadata `siren-request-id` and in the server's
+    log. At most 128 printable ASCII characters, no space at the ends; others
+    end the stream with INVALID_CONFIG. It need not be unique. Empty: none.
+    """
     @_builtins.property
     def endpointing(self) -> Global___EndpointingConfig:
         """When utterances end by themselves. Unset: never; the stream is one
@@ -206,10 +213,11 @@ class StreamingConfig(_message.Message):
         endpointing: Global___EndpointingConfig | None = ...,
         text: Global___TextOptions | None = ...,
         partial_interval_ms: _builtins.int = ...,
+        request_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["endpointing", b"endpointing", "text", b"text"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["chunk_frames", b"chunk_frames", "decoder", b"decoder", "encoding", b"encoding", "endpointing", b"endpointing", "language_code", b"language_code", "model", b"model", "partial_interval_ms", b"partial_interval_ms", "sample_rate_hertz", b"sample_rate_hertz", "text", b"text"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["chunk_frames", b"chunk_frames", "decoder", b"decoder", "encoding", b"encoding", "endpointing", b"endpointing", "language_code", b"language_code", "model", b"model", "partial_interval_ms", b"partial_interval_ms", "request_id", b"request_id", "sample_rate_hertz", b"sample_rate_hertz", "text", b"text"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -685,6 +693,7 @@ class StreamStarted(_message.Message):
     CHUNK_FRAMES_FIELD_NUMBER: _builtins.int
     LATENCY_MS_FIELD_NUMBER: _builtins.int
     DECODER_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
     session_id: _builtins.str
     """Identifies the stream in the server's log."""
     model: _builtins.str
@@ -705,6 +714,8 @@ class StreamStarted(_message.Message):
     """
     decoder: Global___Decoder.ValueType
     """The decoder in use."""
+    request_id: _builtins.str
+    """The client's `StreamingConfig.request_id`; empty if it gave none."""
     def __init__(
         self,
         *,
@@ -716,10 +727,11 @@ class StreamStarted(_message.Message):
         chunk_frames: _builtins.int = ...,
         latency_ms: _builtins.int = ...,
         decoder: Global___Decoder.ValueType = ...,
+        request_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["chunk_frames", b"chunk_frames", "decoder", b"decoder", "encoding", b"encoding", "language_code", b"language_code", "latency_ms", b"latency_ms", "model", b"model", "sample_rate_hertz", b"sample_rate_hertz", "session_id", b"session_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["chunk_frames", b"chunk_frames", "decoder", b"decoder", "encoding", b"encoding", "language_code", b"language_code", "latency_ms", b"latency_ms", "model", b"model", "request_id", b"request_id", "sample_rate_hertz", b"sample_rate_hertz", "session_id", b"session_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
