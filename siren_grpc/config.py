@@ -99,8 +99,9 @@ class Settings(BaseSettings):
     max_sessions: int = Field(
         256,
         ge=1,
-        description="Streams served at once; one more is refused with OVERLOADED. Each holds a "
-        "slot of the model's caches, allocated at start.",
+        description="Streams served at once; one more is refused with OVERLOADED, and one in "
+        "eight is kept from recordings. Each holds a slot of the model's caches, allocated at "
+        "start.",
     )
     max_batch: int | None = Field(
         None,

@@ -26,7 +26,8 @@ from siren_grpc.domain.types import (
 from siren_grpc.models.allocator import keep_freed_memory
 from siren_grpc.models.backend import LoadedBackend
 from siren_grpc.models.loader import backend_of, model_id, restore
-from siren_grpc.scheduling.scheduler import LaneLimits, Scheduler
+from siren_grpc.scheduling.plan import LaneLimits
+from siren_grpc.scheduling.scheduler import Scheduler
 from siren_grpc.session.ingress import Ingress, IngressConfig
 from siren_grpc.session.utterance import Utterance
 from siren_grpc.text.detokenizer import Detokenizer

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from siren_grpc.domain.types import Lane, ModelInfo, StepResult, StepRow
+from siren_grpc.domain.types import Lane, ModelInfo, ModelOptions, StepResult, StepRow
 
 
 class OutOfMemory(Exception):
@@ -39,8 +39,15 @@ class ModelBackend(Protocol):
         """How many steps at once are worth it on its device."""
         ...
 
+    def open_slot(self, slot: int, options: ModelOptions) -> None:
+        """Give the slot to a new stream, which has heard nothing.
+
+        Raises InvalidConfig for options the model does not offer; the slot is nobody's then.
+        """
+        ...
+
     def reset_slot(self, slot: int) -> None:
-        """Make the slot's state that of a stream that has heard nothing."""
+        """Make the slot's state that of a stream that has heard nothing; its options stay."""
         ...
 
     def step(self, lane: Lane, rows: Sequence[StepRow]) -> list[StepResult]:

@@ -71,20 +71,36 @@ class Lane:
 
 
 @dataclass(frozen=True, slots=True)
+class ModelOptions:
+    """What one stream asks of the model beyond its lane; streams of a batch may differ in it.
+
+    language_code: one of `ModelInfo.language_codes`; empty for the first.
+    """
+
+    language_code: str = ""
+
+
+DEFAULT_MODEL_OPTIONS = ModelOptions()
+"""Of a stream that asks for nothing."""
+
+
+@dataclass(frozen=True, slots=True)
 class ModelInfo:
     """What a loaded model is and what it offers."""
 
     id: str
     family: str
     language_codes: tuple[str, ...]
+    """BCP-47 codes, and `auto` where the model finds out by itself; the default first."""
     features: FeatureGeometry
     look_aheads: tuple[int, ...]
     """`chunk_frames` the model was trained for or, buffered, is offered with; ascending."""
     default_chunk_frames: int
     decoders: tuple[DecoderKind, ...]
     """The default first."""
-    token_texts: tuple[str | int, ...]
-    """Text of each token, a leading space marking the start of a word; an int is a raw byte."""
+    token_texts: tuple[str | int | None, ...]
+    """Text of each token, a leading space marking the start of a word; an int is a raw byte, None
+    a mark that is no text and takes the space before it along, such as a language tag."""
     punctuation: frozenset[str]
     """Marks that take no space before them."""
     end_tokens: frozenset[int] = frozenset()

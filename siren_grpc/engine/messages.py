@@ -6,8 +6,16 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from siren_grpc.domain.errors import SirenError
-from siren_grpc.domain.types import AudioWork, Lane, Marker, StepResult, Work
-from siren_grpc.scheduling.scheduler import SessionId
+from siren_grpc.domain.types import (
+    DEFAULT_MODEL_OPTIONS,
+    AudioWork,
+    Lane,
+    Marker,
+    ModelOptions,
+    StepResult,
+    Work,
+)
+from siren_grpc.scheduling.plan import SessionId
 
 _FRONT_END_SHIFT = 40
 
@@ -24,10 +32,12 @@ def front_end_of(session_id: SessionId) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Open:
-    """Give a session a slot; answered by `Opened` or `Refused`."""
+    """Give a session a slot; answered by `Opened` or `Refused`. is_live: as for `Scheduler.add`."""
 
     session_id: SessionId
     lane: Lane
+    options: ModelOptions = DEFAULT_MODEL_OPTIONS
+    is_live: bool = True
 
 
 @dataclass(frozen=True, slots=True)

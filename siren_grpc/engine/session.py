@@ -35,7 +35,7 @@ from siren_grpc.engine.messages import (
     Refused,
 )
 from siren_grpc.engine.presentation import Normaliser, Presentation
-from siren_grpc.scheduling.scheduler import SessionId
+from siren_grpc.scheduling.plan import SessionId
 from siren_grpc.session.outbox import Outbox
 from siren_grpc.session.utterance import Utterance
 from siren_grpc.text.options import TextOptions

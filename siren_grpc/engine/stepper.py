@@ -37,7 +37,8 @@ from siren_grpc.engine.messages import (
     front_end_of,
 )
 from siren_grpc.scheduling.admission import Admission
-from siren_grpc.scheduling.scheduler import LaneLimits, Scheduler, SessionId, StepPlan
+from siren_grpc.scheduling.plan import LaneLimits, SessionId, StepPlan
+from siren_grpc.scheduling.scheduler import Scheduler
 from siren_grpc.scheduling.slots import SlotTable
 
 _log = logging.getLogger(__name__)
@@ -217,23 +218,30 @@ class Stepper:
     def _open(self, message: Open) -> None:
         session_id = message.session_id
         try:
-            model = self._admit(message.lane.model)
+            model = self._admit(message.lane.model, is_live=message.is_live)
         except SirenError as error:
             self._deliver([Delivery(session_id, Refused(error))])
             return
         slot = model.slots.acquire()
-        model.backend.reset_slot(slot)
+        try:
+            model.backend.open_slot(slot, message.options)
+        except SirenError as error:
+            model.slots.release(slot)
+            self._deliver([Delivery(session_id, Refused(error))])
+            return
         self._streams[session_id] = _Stream(model, slot)
-        self._scheduler.add(session_id, message.lane, _limits(model))
+        self._scheduler.add(session_id, message.lane, _limits(model), is_live=message.is_live)
         self._deliver([Delivery(session_id, Opened())])
 
-    def _admit(self, name: str) -> _Model:
+    def _admit(self, name: str, *, is_live: bool) -> _Model:
         """Return a model that has a free slot. Raises what a new session of it is refused with."""
         model = self._models.get(name)
         if model is None or model.on_freed is not None:
             raise ModelNotFound(f"model {name} has just been taken out of service")
         n_slots, n_free = model.slots.n_slots, model.slots.n_free
-        refusal = self._admission.refusal(name, n_slots=n_slots, n_free=n_free, now=monotonic())
+        refusal = self._admission.refusal(
+            name, n_slots=n_slots, n_free=n_free, is_live=is_live, now=monotonic()
+        )
         if refusal is not None:
             raise refusal
         return model

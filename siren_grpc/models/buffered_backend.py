@@ -14,9 +14,18 @@ import torch
 from nemo.collections.asr.models import ASRModel
 
 from siren_grpc.domain.ports import OutOfMemory
-from siren_grpc.domain.types import Chunk, DecoderKind, Lane, ModelInfo, StepResult, StepRow
+from siren_grpc.domain.types import (
+    Chunk,
+    DecoderKind,
+    Lane,
+    ModelInfo,
+    ModelOptions,
+    StepResult,
+    StepRow,
+)
 from siren_grpc.models.buffered_window import AudioWindows
 from siren_grpc.models.decoders import Emitted, SlotDecoder, frames_from
+from siren_grpc.models.prompts import LanguagePrompts
 from siren_grpc.models.threads import use_threads
 
 
@@ -28,6 +37,8 @@ class BufferedParts:
     model: ASRModel
     windows: AudioWindows
     decoders: Mapping[DecoderKind, SlotDecoder]
+    prompts: LanguagePrompts | None = None
+    """None for a model that is not told the language."""
 
 
 class BufferedBackend:
@@ -68,7 +79,8 @@ class BufferedBackend:
     def bytes_per_slot(self) -> int:
         """Memory that one session's state takes on the device."""
         decoders = sum(decoder.bytes_per_slot for decoder in self._parts.decoders.values())
-        return self._parts.windows.bytes_per_slot + decoders
+        prompts = 0 if self._parts.prompts is None else self._parts.prompts.bytes_per_slot
+        return self._parts.windows.bytes_per_slot + decoders + prompts
 
     @property
     def batch_sizes(self) -> tuple[int, ...]:
@@ -84,8 +96,14 @@ class BufferedBackend:
         """Whether it steps on a GPU."""
         return self._device.type == "cuda"
 
+    def open_slot(self, slot: int, options: ModelOptions) -> None:
+        """Give the slot to a new stream. Raises InvalidConfig for a language it does not have."""
+        if self._parts.prompts is not None:
+            self._parts.prompts.choose(slot, options.language_code)
+        self.reset_slot(slot)
+
     def reset_slot(self, slot: int) -> None:
-        """Make the slot's state that of a stream that has heard nothing."""
+        """Make the slot's state that of a stream that has heard nothing; its language stays."""
         with torch.inference_mode():
             self._parts.windows.reset(slot)
             for decoder in self._parts.decoders.values():
@@ -130,6 +148,8 @@ class BufferedBackend:
         )
         lengths = left - tail_lengths
         fresh = frames_from(encoded, starts, context.chunk_frames + context.right_frames)
+        if parts.prompts is not None:
+            fresh = parts.prompts.apply(slots, fresh)
         valid = torch.arange(fresh.shape[1], device=self._device)[None] < left[:, None]
         if not torch.isfinite(fresh).all(dim=2).logical_or(~valid).all():
             raise FloatingPointError("the encoder's output holds NaN or infinity")

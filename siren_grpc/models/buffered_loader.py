@@ -17,8 +17,8 @@ from siren_grpc.models.checkpoint import (
     decoders_of,
     feature_geometry_of,
     languages_of,
-    refuse_prompts,
 )
+from siren_grpc.models.prompts import prompts_of
 from siren_grpc.models.vocabulary import end_tokens, token_texts
 
 DEFAULT_CONTEXT = BufferedSeconds(10.0, 2.0, 2.0)
@@ -54,7 +54,6 @@ def buffered_backend_of(
     Raises UnsupportedModel for a model whose windows cannot be cut, or that does not offer what
     is wanted.
     """
-    refuse_prompts(model, name)
     _require_whole_frames(model, name)
     model.preprocessor.featurizer.dither = 0.0  # training noise; recognition is to be repeatable
     geometry = feature_geometry_of(model)
@@ -67,10 +66,11 @@ def buffered_backend_of(
         )
     slots = n_slots + 1  # one spare, for the padding rows of a batch
     decoders = decoders_of(model, name, first=decoder, n_slots=slots)
+    prompts = prompts_of(model, name, n_slots=slots)
     info = ModelInfo(
         id=name,
         family=_FAMILY,
-        language_codes=languages_of(model, name),
+        language_codes=languages_of(model, name) if prompts is None else prompts.codes,
         features=geometry,
         look_aheads=tuple(contexts),
         default_chunk_frames=chunk_frames or default_frames,
@@ -86,7 +86,7 @@ def buffered_backend_of(
         frame_samples=geometry.encoder_frame_samples,
         device=next(model.parameters()).device,
     )
-    parts = BufferedParts(info, model, windows, decoders)
+    parts = BufferedParts(info, model, windows, decoders, prompts)
     return BufferedBackend(parts, n_slots=n_slots, batch_sizes=sizes_up_to(max_batch))
 
 

@@ -38,15 +38,6 @@ def feature_geometry_of(model: Any) -> FeatureGeometry:
     )
 
 
-def refuse_prompts(model: Any, name: str) -> None:
-    """Raise UnsupportedModel for a model that is told the language by a prompt."""
-    if hasattr(model, "set_inference_prompt") or "Prompt" in type(model).__name__:
-        raise UnsupportedModel(
-            f"{name} ({type(model).__name__}) takes a language prompt, which this server does not "
-            "support yet"
-        )
-
-
 def decoders_of(
     model: Any, name: str, *, first: DecoderKind | None, n_slots: int
 ) -> dict[DecoderKind, SlotDecoder]:

@@ -24,12 +24,12 @@ from siren_grpc.models.checkpoint import (
     decoders_of,
     feature_geometry_of,
     languages_of,
-    refuse_prompts,
 )
 from siren_grpc.models.conformer import why_unsupported
 from siren_grpc.models.encoder import InputCacheEncoder, KeyValueEncoder, SlotEncoder
 from siren_grpc.models.features import StreamingFeatures
 from siren_grpc.models.nemo_backend import NemoBackend, NemoParts
+from siren_grpc.models.prompts import prompts_of
 from siren_grpc.models.vocabulary import end_tokens, token_texts
 
 EMBEDDED_MODEL = "siren-mini-en"
@@ -181,10 +181,11 @@ def backend_of(
         raise UnsupportedModel(f"{name}: {error}") from error
     decoders = decoders_of(model, name, first=decoder, n_slots=slots)
     look_aheads = tuple(sorted(contexts))
+    prompts = prompts_of(model, name, n_slots=slots)
     info = ModelInfo(
         id=name,
         family=_FAMILY,
-        language_codes=languages_of(model, name),
+        language_codes=languages_of(model, name) if prompts is None else prompts.codes,
         features=geometry,
         look_aheads=look_aheads,
         default_chunk_frames=_default_chunk_frames(chunk_frames, contexts, name),
@@ -194,7 +195,7 @@ def backend_of(
         punctuation=frozenset(getattr(model.decoding, "supported_punctuation", None) or ()),
     )
     slot_encoder = _slot_encoder(encoder, contexts, name, encoder_cache, precision, n_slots=slots)
-    parts = NemoParts(info, model, features, slot_encoder, decoders)
+    parts = NemoParts(info, model, features, slot_encoder, decoders, prompts)
     return NemoBackend(parts, n_slots=n_slots, batch_sizes=sizes_up_to(max_batch))
 
 
@@ -212,7 +213,6 @@ def _streaming_encoder(model: ASRModel, name: str) -> ConformerEncoder:
             "'chunked_limited' and 'regular'); use a model such as "
             "nvidia/nemotron-speech-streaming-en-0.6b"
         )
-    refuse_prompts(model, name)
     return encoder
 
 

@@ -10,10 +10,19 @@ import torch
 from nemo.collections.asr.models import ASRModel
 
 from siren_grpc.domain.ports import OutOfMemory
-from siren_grpc.domain.types import Chunk, DecoderKind, Lane, ModelInfo, StepResult, StepRow
+from siren_grpc.domain.types import (
+    Chunk,
+    DecoderKind,
+    Lane,
+    ModelInfo,
+    ModelOptions,
+    StepResult,
+    StepRow,
+)
 from siren_grpc.models.decoders import SlotDecoder
 from siren_grpc.models.encoder import FeatureGroup, SlotEncoder
 from siren_grpc.models.features import StreamingFeatures
+from siren_grpc.models.prompts import LanguagePrompts
 from siren_grpc.models.threads import use_threads
 
 
@@ -26,6 +35,8 @@ class NemoParts:
     features: StreamingFeatures
     encoder: SlotEncoder
     decoders: Mapping[DecoderKind, SlotDecoder]
+    prompts: LanguagePrompts | None = None
+    """None for a model that is not told the language."""
 
 
 class NemoBackend:
@@ -64,7 +75,8 @@ class NemoBackend:
         """Memory that one session's state takes on the device."""
         parts = self._parts
         decoders = sum(decoder.bytes_per_slot for decoder in parts.decoders.values())
-        return parts.features.tail[0].nbytes + parts.encoder.bytes_per_slot + decoders
+        prompts = 0 if parts.prompts is None else parts.prompts.bytes_per_slot
+        return parts.features.tail[0].nbytes + parts.encoder.bytes_per_slot + decoders + prompts
 
     @property
     def batch_sizes(self) -> tuple[int, ...]:
@@ -89,8 +101,14 @@ class NemoBackend:
         """Whether it steps on a GPU."""
         return self._device.type == "cuda"
 
+    def open_slot(self, slot: int, options: ModelOptions) -> None:
+        """Give the slot to a new stream. Raises InvalidConfig for a language it does not have."""
+        if self._parts.prompts is not None:
+            self._parts.prompts.choose(slot, options.language_code)
+        self.reset_slot(slot)
+
     def reset_slot(self, slot: int) -> None:
-        """Make the slot's state that of a stream that has heard nothing."""
+        """Make the slot's state that of a stream that has heard nothing; its language stays."""
         with torch.inference_mode():
             self._parts.features.tail[slot] = 0
             self._parts.encoder.reset(slot)
@@ -133,6 +151,8 @@ class NemoBackend:
                 tails.append(tail)
         encoded, lengths, keep_encoder = parts.encoder.step(groups, chunk_frames=lane.chunk_frames)
         slots = torch.cat([group.slots for group in groups])
+        if parts.prompts is not None:
+            encoded = parts.prompts.apply(slots, encoded)
         valid = torch.arange(encoded.shape[1], device=self._device)[None] < lengths[:, None]
         is_sound = torch.isfinite(encoded).all(dim=2).logical_or_(~valid).all(dim=1)
         (tokens, token_frames, counts), keep_decoder = parts.decoders[lane.decoder].decode(

@@ -11,14 +11,17 @@ _WORD_START = "\u2581"
 _END_OF_UTTERANCE = "<EOU>"
 _TURN_MARKS = frozenset({_END_OF_UTTERANCE, "<EOB>"})
 """Ends of utterances and of backchannels ("uh-huh"): no text."""
+_LANGUAGE_TAG = re.compile(rf"^{_WORD_START}?<[a-z]{{2,3}}-[A-Z]{{2}}>$")
+"""What a model that finds out the language says of it, after each sentence."""
 _BYTE_TOKEN = re.compile(r"^<0x([0-9A-Fa-f]{2})>$")
 
 
-def token_texts(model: Any) -> tuple[str | int, ...]:
+def token_texts(model: Any) -> tuple[str | int | None, ...]:
     """Return the text of each token id, the blank not included.
 
     A leading space marks the start of a word; an int is the raw byte of a byte-fallback token;
-    control symbols are empty. model: a NeMo ASR model with sub-word or character labels.
+    control symbols are empty; None is a language tag such as `<en-US>`.
+    model: a NeMo ASR model with sub-word or character labels.
     Raises ValueError for a tokenizer whose text cannot be built token by token.
     """
     tokenizer = getattr(model, "tokenizer", None)
@@ -26,7 +29,7 @@ def token_texts(model: Any) -> tuple[str | int, ...]:
         labels = getattr(model.cfg, "labels", None) or model.joint.vocabulary
         return tuple(str(label) for label in labels)
     if isinstance(tokenizer, AggregateTokenizer):
-        texts: list[str | int] = []
+        texts: list[str | int | None] = []
         for language in tokenizer.tokenizers_dict.values():
             texts.extend(_tokenizer_texts(language))
         return tuple(texts)
@@ -42,7 +45,7 @@ def end_tokens(model: Any) -> frozenset[int]:
     return frozenset(i for i, piece in enumerate(pieces) if piece == _END_OF_UTTERANCE)
 
 
-def _tokenizer_texts(tokenizer: Any) -> list[str | int]:
+def _tokenizer_texts(tokenizer: Any) -> list[str | int | None]:
     if isinstance(tokenizer, SentencePieceTokenizer):
         return [_piece_text(tokenizer.tokenizer, i) for i in range(tokenizer.vocab_size)]
     vocabulary = getattr(tokenizer, "vocab", None)
@@ -58,10 +61,12 @@ def _piece(processor: Any, token_id: int) -> str:
     return str(processor.id_to_piece(token_id)).removeprefix(_WORD_START)
 
 
-def _piece_text(processor: Any, token_id: int) -> str | int:
+def _piece_text(processor: Any, token_id: int) -> str | int | None:
     if token_id >= processor.get_piece_size() or _piece(processor, token_id) in _TURN_MARKS:
         return ""
     piece = str(processor.id_to_piece(token_id))
+    if _LANGUAGE_TAG.match(piece):
+        return None
     if processor.is_byte(token_id):
         match = _BYTE_TOKEN.match(piece)
         if match is None:

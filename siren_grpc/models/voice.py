@@ -15,7 +15,15 @@ from importlib.metadata import distribution
 import numpy as np
 import torch
 
-from siren_grpc.domain.types import Chunk, Lane, ModelInfo, StepResult, StepRow, Voice
+from siren_grpc.domain.types import (
+    Chunk,
+    Lane,
+    ModelInfo,
+    ModelOptions,
+    StepResult,
+    StepRow,
+    Voice,
+)
 from siren_grpc.models.backend import LoadedBackend
 
 VOICE_HERTZ = 16_000
@@ -170,6 +178,10 @@ class ListeningBackend:
     def is_on_gpu(self) -> bool:
         """Whether it steps on a GPU."""
         return self._backend.is_on_gpu
+
+    def open_slot(self, slot: int, options: ModelOptions) -> None:
+        """Give the slot to a new stream; the detector asks for no language."""
+        self._backend.open_slot(slot, options)
 
     def reset_slot(self, slot: int) -> None:
         """Make the slot's state that of a stream that has heard nothing."""

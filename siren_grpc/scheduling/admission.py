@@ -11,6 +11,8 @@ _BEHIND_S = 2.0
 """How late steps may end before no session starts: those that run would only be later still."""
 _CATCH_UP_S = 2.0
 """For how long, counted from the last late step."""
+_LIVE_ONLY = 8
+"""One in so many slots is kept for live sessions."""
 
 
 class Admission:
@@ -30,10 +32,13 @@ class Admission:
         if late_s > _BEHIND_S:
             self._behind_until = now + _CATCH_UP_S
 
-    def refusal(self, model: str, *, n_slots: int, n_free: int, now: float) -> Overloaded | None:
+    def refusal(
+        self, model: str, *, n_slots: int, n_free: int, now: float, is_live: bool = True
+    ) -> Overloaded | None:
         """Return why a session of a model may not start, None if it may.
 
-        n_slots: sessions the model holds at once. n_free: those of them that are free.
+        n_slots: sessions the model holds at once. n_free: those of them that are free. is_live:
+        False for a recording, which leaves the last slots to live sessions.
         """
         if now < self._no_memory_until:
             return Overloaded(
@@ -48,6 +53,12 @@ class Admission:
         if n_free == 0:
             return Overloaded(
                 f"all {n_slots} sessions of model {model} are taken; "
+                "try again shortly or on another replica",
+                retry_after_s=_RETRY_AFTER_S,
+            )
+        if not is_live and n_free <= n_slots // _LIVE_ONLY:
+            return Overloaded(
+                f"the sessions of model {model} that are left are kept for live streams; "
                 "try again shortly or on another replica",
                 retry_after_s=_RETRY_AFTER_S,
             )

@@ -4,7 +4,8 @@ Continuous batching after vLLM's schedule/execute/update: sessions join and leav
 Earliest deadline first (Liu and Layland, 1973) on audio time, with deadlines from a virtual clock
 for each session (Zhang, 1990): a chunk is due when it came, or when its audio would have come had
 the session sent at the pace of speech, whichever is later. Sessions that send faster are early:
-they take what is idle, and delay nobody who speaks.
+they take what is idle, and delay nobody who speaks. Recordings are
+early always: they take what is idle, and a small share when nothing is.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from __future__ import annotations
 import heapq
 import itertools
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -25,56 +26,19 @@ from siren_grpc.domain.types import (
     Preview,
     Work,
 )
+from siren_grpc.scheduling.plan import LaneLimits, SessionId, StepKind, StepPlan
+from siren_grpc.scheduling.recordings import RecordingShare
 
-SessionId: TypeAlias = int
-"""Never used twice in a process, so a late result cannot reach another session."""
 _LEAST_ROWS = 8
 """Rows that are worth a step beside another one: each step has costs of its own."""
 _FINAL_AHEAD_S = 2.5
 """How far behind now the end of an utterance may be due and still be a live one's."""
-_PREVIEW_SHARE = 4
-"""How many times fewer rows than chunks a step of previews has."""
+_SHORT_STEP = 4
+"""How many times fewer rows than others a step has for which live chunks may have to wait."""
 _PREVIEW_REST = 1.0
 """How many times as long as a step of previews none follows it: they take half of the time."""
 _PREVIEW_PATIENCE_S = 0.03
 """How long a preview may wait for its step: later it would show what is long past."""
-
-
-@dataclass(frozen=True, slots=True)
-class LaneLimits:
-    """How a lane's work is batched.
-
-    hertz: sample rate of its audio. batch_sizes: ascending; a step pads its rows to one of them,
-    so rows up to the next size cost nothing more, and the last is the most rows of a step.
-    """
-
-    hertz: int
-    batch_sizes: tuple[int, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class StepPlan:
-    """What to do next.
-
-    markers: controls all of whose audio has been recognised, in each session's order; they cost
-    no compute. rows: audio to advance in one batch, all of the lane, one row a session; empty
-    when no audio is to be stepped now (lane is None then). wake_at: when to plan again although
-    nothing new has come, in seconds of the caller's clock: a batch is waiting to fill. deadline:
-    when the first of its chunks should have been recognised, by the same clock; None for previews.
-    began_at: when it was made.
-    """
-
-    markers: tuple[tuple[SessionId, Marker], ...]
-    lane: Lane | None
-    rows: tuple[tuple[SessionId, AudioWork], ...]
-    wake_at: float | None = None
-    deadline: float | None = None
-    began_at: float = 0.0
-
-    @property
-    def is_empty(self) -> bool:
-        """Whether there is nothing to do now."""
-        return not self.markers and not self.rows
 
 
 @dataclass(slots=True)
@@ -91,22 +55,31 @@ class _Queued:
 @dataclass(slots=True)
 class _Session:
     lane: Lane
+    is_live: bool
     queue: deque[_Queued] = field(default_factory=deque)
     clock: float = float("-inf")
     """When the last chunk queued was due."""
     is_in_flight: bool = False
 
 
+_Heap: TypeAlias = list[tuple[float, int, SessionId]]
+"""(deadline, order of readiness, session).
+
+Entries of sessions that were removed, or whose deadline has changed since, stay until they come to
+the top.
+"""
+
+
 @dataclass(slots=True)
 class _LaneState:
     limits: LaneLimits
     n_sessions: int = 0
-    chunks: list[tuple[float, int, SessionId]] = field(default_factory=list)
-    """Heap of (deadline, order of readiness, session) of sessions whose next work is a chunk.
-
-    Entries of sessions that were removed, or whose deadline has changed since, stay until they
-    come to the top.
-    """
+    n_live: int = 0
+    """Those of the sessions that are live."""
+    chunks: _Heap = field(default_factory=list)
+    """Live sessions whose next work is a chunk."""
+    recordings: _Heap = field(default_factory=list)
+    """Recordings whose next work is a chunk."""
     previews: dict[SessionId, None] = field(default_factory=dict)
     """Sessions whose next work is a preview, by when it came to its turn."""
 
@@ -114,10 +87,11 @@ class _LaneState:
 class Scheduler:
     """Earliest deadline first, within a lane, at most one row a session.
 
-    Whole chunks go before previews: a preview is a courtesy that runs only when nothing else does
-    or waits, for half of the time at most, and one that has been overtaken by later work is
-    dropped. What a call costs grows with the rows it moves and the lanes there are, not with the
-    sessions.
+    Live streams' chunks go before previews: a preview is a courtesy that runs only when no chunk
+    does or waits, for half of the time at most, and one that has been overtaken by later work is
+    dropped. Recordings go last: while live sessions are open, in steps as short as those of
+    previews, one worker of several left idle; `RecordingShare` is their floor. What a call costs
+    grows with the rows it moves and the lanes there are, not with the sessions.
     """
 
     def __init__(self, *, max_delay_s: float = 0.0) -> None:
@@ -132,18 +106,29 @@ class Scheduler:
         self._markers: deque[tuple[SessionId, Marker]] = deque()
         self._order = itertools.count()
         self._n_steps = 0
-        """Steps in flight."""
+        """Steps in flight, those of recordings not counted."""
+        self._n_recording_steps = 0
+        self._n_live = 0
+        """Live sessions of all lanes."""
+        self._recording_share = RecordingShare()
         self._previews_from = float("-inf")
         """When previews may be stepped again."""
 
-    def add(self, session_id: SessionId, lane: Lane, limits: LaneLimits) -> None:
-        """Let a session take part. Raises AssertionError if it does already."""
+    def add(
+        self, session_id: SessionId, lane: Lane, limits: LaneLimits, *, is_live: bool = True
+    ) -> None:
+        """Let a session take part. Raises AssertionError if it does already.
+
+        is_live: False for a recording, which gives way to everybody who speaks.
+        """
         if session_id in self._sessions:
             raise AssertionError(f"session {session_id} added twice")
-        self._sessions[session_id] = _Session(lane)
+        self._sessions[session_id] = _Session(lane, is_live)
         state = self._lanes.setdefault(lane, _LaneState(limits))
         state.limits = limits
         state.n_sessions += 1
+        state.n_live += is_live
+        self._n_live += is_live
 
     def limit(self, lane: Lane, limits: LaneLimits) -> None:
         """Batch a lane otherwise from now on; a lane without sessions is ignored."""
@@ -181,7 +166,7 @@ class Scheduler:
         speech they would be early, and each step of theirs would wait behind everybody's chunks
         that came just before. A file far ahead of its pace stays early.
         """
-        if session.clock - now > _FINAL_AHEAD_S:
+        if not session.is_live or session.clock - now > _FINAL_AHEAD_S:
             return
         session.clock = min(session.clock, now)
         for queued in session.queue:
@@ -197,9 +182,11 @@ class Scheduler:
         n_idle: steps that could be begun now; a large batch is shared between them.
         """
         markers = tuple(self._take_markers())
-        waiting = sorted(
-            (top, lane) for lane in self._lanes if (top := self._top(lane)) is not None
-        )
+        recorded = min(self._tops(lambda state: state.recordings), default=None)
+        is_turn = self._recording_share.is_due(now, are_waiting=recorded is not None)
+        if recorded is not None and is_turn and not self._n_recording_steps:
+            return self._recordings_plan(recorded[1], markers, now, n_idle)
+        waiting = sorted(self._tops(lambda state: state.chunks))
         wake_at: float | None = None
         for (deadline, _, session_id), lane in waiting:
             ripe_at = self._ripe_at(lane, self._sessions[session_id].queue[0])
@@ -214,14 +201,22 @@ class Scheduler:
                     wake_at = self._previews_from
                 elif previews := tuple(self._take_previews(state, now)):
                     self._n_steps += 1
-                    return StepPlan(markers, lane, previews, began_at=now)
+                    kind = StepKind.PREVIEWS
+                    return StepPlan(markers, lane, previews, began_at=now, kind=kind)
+        are_all_idle = self._n_steps == self._n_recording_steps == 0
+        spares_live = self._n_live == 0 or are_all_idle or n_idle > 1
+        if recorded is not None and not waiting and spares_live:
+            return self._recordings_plan(recorded[1], markers, now, n_idle)
         return StepPlan(markers, None, (), wake_at)
 
     def complete(self, plan: StepPlan, now: float) -> None:
         """Make the sessions of a plan's rows ready for their next work. now: when it ended."""
-        if plan.rows:
+        if plan.rows and plan.kind is StepKind.RECORDINGS:
+            self._n_recording_steps -= 1
+            self._recording_share.note_step(plan.began_at, now)
+        elif plan.rows:
             self._n_steps -= 1
-            if plan.deadline is None:
+            if plan.kind is StepKind.PREVIEWS:
                 self._previews_from = now + _PREVIEW_REST * (now - plan.began_at)
         for session_id, _ in plan.rows:
             session = self._sessions.get(session_id)
@@ -237,6 +232,8 @@ class Scheduler:
         state = self._lanes[session.lane]
         state.previews.pop(session_id, None)
         state.n_sessions -= 1
+        state.n_live -= session.is_live
+        self._n_live -= session.is_live
         if state.n_sessions == 0:
             del self._lanes[session.lane]
 
@@ -248,7 +245,8 @@ class Scheduler:
         state = self._lanes[session.lane]
         if isinstance(head.work, Chunk):
             # Offered again when the deadline has changed: the old entry is not current any more.
-            heapq.heappush(state.chunks, (head.deadline, next(self._order), session_id))
+            heap = state.chunks if session.is_live else state.recordings
+            heapq.heappush(heap, (head.deadline, next(self._order), session_id))
         elif isinstance(head.work, Preview):
             state.previews[session_id] = None
         else:
@@ -263,11 +261,17 @@ class Scheduler:
                 self._offer(session_id, session)
                 yield session_id, marker
 
-    def _top(self, lane: Lane) -> tuple[float, int, SessionId] | None:
-        chunks = self._lanes[lane].chunks
-        while chunks and not self._is_current(*chunks[0]):
-            heapq.heappop(chunks)
-        return chunks[0] if chunks else None
+    def _tops(
+        self, heap_of: Callable[[_LaneState], _Heap]
+    ) -> Iterator[tuple[tuple[float, int, SessionId], Lane]]:
+        for lane, state in self._lanes.items():
+            if (top := self._top(heap_of(state))) is not None:
+                yield top, lane
+
+    def _top(self, heap: _Heap) -> tuple[float, int, SessionId] | None:
+        while heap and not self._is_current(*heap[0]):
+            heapq.heappop(heap)
+        return heap[0] if heap else None
 
     def _is_current(self, deadline: float, _: int, session_id: SessionId) -> bool:
         session = self._sessions.get(session_id)
@@ -285,7 +289,7 @@ class Scheduler:
         step it waits a little to fill, for two small steps cost more than one.
         """
         state = self._lanes[lane]
-        enough = min(state.n_sessions, state.limits.batch_sizes[-1], _LEAST_ROWS)
+        enough = min(state.n_live, state.limits.batch_sizes[-1], _LEAST_ROWS)
         if self._n_steps == 0 or len(state.chunks) >= enough:
             return float("-inf")
         return first.came_at + self._max_delay_s
@@ -295,33 +299,55 @@ class Scheduler:
     ) -> Iterator[tuple[SessionId, Chunk]]:
         """Take the chunks of a step.
 
-        Early ones do not make the step of those that are due any longer: they join up to the
-        size it is padded to anyway.
+        Early ones, and recordings, do not make the step of those that are due any longer: they
+        join up to the size it is padded to anyway.
         """
-        sizes = self._lanes[lane].limits.batch_sizes
-        share = -(-len(self._lanes[lane].chunks) // n_idle)
-        most = min(sizes[-1], max(share, _LEAST_ROWS))
+        state = self._lanes[lane]
+        sizes = state.limits.batch_sizes
+        most = _fair_rows(len(state.chunks), sizes, n_idle)
         n_rows, are_due = 0, False
-        while (top := self._top(lane)) is not None and n_rows < most:
-            session_id = top[2]
-            session = self._sessions[session_id]
-            queued = session.queue[0]
+        while (top := self._top(state.chunks)) is not None and n_rows < most:
+            queued = self._sessions[top[2]].queue[0]
             is_early = queued.due_at - now > queued.deadline - queued.due_at
             if is_early and are_due and n_rows in sizes:
                 return
             are_due = are_due or not is_early
-            heapq.heappop(self._lanes[lane].chunks)
-            session.queue.popleft()
-            session.is_in_flight = True
             n_rows += 1
-            if not isinstance(queued.work, Chunk):
-                raise AssertionError("only chunks are in the heap")
-            yield session_id, queued.work
+            yield self._take_top(state.chunks)
+        while n_rows not in sizes and self._top(state.recordings) is not None:
+            n_rows += 1
+            yield self._take_top(state.recordings)
+
+    def _recordings_plan(
+        self, lane: Lane, markers: tuple[tuple[SessionId, Marker], ...], now: float, n_idle: int
+    ) -> StepPlan:
+        """Plan a step of recordings: a short one while live chunks may come meanwhile."""
+        state = self._lanes[lane]
+        sizes = state.limits.batch_sizes
+        if self._n_live:
+            most = max(1, sizes[-1] // _SHORT_STEP)
+        else:
+            most = _fair_rows(len(state.recordings), sizes, n_idle)
+        rows: list[tuple[SessionId, AudioWork]] = []
+        while len(rows) < most and self._top(state.recordings) is not None:
+            rows.append(self._take_top(state.recordings))
+        self._n_recording_steps += 1
+        return StepPlan(markers, lane, tuple(rows), began_at=now, kind=StepKind.RECORDINGS)
+
+    def _take_top(self, heap: _Heap) -> tuple[SessionId, Chunk]:
+        """Take the chunk at the top of a heap; its session is in flight then."""
+        _, _, session_id = heapq.heappop(heap)
+        session = self._sessions[session_id]
+        work = session.queue.popleft().work
+        session.is_in_flight = True
+        if not isinstance(work, Chunk):
+            raise AssertionError("only chunks are in the heap")
+        return session_id, work
 
     def _take_previews(self, state: _LaneState, now: float) -> Iterator[tuple[SessionId, Preview]]:
         """Take the newest previews, and drop those that have waited too long for a step."""
         # A chunk that comes meanwhile waits for this step: it is kept short.
-        most = max(1, state.limits.batch_sizes[-1] // _PREVIEW_SHARE)
+        most = max(1, state.limits.batch_sizes[-1] // _SHORT_STEP)
         n_rows = 0
         for session_id in list(reversed(state.previews)):
             session = self._sessions[session_id]
@@ -338,3 +364,8 @@ class Scheduler:
             if not isinstance(queued.work, Preview):
                 raise AssertionError("only previews are among the previews")
             yield session_id, queued.work
+
+
+def _fair_rows(n_waiting: int, sizes: tuple[int, ...], n_idle: int) -> int:
+    """Return how many rows a step takes that shares those waiting with the other idle workers."""
+    return min(sizes[-1], max(-(-n_waiting // n_idle), _LEAST_ROWS))

@@ -20,6 +20,7 @@ from siren_grpc.domain.types import (
     SpeechEvent,
     SpeechEventKind,
 )
+from siren_grpc.server.call_id import CallId
 from siren_grpc.server.durations import of_seconds, to_duration
 from siren_grpc.server.options import to_options, to_updated
 from siren_grpc.server.request import ValidConfig
@@ -108,7 +109,10 @@ def _decoder(number: pb.Decoder.ValueType, info: ModelInfo) -> DecoderKind:
 
 
 def _language(code: str, info: ModelInfo) -> str:
-    """Match a language by BCP-47 lookup (RFC 4647, 3.4): drop subtags until one is known."""
+    """Match a language by BCP-47 lookup (RFC 4647, 3.4): drop subtags until one is known.
+
+    A language alone also means the first of its regions (basic filtering, RFC 4647, 3.3.1).
+    """
     if not code:
         return info.language_codes[0]
     by_lower = {known.lower(): known for known in info.language_codes}
@@ -118,6 +122,9 @@ def _language(code: str, info: ModelInfo) -> str:
         if known is not None:
             return known
         subtags.pop()
+    for known in info.language_codes:
+        if known.lower().startswith(f"{code.lower()}-"):
+            return known
     raise InvalidConfig.of_field(
         "language_code",
         f"model {info.id} does not recognise {code!r}; use {', '.join(info.language_codes)}, "
@@ -125,10 +132,11 @@ def _language(code: str, info: ModelInfo) -> str:
     )
 
 
-def to_started(session_id: str, info: ModelInfo, config: ValidConfig) -> pb.StreamStarted:
+def to_started(call_id: CallId, info: ModelInfo, config: ValidConfig) -> pb.StreamStarted:
     """Say what was chosen for a stream."""
     return pb.StreamStarted(
-        session_id=session_id,
+        session_id=call_id.session,
+        request_id=call_id.request,
         model=info.id,
         language_code=config.language_code,
         encoding=_PB_ENCODINGS[config.encoding],

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from siren_grpc.audio.decode import Encoding
-from siren_grpc.domain.types import Lane, StreamOptions
+from siren_grpc.domain.types import Lane, ModelOptions, StreamOptions
 from siren_grpc.text.options import TextOptions
 
 
@@ -19,3 +19,8 @@ class ValidConfig:
     lane: Lane
     options: StreamOptions
     text: TextOptions
+
+    @property
+    def model_options(self) -> ModelOptions:
+        """What the model is told of this stream."""
+        return ModelOptions(language_code=self.language_code)

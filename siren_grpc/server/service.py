@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import uuid
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any, NoReturn, TypeAlias
@@ -21,11 +20,12 @@ from siren_grpc.domain.errors import (
     ShuttingDown,
     SirenError,
 )
-from siren_grpc.domain.types import Final, StreamEnded
 from siren_grpc.engine.engine import Engine
 from siren_grpc.engine.session import EngineSession
 from siren_grpc.server import convert
+from siren_grpc.server.call_id import CallId
 from siren_grpc.server.names import ModelNames
+from siren_grpc.server.recording import requests_of
 from siren_grpc.server.request import ValidConfig
 from siren_grpc.server.status import to_status
 from siren_grpc.server.stream import Stream, StreamCall
@@ -89,55 +89,67 @@ class SpeechService(speech_pb2_grpc.SpeechServiceServicer):
         context: _Context,
     ) -> AsyncIterator[pb.StreamingRecognizeResponse]:
         """Recognise live audio; see the protocol."""
-        session_id = uuid.uuid4().hex
+        call_id = CallId()
         call: StreamCall | None = None
         try:
             engine = self._running()
             requests = aiter(request_iterator)
-            config = self._valid(await self._first_config(requests), engine)
-            session = await engine.open(config.lane, config.options, config.text)
-            call = self._call(session_id, config, session)
+            config = self._valid(await self._first_config(requests), engine, call_id)
+            session = await engine.open(
+                config.lane, config.options, config.text, model_options=config.model_options
+            )
+            call = self._call(call_id, config, session, has_previews=True)
             stream = Stream(call, requests)
             self._enter(stream)
             try:
-                started = convert.to_started(session_id, session.info, config)
-                _log.info("session %s: %s", session_id, _line(started))
+                started = convert.to_started(call_id, session.info, config)
+                _log.info("session %s: started, %s", call_id, _line(started))
                 yield pb.StreamingRecognizeResponse(started=started)
                 async for response in stream.results():
                     yield response
-                _log.info("session %s: ended", session_id)
+                _log.info("session %s: ended", call_id)
                 context.set_trailing_metadata(call.trailers)
             finally:
                 session.close()
                 self._leave(stream)
         except SirenError as error:
-            await _abort(context, error, session_id, call)
+            await _abort(context, error, call_id, call)
         except Exception:
-            await _abort_unexpected(context, session_id)
+            await _abort_unexpected(context, call_id)
 
     async def Recognize(
         self, request: pb.RecognizeRequest, context: _Context
     ) -> pb.RecognizeResponse:
         """Recognise a complete recording; see the protocol."""
-        session_id = uuid.uuid4().hex
+        call_id = CallId()
         call: StreamCall | None = None
         try:
             engine = self._running()
-            config = self._valid(request.config, engine)
-            session = await engine.open(config.lane, config.options, config.text)
-            call = self._call(session_id, config, session)
+            config = self._valid(request.config, engine, call_id)
+            session = await engine.open(
+                config.lane,
+                config.options,
+                config.text,
+                model_options=config.model_options,
+                is_live=False,
+            )
+            call = self._call(call_id, config, session, has_previews=False)
+            stream = Stream(call, requests_of(request.audio))
+            self._enter(stream)
             try:
-                results = await _recognize(call, request.audio)
+                started = convert.to_started(call_id, session.info, config)
+                _log.info("session %s: recording, %s", call_id, _line(started))
+                results = [r.final async for r in stream.results() if r.HasField("final")]
+                _log.info("session %s: ended", call_id)
+                context.set_trailing_metadata(call.trailers)
             finally:
                 session.close()
-            context.set_trailing_metadata(call.trailers)
-            return pb.RecognizeResponse(
-                started=convert.to_started(session_id, session.info, config), results=results
-            )
+                self._leave(stream)
+            return pb.RecognizeResponse(started=started, results=results)
         except SirenError as error:
-            await _abort(context, error, session_id, call)
+            await _abort(context, error, call_id, call)
         except Exception:
-            await _abort_unexpected(context, session_id)
+            await _abort_unexpected(context, call_id)
 
     async def ListModels(
         self, request: pb.ListModelsRequest, context: _Context
@@ -185,7 +197,8 @@ class SpeechService(speech_pb2_grpc.SpeechServiceServicer):
             )
         return first.config
 
-    def _valid(self, config: pb.StreamingConfig, engine: Engine) -> ValidConfig:
+    def _valid(self, config: pb.StreamingConfig, engine: Engine, call_id: CallId) -> ValidConfig:
+        call_id.take_request(config.request_id)
         models = {info.id: info for info in engine.models}
         return convert.to_config(
             config,
@@ -193,7 +206,9 @@ class SpeechService(speech_pb2_grpc.SpeechServiceServicer):
             server_masks=self._limits.masked_words,
         )
 
-    def _call(self, session_id: str, config: ValidConfig, session: EngineSession) -> StreamCall:
+    def _call(
+        self, call_id: CallId, config: ValidConfig, session: EngineSession, *, has_previews: bool
+    ) -> StreamCall:
         info = session.info
         features = info.features
         hertz = features.sample_rate_hertz
@@ -203,13 +218,15 @@ class SpeechService(speech_pb2_grpc.SpeechServiceServicer):
                 encoding=config.encoding,
                 sample_rate_hertz=config.sample_rate_hertz,
                 geometry=info.geometry(config.lane.chunk_frames),
-                preview_samples=features.samples_of_ms(self._limits.preview_ms),
+                preview_samples=(
+                    features.samples_of_ms(self._limits.preview_ms) if has_previews else 0
+                ),
                 padding_samples=features.samples_of_ms(self._limits.tail_padding_ms),
                 max_samples=None if max_s is None else int(max_s * hertz),
                 options=config.options,
             )
         )
-        return StreamCall(session_id, config, ingress, session, self._limits.idle_timeout_s)
+        return StreamCall(call_id, config, ingress, session, self._limits.idle_timeout_s)
 
     def _enter(self, stream: Stream) -> None:
         self._streams.add(stream)
@@ -221,41 +238,24 @@ class SpeechService(speech_pb2_grpc.SpeechServiceServicer):
             self._all_done.set()
 
 
-async def _recognize(call: StreamCall, audio: bytes) -> list[pb.FinalResult]:
-    """Run one recording through a session and return its finals."""
-    work = [*call.ingress.receive_audio(audio, 0)]
-    if not call.ingress.is_ended:
-        work.extend(call.ingress.end())
-    submitting = asyncio.create_task(call.submit(work))
-    try:
-        finals = []
-        while not isinstance(result := await call.session.take(), StreamEnded):
-            if isinstance(result, Final):
-                finals.append(convert.to_final(result, call.reception))
-        if result.error is not None:
-            raise result.error
-        return finals
-    finally:
-        submitting.cancel()
-        await asyncio.gather(submitting, return_exceptions=True)
-
-
 async def _abort(
-    context: _Context, error: SirenError, session_id: str, call: StreamCall | None = None
+    context: _Context, error: SirenError, call_id: CallId, call: StreamCall | None = None
 ) -> NoReturn:
-    _log.info("session %s: %s: %s", session_id, error.reason.value, error.message)
-    trailers = () if call is None else call.trailers
-    await context.abort_with_status(to_status(error, session_id=session_id, trailers=trailers))
+    _log.info("session %s: %s: %s", call_id, error.reason.value, error.message)
+    trailers = call_id.trailers if call is None else call.trailers
+    await context.abort_with_status(to_status(error, session_id=call_id.session, trailers=trailers))
     raise AssertionError("abort_with_status raises")
 
 
-async def _abort_unexpected(context: _Context, session_id: str) -> NoReturn:
+async def _abort_unexpected(context: _Context, call_id: CallId) -> NoReturn:
     """End a call whose handler failed: the cause goes to the log, never to the client."""
-    _log.exception("session %s: the call failed", session_id)
+    _log.exception("session %s: the call failed", call_id)
     error = InternalError(
         "the call failed unexpectedly; the cause is in the server's log under the session id"
     )
-    await context.abort_with_status(to_status(error, session_id=session_id))
+    await context.abort_with_status(
+        to_status(error, session_id=call_id.session, trailers=call_id.trailers)
+    )
     raise AssertionError("abort_with_status raises")
 
 
@@ -268,6 +268,6 @@ def _shutting_down() -> ShuttingDown:
 
 def _line(started: pb.StreamStarted) -> str:
     return (
-        f"started, model {started.model}, {pb.AudioEncoding.Name(started.encoding)} "
+        f"model {started.model}, {pb.AudioEncoding.Name(started.encoding)} "
         f"{started.sample_rate_hertz} Hz, chunk_frames {started.chunk_frames}"
     )

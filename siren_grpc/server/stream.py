@@ -21,6 +21,7 @@ from siren_grpc.domain.errors import (
 from siren_grpc.domain.types import EndStream, StreamEnded, Work
 from siren_grpc.engine.session import EngineSession
 from siren_grpc.server import convert
+from siren_grpc.server.call_id import CallId
 from siren_grpc.server.options import to_updated_options
 from siren_grpc.server.request import ValidConfig
 from siren_grpc.server.status import Trailers
@@ -35,7 +36,7 @@ _INTERNAL = "the stream failed unexpectedly; the cause is in the server's log un
 class StreamCall:
     """A stream whose config was accepted."""
 
-    session_id: str
+    id: CallId
     config: ValidConfig
     ingress: Ingress
     session: EngineSession
@@ -53,7 +54,7 @@ class StreamCall:
         timing = self.session.timing
         hertz = self.session.info.features.sample_rate_hertz
         return (
-            ("siren-session-id", self.session_id),
+            *self.id.trailers,
             ("siren-audio-ms", str(1000 * self.ingress.received_samples // hertz)),
             ("siren-steps", str(timing.steps)),
             ("siren-queue-ms", str(round(1000 * timing.queue_s))),
@@ -93,7 +94,7 @@ class Stream:
 
         Raises the SirenError the stream ended with, after everything earned before it.
         """
-        name = self._call.session_id
+        name = self._call.id.session
         self._reader = asyncio.create_task(self._read(), name=f"read-{name}")
         watch = asyncio.create_task(self._watch_idle(), name=f"idle-{name}")
         try:
@@ -138,7 +139,7 @@ class Stream:
                 raise
             await submit(self._interrupted())
         except Exception:
-            _log.exception("session %s: reading failed", self._call.session_id)
+            _log.exception("session %s: reading failed", self._call.id)
             await submit([EndStream(InternalError(_INTERNAL))])
 
     async def _read_requests(self) -> None:

@@ -28,11 +28,13 @@ class DetokenizerState:
 class Detokenizer:
     """Immutable and shared by all sessions of a model; the state is the caller's."""
 
-    def __init__(self, token_texts: Sequence[str | int], punctuation: Iterable[str]) -> None:
+    def __init__(self, token_texts: Sequence[str | int | None], punctuation: Iterable[str]) -> None:
         """Detokenise with a vocabulary.
 
         token_texts: the text of each token id, a leading space marking a word's start; an int is
-        the raw byte a byte token stands for. punctuation: marks that take no space before them.
+        the raw byte a byte token stands for, None a mark that is no text and takes the space before
+        it along, as NeMo's `strip_lang_tags` has it. punctuation: marks that take no space before
+        them.
         """
         self._token_texts = tuple(token_texts)
         marks = "".join(re.escape(mark) for mark in sorted(punctuation))
@@ -67,10 +69,13 @@ class Detokenizer:
         return self._join(state, "\ufffd" * len(state.held_bytes))[1]
 
     def _extend_one(
-        self, state: DetokenizerState, token_text: str | int
+        self, state: DetokenizerState, token_text: str | int | None
     ) -> tuple[DetokenizerState, str]:
         if isinstance(token_text, int):
             return self._extend_byte(state, token_text)
+        if token_text is None:
+            joined, added = self._join(state, "\ufffd" * len(state.held_bytes))
+            return DetokenizerState(joined.is_start), added
         if state.held_bytes:
             token_text = "\ufffd" * len(state.held_bytes) + token_text
         return self._join(state, token_text)

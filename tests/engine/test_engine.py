@@ -13,12 +13,14 @@ import numpy as np
 import pytest
 
 from siren_grpc.domain.endpointing import FinalCause
-from siren_grpc.domain.errors import InternalError, ModelError, Overloaded
+from siren_grpc.domain.errors import InternalError, InvalidConfig, ModelError, Overloaded
 from siren_grpc.domain.types import (
+    DEFAULT_MODEL_OPTIONS,
     EndStream,
     EndUtterance,
     Final,
     Lane,
+    ModelOptions,
     Partial,
     Result,
     SpeechEvent,
@@ -86,8 +88,13 @@ def stream_work(seed: int) -> list[Work]:
     return [*work, *ingress.end()]
 
 
-async def finals_of(engine: LocalEngine, work: list[Work], lane: Lane = LANE) -> list[str]:
-    session = await engine.open(lane)
+async def finals_of(
+    engine: LocalEngine,
+    work: list[Work],
+    lane: Lane = LANE,
+    asked: ModelOptions = DEFAULT_MODEL_OPTIONS,
+) -> list[str]:
+    session = await engine.open(lane, model_options=asked)
     try:
         submitting = asyncio.create_task(session.submit(work))
         results = await collect(session)
@@ -106,6 +113,25 @@ async def test_many_at_once_are_each_what_they_are_alone(start: Start) -> None:
     assert together == alone
     assert all(len(finals) == 3 for finals in together)
     assert len({tuple(finals) for finals in together}) > 10
+
+
+async def test_languages_share_a_step_and_last_from_utterance_to_utterance(start: Start) -> None:
+    engine = await start(ArithmeticBackend(n_slots=8, max_batch=6))
+    work = stream_work(3)
+    options = [ModelOptions(code) for code in ("en", "de-DE") * 3]
+    english, german = [await finals_of(engine, work, asked=option) for option in options[:2]]
+    assert english[0] == english[1], "the end keeps the language"
+    assert german[0] == german[1] != english[0]
+    together = await asyncio.gather(*(finals_of(engine, work, asked=o) for o in options))
+    assert together == [english, german] * 3
+
+
+async def test_options_the_model_does_not_offer_are_refused_and_take_no_slot(start: Start) -> None:
+    engine = await start(ArithmeticBackend(n_slots=1))
+    for _ in range(3):
+        with pytest.raises(InvalidConfig, match="use en, de-DE"):
+            await engine.open(LANE, model_options=ModelOptions("fr"))
+    assert len(await finals_of(engine, stream_work(3))) == 3
 
 
 async def test_sessions_ready_at_once_share_a_step(start: Start) -> None:

@@ -1,7 +1,8 @@
 """A backend that does arithmetic and claims no recognition.
 
-Each chunk yields tokens computed from everything its slot has heard since it was reset, so that a
-state mixed up, leaked to the slot's next tenant or kept from a preview shows in the text.
+Each chunk yields tokens computed from everything its slot has heard since it was reset, and from
+the language it was opened with, so that a state mixed up, leaked to the slot's next tenant or kept
+from a preview shows in the text.
 """
 
 from __future__ import annotations
@@ -10,8 +11,9 @@ import threading
 import zlib
 from collections.abc import Sequence
 
+from siren_grpc.domain.errors import InvalidConfig
 from siren_grpc.domain.ports import OutOfMemory
-from siren_grpc.domain.types import Chunk, Lane, ModelInfo, StepResult, StepRow
+from siren_grpc.domain.types import Chunk, Lane, ModelInfo, ModelOptions, StepResult, StepRow
 from tests.support.builders import make_info
 
 POISON = 9.0
@@ -34,6 +36,7 @@ class ArithmeticBackend:
         self._name = name
         self._state = [0] * n_slots
         self._frames = [0] * n_slots
+        self._fresh = [0] * n_slots
         self._n_slots = n_slots
         self._max_batch = max_batch
         self._gate = gate
@@ -59,10 +62,16 @@ class ArithmeticBackend:
         if self._gate is not None:
             self._gate.set()
 
+    def open_slot(self, slot: int, options: ModelOptions) -> None:
+        if options.language_code not in ("", *self.info.language_codes):
+            raise InvalidConfig.of_field("language_code", "use en, de-DE")
+        self._fresh[slot] = zlib.crc32(options.language_code.encode())
+        self.reset_slot(slot)
+
     def reset_slot(self, slot: int) -> None:
         if self.dies:
             raise RuntimeError("the device is gone")
-        self._state[slot] = 0
+        self._state[slot] = self._fresh[slot]
         self._frames[slot] = 0
 
     def step(self, lane: Lane, rows: Sequence[StepRow]) -> list[StepResult]:

@@ -12,6 +12,12 @@ and the widths are smaller. Where the figures come from:
   one LSTM layer of 640, the same look-aheads; and
 * `ctc`: its CTC sibling. Both after NeMo's training configurations,
   examples/asr/conf/fastconformer/{hybrid_,}cache_aware_streaming/*_bpe_streaming.yaml.
+* `prompted`: nvidia/nemotron-3.5-asr-streaming-0.6b, `nemotron` with another left context, a prompt
+  of the language behind the encoder (128 of them, 2048 hidden units) and tags of languages among
+  its 13087 pieces: its model card on huggingface.co, NeMo's rnnt_bpe_models_prompt.py, and its
+  `model_config.yaml` as those print it who ported it to other runtimes.
+* `prompted_hybrid` and, offline, `prompted_parakeet`: after NeMo's configurations
+  fastconformer/hybrid_{cache_aware_streaming,transducer_ctc}/*_bpe_prompt.yaml.
 * `parakeet_rnnt`, `parakeet_tdt`, `parakeet_ctc`, `parakeet_hybrid`: nvidia/parakeet-{rnnt,tdt,ctc}
   of 0.6 and 1.1 B (24 and 42 layers of 1024, 80 or 128 mel bins, two LSTM layers of 640, 1024 or,
   for v3, 8192 pieces, durations 0 to 4) and parakeet-tdt_ctc-110m: the offline FastConformer of
@@ -36,12 +42,20 @@ from nemo.collections.asr.models import (
     EncDecHybridRNNTCTCBPEModel,
     EncDecRNNTBPEModel,
 )
+from nemo.collections.asr.models.hybrid_rnnt_ctc_bpe_models_prompt import (
+    EncDecHybridRNNTCTCBPEModelWithPrompt,
+)
+from nemo.collections.asr.models.rnnt_bpe_models_prompt import EncDecRNNTBPEModelWithPrompt
 from omegaconf import OmegaConf
 
 from tests.support import sounds
 
 LOOK_AHEADS = ([70, 13], [70, 6], [70, 1], [70, 0])
 """[left, right] attention contexts both published models offer; the first is their default."""
+PROMPTED_LOOK_AHEADS = ([56, 3], [56, 0], [56, 6], [56, 13])
+LANGUAGES = {"en-US": 0, "en": 0, "en-GB": 1, "enGB": 1, "es-ES": 2, "es-US": 3, "es": 3}
+LANGUAGES |= {"de-DE": 9, "mt-MT": 102, "auto": 101}
+"""Some of the published prompt dictionary, its spellings included."""
 EMISSIONS_PER_FRAME = 0.3
 """Tokens per encoder frame of 80 ms the output layers are set to: 4 a second, as in speech."""
 
@@ -134,6 +148,43 @@ def build_parakeet_hybrid(path: Path, *, tune: bool = True) -> Path:
     return _save(EncDecHybridRNNTCTCBPEModel, config, path, tune=tune)
 
 
+def build_prompted(path: Path) -> Path:
+    """Write a small nvidia/nemotron-3.5-asr-streaming-0.6b to path."""
+    config = _common(features=128, contexts=PROMPTED_LOOK_AHEADS, use_bias=False, xscaling=False)
+    config |= _transducer(layers=2)
+    config["model_defaults"] |= _prompts(LANGUAGES)
+    folder = path.parent / f"{path.stem}-tokenizer"
+    tags = [f"<{code}>" for code in LANGUAGES if "-" in code]
+    config["tokenizer"] = _tokenizer(folder, has_bytes=True, tags=tags)
+    return _save(EncDecRNNTBPEModelWithPrompt, config, path, seeds=3)
+
+
+def build_prompted_hybrid(path: Path) -> Path:
+    """Write a small hybrid streaming model with prompts, without `auto`, to path."""
+    config = _common(features=80, contexts=LOOK_AHEADS[1:3], use_bias=True, xscaling=True)
+    return _save_prompted_hybrid(config, path)
+
+
+def build_prompted_parakeet(path: Path) -> Path:
+    """Write a small offline hybrid model with prompts to path."""
+    return _save_prompted_hybrid(_offline(features=80), path)
+
+
+def _save_prompted_hybrid(config: dict[str, Any], path: Path) -> Path:
+    config |= _transducer(layers=1) | _auxiliary_ctc()
+    config["model_defaults"] |= _prompts({"en_US": 0, "de_DE": 3})
+    config["tokenizer"] = _tokenizer(path.parent / f"{path.stem}-tokenizer", has_bytes=False)
+    return _save(EncDecHybridRNNTCTCBPEModelWithPrompt, config, path)
+
+
+def _prompts(languages: dict[str, int]) -> dict[str, Any]:
+    return {
+        "initialize_prompt_feature": True,
+        "num_prompts": 128,
+        "prompt_dictionary": languages,
+    }
+
+
 def _offline(*, features: int) -> dict[str, Any]:
     full = [[-1, -1]]
     return _common(
@@ -172,6 +223,7 @@ _D_MODEL = 64
 _N_LAYERS = 2
 _CHANNELS = 16
 _PREDICTOR = 96
+_PROMPT_WEIGHT = 8.0
 _SEEDS = 6
 _OFFLINE_SEEDS = 3
 
@@ -284,7 +336,7 @@ def _ctc_head() -> dict[str, Any]:
     }
 
 
-def _tokenizer(folder: Path, *, has_bytes: bool) -> dict[str, Any]:
+def _tokenizer(folder: Path, *, has_bytes: bool, tags: Sequence[str] = ()) -> dict[str, Any]:
     """Train a sentencepiece tokenizer as NeMo's scripts lay one out; published: 1024 pieces."""
     folder.mkdir(parents=True, exist_ok=True)
     corpus = _CORPUS if has_bytes else [_without_punctuation(line) for line in _CORPUS]
@@ -297,6 +349,7 @@ def _tokenizer(folder: Path, *, has_bytes: bool) -> dict[str, Any]:
         character_coverage=1.0,
         bos_id=-1,
         eos_id=-1,
+        user_defined_symbols=list(tags),
         minloglevel=2,
     )
     model = sentencepiece.SentencePieceProcessor(model_file=str(folder / "tokenizer.model"))
@@ -340,6 +393,7 @@ def _tune(model: Any) -> int:
     Returns how many kinds come at least; some random predictors repeat one token for ever.
     """
     model.preprocessor.featurizer.dither = 0.0
+    languages = _strengthen_prompts(model)
     encoded = []
     for wave in (sounds.babble(64_000, seed=101), sounds.telephone(64_000, seed=102)):
         features, lengths = model.preprocessor(
@@ -348,13 +402,27 @@ def _tune(model: Any) -> int:
         first, *_, last = model.encoder.att_context_size_all * 2
         for context in {tuple(last): last, tuple(first): first}.values():
             model.encoder.set_default_att_context_size(context)
-            encoded.append(model.encoder(audio_signal=features, length=lengths)[0])
+            heard = model.encoder(audio_signal=features, length=lengths)[0]
+            for language in languages:
+                model.set_inference_prompt(language)
+                encoded.append(model._apply_prompt_to_encoded(heard))
+            if not languages:
+                encoded.append(heard)
     if isinstance(model, EncDecCTCModelBPE):
         return _tune_ctc(model.decoder, encoded)
     kinds = _tune_transducer(model, encoded)
     if hasattr(model, "ctc_decoder"):
         kinds = min(kinds, _tune_ctc(model.ctc_decoder, encoded))
     return kinds
+
+
+def _strengthen_prompts(model: Any) -> list[str]:
+    """Make a language weigh as much as the sound, and return the languages of a model."""
+    if not getattr(model, "concat", False):
+        return []
+    model.prompt_kernel[0].weight[:, -model.num_prompts :].mul_(_PROMPT_WEIGHT)
+    first, *_, last = model.cfg.model_defaults.prompt_dictionary
+    return [first, last]
 
 
 def _tune_ctc(head: Any, encoded: list[torch.Tensor]) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from typing import Any
 
 from siren_grpc.domain.ports import ModelBackend
 from siren_grpc.domain.types import Lane, ModelInfo
@@ -56,5 +57,5 @@ class LocalEngine:
         await self.host.wait_dead()
         self._engine.die()
 
-    async def open(self, lane: Lane, text: TextOptions | None = None) -> EngineSession:
-        return await self._engine.open(lane, text=text or TextOptions())
+    async def open(self, lane: Lane, text: TextOptions | None = None, **more: Any) -> EngineSession:
+        return await self._engine.open(lane, text=text or TextOptions(), **more)

@@ -42,6 +42,11 @@ class NemoReference:
         self.model.eval()
         self.model.preprocessor.featurizer.dither = 0.0
 
+    def speak(self, language: str) -> None:
+        """Prompt the model with a language from now on; tags of languages are left out of text."""
+        self.model.set_inference_prompt(language)
+        self.model.decoding.set_strip_lang_tags(True)
+
     def features(self, samples: NDArray[np.float32]) -> torch.Tensor:
         """Return the mel features of a whole recording, [n_mels, n_feature_frames]."""
         with torch.inference_mode():
@@ -66,6 +71,7 @@ class NemoReference:
             encoded, lengths = self.model.encoder(
                 audio_signal=features[None], length=torch.tensor([features.shape[1]])
             )
+            encoded = self.model._apply_prompt_to_encoded(encoded)
         return encoded[0, :, : int(lengths[0])].T
 
     def decode_offline(
@@ -148,6 +154,7 @@ class NemoReference:
                     input_signal=buffer.samples, length=buffer.context_size_batch.total()
                 )
                 encoded, ends = model.encoder(audio_signal=features, length=lengths)
+                encoded = model._apply_prompt_to_encoded(encoded)
                 window = buffer.context_size.subsample(frame_samples)
                 fresh = encoded[:, :, window.left :]
                 n_fresh = ends - window.left if is_last else torch.tensor([window.chunk])

@@ -74,6 +74,7 @@ def to_config(
     inverse_text_normalization: bool = False,
     mask: Sequence[str] = (),
     mask_profanity: bool = False,
+    request_id: str | None = None,
 ) -> pb.StreamingConfig:
     """Build the config of `RecognitionOptions`; None leaves a field to the server.
 
@@ -109,6 +110,8 @@ def to_config(
     )
     if text != pb.TextOptions():
         config.text.CopyFrom(text)
+    if request_id is not None:
+        config.request_id = request_id
     return config
 
 
@@ -167,6 +170,7 @@ def from_started(message: pb.StreamStarted) -> Started:
         chunk_frames=message.chunk_frames,
         latency_ms=message.latency_ms,
         decoder=_DECODERS_BY_NUMBER.get(message.decoder),
+        request_id=message.request_id,
     )
 
 

@@ -72,7 +72,7 @@ class RecognitionOptions(TypedDict, total=False):
     model: str
     """Id of a model in `list_models()`. Left out: the server's default model."""
     language_code: str
-    """BCP-47 code such as `en-US`. Left out: the model's own language."""
+    """BCP-47 code such as `en-US`, or `auto`, of `Model.language_codes`. Left out: the first."""
     encoding: AudioEncoding | str
     """How to read the audio: a member of `AudioEncoding` or its value. Left out: LINEAR16."""
     sample_rate_hertz: int
@@ -96,6 +96,9 @@ class RecognitionOptions(TypedDict, total=False):
     """Words to be made unreadable: "damn" becomes "d***". Left out: none."""
     mask_profanity: bool
     """Mask the words of the server's own list, too; refused where it has none."""
+    request_id: str
+    """Your own name for the call, at most 128 printable ASCII characters: it is in the server's
+    log, in `Started` and in the trailing metadata. Left out: none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,7 +110,7 @@ class Started:
     model: str
     """Id of the model that recognises it."""
     language_code: str
-    """BCP-47 code of the language it recognises."""
+    """BCP-47 code of the language it recognises, or `auto`."""
     encoding: AudioEncoding | None
     """How the audio is read; None for one this client does not know."""
     sample_rate_hertz: int
@@ -118,6 +121,8 @@ class Started:
     """`chunk_frames` in milliseconds: the longest a sound waits for its step."""
     decoder: Decoder | None
     """The decoder in use; None for one this client does not know."""
+    request_id: str = ""
+    """The option `request_id`, as given."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -240,7 +245,7 @@ class Model:
     family: str
     """Kind of network, such as `cache-aware-fastconformer`."""
     language_codes: tuple[str, ...]
-    """BCP-47 codes it recognises."""
+    """What the option `language_code` takes, the default first: BCP-47 codes, perhaps `auto`."""
     sample_rate_hertz: int
     """Samples per second it works at; the server resamples other rates to it."""
     look_aheads: tuple[LookAhead, ...]

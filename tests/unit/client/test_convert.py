@@ -200,3 +200,9 @@ def test_text_of_a_recognition_leaves_silence_out():
     assert isinstance(recognition, Recognition)
     assert [final.text for final in recognition.finals] == ["one two", "", "three"]
     assert recognition.text == "one two three"
+
+
+def test_a_request_id_goes_there_and_back() -> None:
+    assert convert.to_config(request_id="order 7").request_id == "order 7"
+    started = convert.from_started(pb.StreamStarted(request_id="order 7", sample_rate_hertz=16000))
+    assert started.request_id == "order 7"

@@ -93,3 +93,11 @@ def test_wordpieces_continue_or_start_a_word() -> None:
 def test_an_unreadable_tokenizer_is_refused() -> None:
     with pytest.raises(ValueError, match="has no vocabulary to read"):
         token_texts(SimpleNamespace(tokenizer=SimpleNamespace()))
+
+
+def test_tags_of_languages_are_no_text() -> None:
+    tagged = processor(vocab_size=90, user_defined_symbols=["<en-US>", "<fil-PH>", "<b>"])
+    ids = tagged.encode("I am fine. <en-US> How <fil-PH>")
+    assert text_of(tagged, ids) == "I am fine. How"
+    texts = token_texts(model_with(tagged))
+    assert texts[tagged.piece_to_id("<b>")] == "<b>"

@@ -34,3 +34,16 @@ def test_out_of_memory_keeps_sessions_out_for_a_while() -> None:
     admission.note_no_memory(100.0)
     assert "out of memory" in (refusal(admission, now=109.9) or "")
     assert refusal(admission, now=110.1) is None
+
+
+@pytest.mark.parametrize(("n_slots", "kept"), [(1, 0), (7, 0), (8, 1), (24, 3)])
+def test_recordings_leave_the_last_slots_to_live_sessions(n_slots: int, kept: int) -> None:
+    admission = Admission()
+    refused = admission.refusal("m", n_slots=n_slots, n_free=kept, now=0.0, is_live=False)
+    assert refused is not None
+    assert refused.retry_after_s is not None
+    assert ("kept for live streams" in refused.message) == (kept > 0)
+    free = admission.refusal("m", n_slots=n_slots, n_free=kept + 1, now=0.0, is_live=False)
+    assert free is None
+    if kept:
+        assert admission.refusal("m", n_slots=n_slots, n_free=kept, now=0.0) is None

@@ -13,7 +13,8 @@ from siren_grpc.domain.types import (
     EndUtterance,
     Lane,
 )
-from siren_grpc.scheduling.scheduler import LaneLimits, Scheduler, StepPlan
+from siren_grpc.scheduling.plan import LaneLimits, StepPlan
+from siren_grpc.scheduling.scheduler import Scheduler
 from tests.support.builders import LANE, make_chunk, make_preview
 
 OTHER_LANE = Lane(7, DecoderKind.RNNT)

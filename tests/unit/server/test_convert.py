@@ -11,11 +11,13 @@ from siren_grpc.domain.types import (
     DecoderKind,
     Final,
     Lane,
+    ModelOptions,
     Partial,
     SpeechEvent,
     SpeechEventKind,
 )
 from siren_grpc.server import convert, itn
+from siren_grpc.server.call_id import CallId
 from siren_grpc.text.options import TextOptions
 from tests.support.builders import make_info
 
@@ -35,7 +37,7 @@ def test_encodings(name: str) -> None:
     number = pb.AudioEncoding.Value(f"AUDIO_ENCODING_{name}")
     config = convert.to_config(pb.StreamingConfig(encoding=number), INFO)
     assert config.encoding.value == name
-    assert convert.to_started("id", INFO, config).encoding == number
+    assert convert.to_started(CallId(), INFO, config).encoding == number
 
 
 @pytest.mark.parametrize(
@@ -49,7 +51,9 @@ def test_encodings(name: str) -> None:
         ({"chunk_frames": -2}, "chunk_frames", "use 2, 7"),
         ({"decoder": 9}, "decoder", "has no 9; use DECODER_RNNT, DECODER_CTC"),
         ({"language_code": "fr"}, "language_code", "use en, de-DE"),
-        ({"language_code": "de"}, "language_code", "use en, de-DE"),
+        ({"language_code": "de-AT"}, "language_code", "use en, de-DE"),
+        ({"language_code": "d"}, "language_code", "use en, de-DE"),
+        ({"language_code": "auto"}, "language_code", "use en, de-DE"),
     ],
 )
 def test_a_bad_field_is_named_with_what_would_be_right(fields: dict, field: str, says: str) -> None:
@@ -57,6 +61,25 @@ def test_a_bad_field_is_named_with_what_would_be_right(fields: dict, field: str,
         convert.to_config(pb.StreamingConfig(**fields), INFO)
     assert says in caught.value.message
     assert [v.field for v in caught.value.violations] == [f"config.{field}"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "chosen"),
+    [
+        ("", "auto"),
+        ("AUTO", "auto"),
+        ("en-US", "en-US"),
+        ("en-AU", "en"),
+        ("zh", "zh-CN"),
+        ("zh-cn-pinyin", "zh-CN"),
+    ],
+)
+def test_languages_are_matched(asked: str, chosen: str) -> None:
+    info = make_info(language_codes=("auto", "en-US", "en", "zh-CN", "zh-TW"))
+    config = convert.to_config(pb.StreamingConfig(language_code=asked), info)
+    assert config.language_code == chosen
+    assert config.model_options == ModelOptions(language_code=chosen)
+    assert convert.to_started(CallId(), info, config).language_code == chosen
 
 
 def test_a_decoder_the_model_lacks_is_refused() -> None:

@@ -108,6 +108,20 @@ def test_spaces_at_the_end_are_never_shown() -> None:
     assert detok.extend(state, [2])[1] == "   no"
 
 
+@pytest.mark.parametrize("ids", [[0, 1, 3, 2], [0, 3, 2], [0, 3, 1, 3, 2, 3]])
+def test_a_mark_that_is_no_text_takes_the_space_before_it(ids: list[int]) -> None:
+    """As NeMo's `strip_lang_tags` makes "Yes. No" of "Yes. <en-US> No <en-US>"."""
+    detok = Detokenizer([" Yes.", " ", " No", None], MARKS)
+    state, text = detok.extend(DetokenizerState(), ids)
+    assert text + detok.finish(state) == "Yes. No"
+
+
+def test_a_mark_ends_a_broken_character() -> None:
+    detok = Detokenizer([0xC3, None, 0xA9], MARKS)
+    state, text = detok.extend(DetokenizerState(), [0, 1, 2])
+    assert text + detok.finish(state) == "\ufffd\ufffd"
+
+
 def test_word_pieces_join_without_a_space() -> None:
     """WordPiece, as `token_texts` spells it: a space before all but continuations."""
     detok = Detokenizer([" sev", "en", " up", " ?", " ,"], "?,")

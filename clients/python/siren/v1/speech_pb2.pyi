@@ -151,14 +151,19 @@ class StreamingConfig(_message.Message):
     ENDPOINTING_FIELD_NUMBER: _builtins.int
     TEXT_FIELD_NUMBER: _builtins.int
     PARTIAL_INTERVAL_MS_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     """Id of a model in `ListModels`. Empty: the server's default model.
     Unknown ids end the stream with MODEL_NOT_FOUND.
     """
     language_code: _builtins.str
-    """BCP-47 code such as `en-US`. Empty: the model's own language. A language
-    the model does not have ends the stream with INVALID_CONFIG; a region is
-    ignored where the model knows the language alone.
+    """BCP-47 code such as `en-US`, or `auto`, of `Model.language_codes`; capitals
+    do not matter. Empty: the first of them. A multilingual model is told the
+    language and recognises the stream as that; streams of different languages
+    do not disturb each other. A region is ignored where the model knows the
+    language alone, and a language alone means the first of its regions. A
+    language the model does not have ends the stream with INVALID_CONFIG,
+    whose message lists those it has.
     """
     encoding: Global___AudioEncoding.ValueType
     """How to read the audio. Unset: LINEAR16."""
@@ -177,6 +182,12 @@ class StreamingConfig(_message.Message):
     partial_interval_ms: _builtins.int
     """Audio between two partials at least, in milliseconds, 0 to 60000. 0: a
     partial for each change of the hypothesis.
+    """
+    request_id: _builtins.str
+    """The client's own name for this call, to find it again: echoed in
+    `started`, in the trailing metadata `siren-request-id` and in the server's
+    log. At most 128 printable ASCII characters, no space at the ends; others
+    end the stream with INVALID_CONFIG. It need not be unique. Empty: none.
     """
     @_builtins.property
     def endpointing(self) -> Global___EndpointingConfig:
@@ -202,10 +213,11 @@ class StreamingConfig(_message.Message):
         endpointing: Global___EndpointingConfig | None = ...,
         text: Global___TextOptions | None = ...,
         partial_interval_ms: _builtins.int = ...,
+        request_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["endpointing", b"endpointing", "text", b"text"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["chunk_frames", b"chunk_frames", "decoder", b"decoder", "encoding", b"encoding", "endpointing", b"endpointing", "language_code", b"language_code", "model", b"model", "partial_interval_ms", b"partial_interval_ms", "sample_rate_hertz", b"sample_rate_hertz", "text", b"text"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["chunk_frames", b"chunk_frames", "decoder", b"decoder", "encoding", b"encoding", "endpointing", b"endpointing", "language_code", b"language_code", "model", b"model", "partial_interval_ms", b"partial_interval_ms", "request_id", b"request_id", "sample_rate_hertz", b"sample_rate_hertz", "text", b"text"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -681,12 +693,15 @@ class StreamStarted(_message.Message):
     CHUNK_FRAMES_FIELD_NUMBER: _builtins.int
     LATENCY_MS_FIELD_NUMBER: _builtins.int
     DECODER_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
     session_id: _builtins.str
     """Identifies the stream in the server's log."""
     model: _builtins.str
     """Id of the model that recognises it."""
     language_code: _builtins.str
-    """BCP-47 code of the language it recognises."""
+    """BCP-47 code of the language it recognises, or `auto`: one of
+    `Model.language_codes`.
+    """
     encoding: Global___AudioEncoding.ValueType
     """How the audio is read."""
     sample_rate_hertz: _builtins.int
@@ -699,6 +714,8 @@ class StreamStarted(_message.Message):
     """
     decoder: Global___Decoder.ValueType
     """The decoder in use."""
+    request_id: _builtins.str
+    """The client's `StreamingConfig.request_id`; empty if it gave none."""
     def __init__(
         self,
         *,
@@ -710,10 +727,11 @@ class StreamStarted(_message.Message):
         chunk_frames: _builtins.int = ...,
         latency_ms: _builtins.int = ...,
         decoder: Global___Decoder.ValueType = ...,
+        request_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["chunk_frames", b"chunk_frames", "decoder", b"decoder", "encoding", b"encoding", "language_code", b"language_code", "latency_ms", b"latency_ms", "model", b"model", "sample_rate_hertz", b"sample_rate_hertz", "session_id", b"session_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["chunk_frames", b"chunk_frames", "decoder", b"decoder", "encoding", b"encoding", "language_code", b"language_code", "latency_ms", b"latency_ms", "model", b"model", "request_id", b"request_id", "sample_rate_hertz", b"sample_rate_hertz", "session_id", b"session_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1070,7 +1088,9 @@ class Model(_message.Message):
     """Whether `EndpointingConfig.DETECTOR_VAD` is for it: it hears 16 kHz."""
     @_builtins.property
     def language_codes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """BCP-47 codes it recognises."""
+        """What `StreamingConfig.language_code` takes, the default first: BCP-47 codes
+        and, for a model that finds out the language by itself, `auto`.
+        """
 
     @_builtins.property
     def look_aheads(self) -> _containers.RepeatedCompositeFieldContainer[Global___LookAhead]:

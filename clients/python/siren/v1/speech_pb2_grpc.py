@@ -131,7 +131,14 @@ class SpeechServiceServicer(object):
     def Recognize(self, request, context):
         """Recognises one complete recording and answers when it is done.
 
-        The recording must fit one message (see the server's `max_message_mb`).
+        The recording must fit one message (see the server's `max_message_mb`). It
+        is recognised as a stream of the same audio would be, with the same finals,
+        but gives way to live streams: it shares their batches where they have room,
+        runs when they leave the device idle, and has a twentieth of the time when
+        they do not. One in eight sessions is kept for live streams; when all others
+        are taken, a recording is refused with OVERLOADED. The work ends when the
+        client cancels the call or its deadline passes; a server that stops answers
+        SHUTTING_DOWN. An error ends the call without the finals before it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -84,7 +84,14 @@ class SpeechServiceStub:
     Recognize: _grpc.UnaryUnaryMultiCallable[_speech_pb2.RecognizeRequest, _speech_pb2.RecognizeResponse]
     """Recognises one complete recording and answers when it is done.
 
-    The recording must fit one message (see the server's `max_message_mb`).
+    The recording must fit one message (see the server's `max_message_mb`). It
+    is recognised as a stream of the same audio would be, with the same finals,
+    but gives way to live streams: it shares their batches where they have room,
+    runs when they leave the device idle, and has a twentieth of the time when
+    they do not. One in eight sessions is kept for live streams; when all others
+    are taken, a recording is refused with OVERLOADED. The work ends when the
+    client cancels the call or its deadline passes; a server that stops answers
+    SHUTTING_DOWN. An error ends the call without the finals before it.
     """
     ListModels: _grpc.UnaryUnaryMultiCallable[_speech_pb2.ListModelsRequest, _speech_pb2.ListModelsResponse]
     """Lists the models this server can run, the default first."""
@@ -139,7 +146,14 @@ class SpeechServiceAsyncStub(SpeechServiceStub):
     Recognize: _aio.UnaryUnaryMultiCallable[_speech_pb2.RecognizeRequest, _speech_pb2.RecognizeResponse]  # type: ignore[assignment]
     """Recognises one complete recording and answers when it is done.
 
-    The recording must fit one message (see the server's `max_message_mb`).
+    The recording must fit one message (see the server's `max_message_mb`). It
+    is recognised as a stream of the same audio would be, with the same finals,
+    but gives way to live streams: it shares their batches where they have room,
+    runs when they leave the device idle, and has a twentieth of the time when
+    they do not. One in eight sessions is kept for live streams; when all others
+    are taken, a recording is refused with OVERLOADED. The work ends when the
+    client cancels the call or its deadline passes; a server that stops answers
+    SHUTTING_DOWN. An error ends the call without the finals before it.
     """
     ListModels: _aio.UnaryUnaryMultiCallable[_speech_pb2.ListModelsRequest, _speech_pb2.ListModelsResponse]  # type: ignore[assignment]
     """Lists the models this server can run, the default first."""
@@ -203,7 +217,14 @@ class SpeechServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_speech_pb2.RecognizeResponse, _abc.Awaitable[_speech_pb2.RecognizeResponse]]:
         """Recognises one complete recording and answers when it is done.
 
-        The recording must fit one message (see the server's `max_message_mb`).
+        The recording must fit one message (see the server's `max_message_mb`). It
+        is recognised as a stream of the same audio would be, with the same finals,
+        but gives way to live streams: it shares their batches where they have room,
+        runs when they leave the device idle, and has a twentieth of the time when
+        they do not. One in eight sessions is kept for live streams; when all others
+        are taken, a recording is refused with OVERLOADED. The work ends when the
+        client cancels the call or its deadline passes; a server that stops answers
+        SHUTTING_DOWN. An error ends the call without the finals before it.
         """
 
     @_abc_1.abstractmethod

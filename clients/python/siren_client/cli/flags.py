@@ -49,7 +49,11 @@ class RecognitionFlags:
     ] = None
     language: Annotated[
         str | None,
-        typer.Option(help="BCP-47 code such as en-US.", metavar="CODE", show_default=False),
+        typer.Option(
+            help="BCP-47 code such as en-US, or auto; see `siren models`.",
+            metavar="CODE",
+            show_default=False,
+        ),
     ] = None
     chunk_frames: Annotated[
         int | None,
@@ -83,6 +87,14 @@ class RecognitionFlags:
             metavar="MS", help="Speech after which an utterance is ended.", show_default=False
         ),
     ] = None
+    request_id: Annotated[
+        str | None,
+        typer.Option(
+            help="Your own name for the calls, to find them in the server's log.",
+            metavar="ID",
+            show_default=False,
+        ),
+    ] = None
 
     lower_case: Annotated[
         bool, typer.Option("--lower-case", help="Small letters, without punctuation.")
@@ -114,6 +126,8 @@ class RecognitionFlags:
             options["chunk_frames"] = self.chunk_frames
         if self.decoder is not None:
             options["decoder"] = self.decoder
+        if self.request_id is not None:
+            options["request_id"] = self.request_id
         if (endpointing := self._endpointing()) is not None:
             options["endpointing"] = endpointing
         if self.lower_case:

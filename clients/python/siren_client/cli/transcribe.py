@@ -121,7 +121,7 @@ def transcribe(
     One object a line, with `type`, `file`, and by type:
 
     - `started`: session_id, model, language_code, encoding, sample_rate_hertz,
-      chunk_frames, latency_ms, decoder
+      chunk_frames, latency_ms, decoder, request_id
     - `partial`: text, stable_len, seq, audio_processed_s, audio_received_s; in files
       only with `--partials`
     - `final`: text, seq, start_s, end_s, cause, audio_received_s, delay_s, spoken_text

@@ -1,0 +1,50 @@
+"""By what names a call is found in logs: the server's, and the client's own."""
+
+from __future__ import annotations
+
+import re
+import uuid
+
+from siren_grpc.domain.errors import InvalidConfig
+from siren_grpc.server.status import Trailers
+
+_MAX_CHARS = 128
+_PRINTABLE = re.compile(r"[!-~]([ -~]*[!-~])?")
+"""ASCII without spaces at its ends: what an HTTP/2 header may hold."""
+
+
+class CallId:
+    """The session's id, and the request's once its config is read."""
+
+    def __init__(self) -> None:
+        """Make up a session id."""
+        self.session = uuid.uuid4().hex
+        self.request = ""
+
+    def take_request(self, request_id: str) -> None:
+        """Take over the client's own id; empty for none.
+
+        Raises InvalidConfig for one that is too long, or that no log line and header can hold.
+        """
+        if not request_id:
+            return
+        if len(request_id) > _MAX_CHARS:
+            raise InvalidConfig.of_field(
+                "request_id", f"{len(request_id)} characters; use {_MAX_CHARS} at most"
+            )
+        if not _PRINTABLE.fullmatch(request_id):
+            raise InvalidConfig.of_field(
+                "request_id",
+                f"{request_id!a}; use printable ASCII characters, without a space at the ends",
+            )
+        self.request = request_id
+
+    def __str__(self) -> str:
+        """Return what log lines call it."""
+        return f"{self.session} (request {self.request})" if self.request else self.session
+
+    @property
+    def trailers(self) -> Trailers:
+        """What the call's trailing metadata call it."""
+        session = (("siren-session-id", self.session),)
+        return (*session, ("siren-request-id", self.request)) if self.request else session
