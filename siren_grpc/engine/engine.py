@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace as replaced
 
 from siren_grpc.domain.errors import InternalError, ModelNotFound
+from siren_grpc.domain.phrases import Phrases
 from siren_grpc.domain.types import Lane, ModelInfo, StreamOptions
 from siren_grpc.engine.messages import Delivery, Message, Open, first_session_id
 from siren_grpc.engine.presentation import Normaliser
@@ -72,15 +73,18 @@ class Engine:
         lane: Lane,
         options: StreamOptions | None = None,
         text: TextOptions = _AS_RECOGNISED,
+        phrases: Phrases = (),
     ) -> EngineSession:
         """Open a session of a lane; one that names no model means the first.
 
         text: how its text is changed. The first stream of a written language waits for its
         grammar, some seconds, before it takes a slot.
+        phrases: preferred from its start on.
 
-        Raises Overloaded when every slot of the model is taken, memory has run out or the steps
-        have fallen behind real time, KeyError for a model that is not in service, ModelNotFound
-        for one that just went, InternalError when the stepper has died.
+        Raises InvalidConfig for a phrase the model cannot write, Overloaded when every slot of the
+        model is taken, memory has run out or the steps have fallen behind real time, KeyError for
+        a model that is not in service, ModelNotFound for one that just went, InternalError when
+        the stepper has died.
         """
         if text.written_language and self._normaliser is not None:
             await self._normaliser.prepare(text.written_language)
@@ -104,7 +108,7 @@ class Engine:
         if text != _AS_RECOGNISED:
             session.present(text, self._normaliser)
         self._sessions[session_id] = session
-        self._send([Open(session_id, replaced(lane, model=name))])
+        self._send([Open(session_id, replaced(lane, model=name), phrases)])
         try:
             await session.wait_open()
         except BaseException:  # cancelled, too: nobody else would close it

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from siren_grpc.domain.errors import SirenError
+from siren_grpc.domain.phrases import Phrases
 from siren_grpc.domain.types import AudioWork, Lane, Marker, StepResult, Work
 from siren_grpc.scheduling.scheduler import SessionId
 
@@ -24,10 +25,22 @@ def front_end_of(session_id: SessionId) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Open:
-    """Give a session a slot; answered by `Opened` or `Refused`."""
+    """Give a session a slot; answered by `Opened` or `Refused`, when its phrases are ready."""
 
     session_id: SessionId
     lane: Lane
+    phrases: Phrases = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Prepare:
+    """Get phrases ready that a running session is to use; answered by `Prepared`.
+
+    When they were, the session pushes `UsePhrases`, which changes to them in-band.
+    """
+
+    session_id: SessionId
+    phrases: Phrases
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +59,7 @@ class Close:
     session_id: SessionId
 
 
-Message: TypeAlias = Open | Push | Close
+Message: TypeAlias = Open | Prepare | Push | Close
 """From a front end to the stepper."""
 
 
@@ -60,6 +73,13 @@ class Refused:
     """The session has no slot, and will have none."""
 
     error: SirenError
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """The session's phrases are ready; with an error it cannot have them, and goes on as it was."""
+
+    error: SirenError | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +102,7 @@ class Failed:
     error: SirenError
 
 
-Outcome: TypeAlias = Opened | Refused | Recognised | Failed | Marker
+Outcome: TypeAlias = Opened | Refused | Prepared | Recognised | Failed | Marker
 
 
 @dataclass(frozen=True, slots=True)

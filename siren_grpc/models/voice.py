@@ -15,6 +15,7 @@ from importlib.metadata import distribution
 import numpy as np
 import torch
 
+from siren_grpc.domain.ports import PhraseTrees
 from siren_grpc.domain.types import Chunk, Lane, ModelInfo, StepResult, StepRow, Voice
 from siren_grpc.models.backend import LoadedBackend
 
@@ -170,6 +171,11 @@ class ListeningBackend:
     def is_on_gpu(self) -> bool:
         """Whether it steps on a GPU."""
         return self._backend.is_on_gpu
+
+    @property
+    def phrase_trees(self) -> PhraseTrees | None:
+        """What makes its slots prefer phrases."""
+        return self._backend.phrase_trees
 
     def reset_slot(self, slot: int) -> None:
         """Make the slot's state that of a stream that has heard nothing."""

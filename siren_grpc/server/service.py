@@ -95,7 +95,7 @@ class SpeechService(speech_pb2_grpc.SpeechServiceServicer):
             engine = self._running()
             requests = aiter(request_iterator)
             config = self._valid(await self._first_config(requests), engine)
-            session = await engine.open(config.lane, config.options, config.text)
+            session = await engine.open(config.lane, config.options, config.text, config.phrases)
             call = self._call(session_id, config, session)
             stream = Stream(call, requests)
             self._enter(stream)
@@ -124,7 +124,7 @@ class SpeechService(speech_pb2_grpc.SpeechServiceServicer):
         try:
             engine = self._running()
             config = self._valid(request.config, engine)
-            session = await engine.open(config.lane, config.options, config.text)
+            session = await engine.open(config.lane, config.options, config.text, config.phrases)
             call = self._call(session_id, config, session)
             try:
                 results = await _recognize(call, request.audio)

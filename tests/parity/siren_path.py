@@ -94,7 +94,7 @@ def snapshot(backend: LoadedBackend) -> dict[str, np.ndarray]:
         tensors = _cached_tensors(backend)
     for kind, decoder in backend._parts.decoders.items():
         if kind == "ctc":
-            tensors["ctc_label"] = decoder._last_label  # type: ignore[attr-defined]
+            tensors["ctc_label"] = decoder._last_labels  # type: ignore[attr-defined]
             tensors["ctc_frames"] = decoder._decoded_frames  # type: ignore[attr-defined]
             continue
         state = decoder._state  # type: ignore[attr-defined]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
+from siren_grpc.domain.phrases import Phrases
 from siren_grpc.domain.ports import ModelBackend
 from siren_grpc.domain.types import Lane, ModelInfo
 from siren_grpc.engine.engine import Engine
@@ -56,5 +57,7 @@ class LocalEngine:
         await self.host.wait_dead()
         self._engine.die()
 
-    async def open(self, lane: Lane, text: TextOptions | None = None) -> EngineSession:
-        return await self._engine.open(lane, text=text or TextOptions())
+    async def open(
+        self, lane: Lane, text: TextOptions | None = None, phrases: Phrases = ()
+    ) -> EngineSession:
+        return await self._engine.open(lane, text=text or TextOptions(), phrases=phrases)

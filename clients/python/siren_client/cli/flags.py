@@ -19,6 +19,7 @@ from siren_client.cli.options import (
     TokenOption,
     make_client,
 )
+from siren_client.cli.phrases import PhraseFlag, PhrasesFileFlag, phrases_of
 from siren_client.endpointing import EndpointDetector, Endpointing
 from siren_client.types import Decoder, RecognitionOptions
 
@@ -63,6 +64,8 @@ class RecognitionFlags:
     decoder: Annotated[
         Decoder | None, typer.Option(help="Decoder of a hybrid model.", show_default=False)
     ] = None
+    phrase: PhraseFlag = None
+    phrases_file: PhrasesFileFlag = None
     endpointing: Annotated[
         EndpointDetector | None,
         typer.Option(
@@ -114,6 +117,8 @@ class RecognitionFlags:
             options["chunk_frames"] = self.chunk_frames
         if self.decoder is not None:
             options["decoder"] = self.decoder
+        if phrases := phrases_of(self.phrase, self.phrases_file):
+            options["phrases"] = phrases
         if (endpointing := self._endpointing()) is not None:
             options["endpointing"] = endpointing
         if self.lower_case:
