@@ -7,12 +7,14 @@ from functools import cache
 from random import Random
 
 import pytest
+import torch
 
 from siren_grpc.domain.errors import InvalidConfig
 from siren_grpc.domain.phrases import Phrase, Phrases
 from siren_grpc.domain.types import Chunk, DecoderKind, Lane, Samples, StepResult, StepRow
 from siren_grpc.models.backend import LoadedBackend
 from siren_grpc.models.biasing import SlotPhrases
+from siren_grpc.models.buffered_backend import BufferedBackend
 from siren_grpc.models.loader import EMBEDDED_MODEL, load
 from siren_grpc.models.phrase_arena import PhraseArena
 from tests.parity.conftest import Pair
@@ -167,3 +169,50 @@ def test_a_batch_without_phrases_asks_no_tree(
         recognise(N_SLOTS - 1)
     trees.use(N_SLOTS - 1, None)
     trees.unload(idle)
+
+
+@pytest.mark.parametrize("name", ["embedded", "parakeet_rnnt"])
+def test_a_fresh_state_is_between_phrases(
+    name: str, backend_of: Callable[[str], LoadedBackend]
+) -> None:
+    backend = backend_of(name)
+    trees = slot_phrases(backend)
+    trees.states[3] = 7
+    backend.reset_slot(3)
+    assert trees.states[3] == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "decoder"), [("parakeet_rnnt", RNNT), ("parakeet_tdt", TDT), ("parakeet_hybrid", CTC)]
+)
+def test_a_right_context_leaves_no_trace_in_phrases(
+    name: str, decoder: DecoderKind, backend_of: Callable[[str], LoadedBackend]
+) -> None:
+    backend = backend_of(name)
+    assert isinstance(backend, BufferedBackend)
+    trees, slot_decoder = slot_phrases(backend), backend._parts.decoders[decoder]
+    tree_id = trees.load(trees.build(writable(backend, 4)))
+    torch.manual_seed(3)
+    width = backend._parts.model.encoder.d_model
+    slots = torch.tensor([2])
+    encoded = torch.randn(20, 1, 40, width)
+    places: list[list[int]] = []
+    n_beyond = 0
+    for beyond in (0, 20):
+        trees.use(2, tree_id)
+        backend.reset_slot(2)
+        found = []
+        for frames in encoded:
+            lengths, ahead = torch.tensor([20]), torch.tensor([beyond])
+            rows = trees.trees_of([2], n_rows=1)
+            _, tail, keep = slot_decoder.decode_with_tail(slots, frames, lengths, ahead, rows)
+            keep(slots, torch.tensor([0]))
+            found.append(int(trees.states[2]))
+            n_beyond += int(tail[2][0])
+        places.append(found)
+    trees.use(2, None)
+    assert tree_id is not None
+    trees.unload(tree_id)
+    assert n_beyond > 0
+    assert len(set(places[0])) > 1, "no phrase was begun: this proves nothing"
+    assert places[0] == places[1]
