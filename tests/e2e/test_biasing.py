@@ -65,6 +65,27 @@ def test_phrases_hold_for_every_utterance_and_however_the_audio_is_cut(wire: Wir
         assert all(final_text.startswith(text) for text in stable)
 
 
+@pytest.mark.parametrize(
+    "state", [pb.EndpointingConfig.STATE_SOFT, pb.EndpointingConfig.STATE_HARD]
+)
+def test_phrases_hold_behind_endpoints(wire: Wire, state: int) -> None:
+    hertz = COMMAND.sample_rate_hertz
+    turns = (COMMAND.pcm + bytes(2 * 2 * hertz)) * 3
+    found = [
+        wire.recognise(
+            turns,
+            every(size, turns),
+            sample_rate_hertz=hertz,
+            biasing=DIAL,
+            endpointing=pb.EndpointingConfig(state=state),
+        ).finals
+        for size in (3200, 25_001)
+    ]
+    assert found[0] == found[1]
+    assert found[0][:3] == [COMMAND.reference] * 3
+    assert not any(found[0][3:])
+
+
 def _partials(
     responses: list[pb.StreamingRecognizeResponse],
 ) -> list[list[pb.PartialResult]]:
