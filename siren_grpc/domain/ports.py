@@ -5,11 +5,45 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+from siren_grpc.domain.phrases import Phrases
 from siren_grpc.domain.types import Lane, ModelInfo, ModelOptions, StepResult, StepRow
 
 
 class OutOfMemory(Exception):
     """A step needs more memory than its device has free; fewer rows may do."""
+
+
+class PhraseTree(Protocol):
+    """A list of phrases as a model looks for them; not on its device yet."""
+
+
+class PhraseTrees(Protocol):
+    """Phrases of a model's slots. Only `build` may be called from any thread, at any time.
+
+    The others belong to the thread that resets slots.
+    """
+
+    def build(self, phrases: Phrases) -> PhraseTree:
+        """Make a tree of phrases; it may take a tenth of a second.
+
+        Raises InvalidConfig naming the index of a phrase that the model cannot write.
+        """
+        ...
+
+    def load(self, tree: PhraseTree) -> int | None:
+        """Put a tree on the model's device and return its number; None when there is no room."""
+        ...
+
+    def unload(self, tree_id: int) -> None:
+        """Free the room of a tree that no slot uses."""
+        ...
+
+    def use(self, slot: int, tree_id: int | None) -> None:
+        """Let a slot that is not being stepped look for a tree's phrases from now on, or for none.
+
+        A reset of the slot leaves it its tree.
+        """
+        ...
 
 
 class ModelBackend(Protocol):
@@ -44,6 +78,10 @@ class ModelBackend(Protocol):
 
         Raises InvalidConfig for options the model does not offer; the slot is nobody's then.
         """
+
+    @property
+    def phrase_trees(self) -> PhraseTrees | None:
+        """What makes it listen for phrases; None for a model that cannot."""
         ...
 
     def reset_slot(self, slot: int) -> None:

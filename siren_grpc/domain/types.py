@@ -22,6 +22,7 @@ from siren_grpc.domain.geometry import (
     ChunkGeometry,
     FeatureGeometry,
 )
+from siren_grpc.domain.phrases import Phrases
 
 Samples: TypeAlias = NDArray[np.float32]
 """Mono audio, [n_samples], in [-1, 1], at the model's sample rate."""
@@ -109,6 +110,8 @@ class ModelInfo:
     """Whether its steps tell speech from silence where a chunk asks for it."""
     buffered: tuple[BufferedContext, ...] = ()
     """The window of each look-ahead, in their order; empty for a cache-aware model."""
+    biasing_decoders: tuple[DecoderKind, ...] = ()
+    """Those of `decoders` that take phrases."""
 
     def geometry(self, chunk_frames: int) -> ChunkGeometry:
         """Return the chunk arithmetic of one of the model's look-aheads."""
@@ -206,6 +209,13 @@ class RestartState:
 
 
 @dataclass(frozen=True, slots=True)
+class UsePhrases:
+    """From here on these phrases, and no others, are preferred. They were prepared before."""
+
+    phrases: Phrases
+
+
+@dataclass(frozen=True, slots=True)
 class EndStream:
     """Nothing follows. `error` is what the stream ends with, None for OK."""
 
@@ -213,7 +223,9 @@ class EndStream:
 
 
 AudioWork: TypeAlias = Chunk | Preview
-Marker: TypeAlias = EndUtterance | DiscardUtterance | Reconfigure | RestartState | EndStream
+Marker: TypeAlias = (
+    EndUtterance | DiscardUtterance | Reconfigure | RestartState | UsePhrases | EndStream
+)
 """Work without audio: it takes effect when all audio before it has been recognised."""
 Work: TypeAlias = AudioWork | Marker
 

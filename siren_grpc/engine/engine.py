@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace as replaced
 
 from siren_grpc.domain.errors import InternalError, ModelNotFound
+from siren_grpc.domain.phrases import Phrases
 from siren_grpc.domain.types import (
     DEFAULT_MODEL_OPTIONS,
     Lane,
@@ -80,18 +81,19 @@ class Engine:
         text: TextOptions = _AS_RECOGNISED,
         *,
         model_options: ModelOptions = DEFAULT_MODEL_OPTIONS,
+        phrases: Phrases = (),
         is_live: bool = True,
     ) -> EngineSession:
         """Open a session of a lane; one that names no model means the first.
 
         text: how its text is changed. The first stream of a written language waits for its
-        grammar, some seconds, before it takes a slot. is_live: False for a recording, which is
-        recognised when no live session has work.
+        grammar, some seconds, before it takes a slot. phrases: preferred from its start on.
+        is_live: False for a recording, which is recognised when no live session has work.
 
-        Raises InvalidConfig for options the model does not have, Overloaded when every slot of
-        the model is taken, memory has run out or the steps have fallen behind real time, KeyError
-        for a model that is not in service, ModelNotFound for one that just went, InternalError
-        when the stepper has died.
+        Raises InvalidConfig for options the model does not have or a phrase it cannot write,
+        Overloaded when every slot of the model is taken, memory has run out or the steps have
+        fallen behind real time, KeyError for a model that is not in service, ModelNotFound for
+        one that just went, InternalError when the stepper has died.
         """
         if text.written_language and self._normaliser is not None:
             await self._normaliser.prepare(text.written_language)
@@ -115,7 +117,8 @@ class Engine:
         if text != _AS_RECOGNISED:
             session.present(text, self._normaliser)
         self._sessions[session_id] = session
-        self._send([Open(session_id, replaced(lane, model=name), model_options, is_live)])
+        opening = Open(session_id, replaced(lane, model=name), model_options, phrases, is_live)
+        self._send([opening])
         try:
             await session.wait_open()
         except BaseException:  # cancelled, too: nobody else would close it

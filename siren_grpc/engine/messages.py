@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from siren_grpc.domain.errors import SirenError
+from siren_grpc.domain.phrases import Phrases
 from siren_grpc.domain.types import (
     DEFAULT_MODEL_OPTIONS,
     AudioWork,
@@ -32,12 +33,27 @@ def front_end_of(session_id: SessionId) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Open:
-    """Give a session a slot; answered by `Opened` or `Refused`. is_live: as for `Scheduler.add`."""
+    """Give a session a slot; answered by `Opened` or `Refused`, when its phrases are ready.
+
+    is_live: as for `Scheduler.add`.
+    """
 
     session_id: SessionId
     lane: Lane
     options: ModelOptions = DEFAULT_MODEL_OPTIONS
+    phrases: Phrases = ()
     is_live: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Prepare:
+    """Get phrases ready that a running session is to use; answered by `Prepared`.
+
+    When they were, the session pushes `UsePhrases`, which changes to them in-band.
+    """
+
+    session_id: SessionId
+    phrases: Phrases
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +72,7 @@ class Close:
     session_id: SessionId
 
 
-Message: TypeAlias = Open | Push | Close
+Message: TypeAlias = Open | Prepare | Push | Close
 """From a front end to the stepper."""
 
 
@@ -70,6 +86,13 @@ class Refused:
     """The session has no slot, and will have none."""
 
     error: SirenError
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """The session's phrases are ready; with an error it cannot have them, and goes on as it was."""
+
+    error: SirenError | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +115,7 @@ class Failed:
     error: SirenError
 
 
-Outcome: TypeAlias = Opened | Refused | Recognised | Failed | Marker
+Outcome: TypeAlias = Opened | Refused | Prepared | Recognised | Failed | Marker
 
 
 @dataclass(frozen=True, slots=True)

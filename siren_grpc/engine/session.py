@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from time import monotonic
 
 from siren_grpc.domain.errors import SirenError
+from siren_grpc.domain.phrases import Phrases
 from siren_grpc.domain.types import (
     Chunk,
     DiscardUtterance,
@@ -22,6 +23,7 @@ from siren_grpc.domain.types import (
     Result,
     StreamEnded,
     StreamOptions,
+    UsePhrases,
     Work,
 )
 from siren_grpc.engine.messages import (
@@ -30,6 +32,8 @@ from siren_grpc.engine.messages import (
     Message,
     Opened,
     Outcome,
+    Prepare,
+    Prepared,
     Push,
     Recognised,
     Refused,
@@ -119,6 +123,7 @@ class EngineSession:
         self._on_close = on_close
         self._presentation: Presentation | None = None
         self._opening: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._preparing: asyncio.Future[None] | None = None
         self._is_closed = False
         self._is_preview_due = False
         """A preview went out since the last chunk, and nothing has come of it."""
@@ -145,6 +150,19 @@ class EngineSession:
     async def wait_open(self) -> None:
         """Return when the session has a slot. Raises what it was refused with."""
         await self._opening
+
+    async def set_phrases(self, phrases: Phrases) -> None:
+        """Prefer these phrases, and no others, in what is submitted from now on.
+
+        Called by the task that submits. It returns when they are ready, without a wait for what
+        was submitted before. Raises InvalidConfig for a phrase that the model cannot write, or
+        Overloaded: the phrases before stay then.
+        """
+        if phrases:
+            self._preparing = asyncio.get_running_loop().create_future()
+            self._send([Prepare(self._id, phrases)])
+            await self._preparing
+        await self.submit([UsePhrases(phrases)])
 
     async def submit(self, work: Sequence[Work]) -> Rewind | None:
         """Queue work in order, waiting whenever too much is under way or unread.
@@ -217,6 +235,9 @@ class EngineSession:
         if isinstance(outcome, (Opened, Refused)):
             self._open(outcome)
             return
+        if isinstance(outcome, Prepared):
+            self._end_preparing(outcome.error)
+            return
         if self._is_over:
             return
         heard_at = self._note(outcome)
@@ -269,6 +290,7 @@ class EngineSession:
         """End the session's results with an error; called by the engine."""
         if not self._opening.done():
             self._opening.set_exception(error)
+        self._end_preparing(error)
         self._put(StreamEnded(error))
         self._update_room()
         self._has_result.set()
@@ -280,6 +302,14 @@ class EngineSession:
             self._opening.set_exception(outcome.error)
         else:
             self._opening.set_result(None)
+
+    def _end_preparing(self, error: SirenError | None) -> None:
+        if self._preparing is None or self._preparing.done():
+            return
+        if error is None:
+            self._preparing.set_result(None)
+        else:
+            self._preparing.set_exception(error)
 
     def _results_with_end(
         self, outcome: Recognised | Failed | Marker, heard_at: float | None
@@ -309,6 +339,8 @@ class EngineSession:
             return []
         if isinstance(outcome, RestartState):
             self._utterance.restart_state(outcome)
+            return []
+        if isinstance(outcome, UsePhrases):
             return []
         return [StreamEnded(outcome.error)]
 

@@ -21,6 +21,7 @@ from siren_grpc.domain.types import (
     RestartState,
     StepResult,
     StepRow,
+    UsePhrases,
 )
 from siren_grpc.engine.batch import BatchOutcome, error_of, step_batch
 from siren_grpc.engine.messages import (
@@ -31,11 +32,14 @@ from siren_grpc.engine.messages import (
     Open,
     Opened,
     Outcome,
+    Prepare,
+    Prepared,
     Push,
     Recognised,
     Refused,
     front_end_of,
 )
+from siren_grpc.engine.phrases import PhraseStore, TreeBuilt
 from siren_grpc.scheduling.admission import Admission
 from siren_grpc.scheduling.plan import LaneLimits, SessionId, StepPlan
 from siren_grpc.scheduling.scheduler import Scheduler
@@ -69,7 +73,7 @@ class _Done:
     outcome: BatchOutcome | BaseException
 
 
-_Inbound: TypeAlias = Message | _AddModel | _RetireModel | _CloseAll | _Done
+_Inbound: TypeAlias = Message | _AddModel | _RetireModel | _CloseAll | _Done | TreeBuilt
 
 
 @dataclass(slots=True)
@@ -77,6 +81,7 @@ class _Model:
     backend: ModelBackend
     slots: SlotTable
     batch_sizes: tuple[int, ...]
+    phrases: PhraseStore | None
     on_freed: Callable[[], None] | None = None
     """Called when the last of its sessions has ended; None while the model is in service."""
 
@@ -120,6 +125,8 @@ class Stepper:
         self._n_workers = self._n_idle = 1
         """Steps there may be at once: as many as the models say is worth it."""
         self._workers = ThreadPoolExecutor(os.cpu_count(), "step")
+        # One at a time: it is Python's work, which the steps would wait for.
+        self._phrase_worker = ThreadPoolExecutor(1, "phrases")
         self._inbox: deque[_Inbound] = deque()
         self._wakeup = threading.Condition()
         self._is_stopping = False
@@ -136,6 +143,7 @@ class Stepper:
             self._wakeup.notify()
         self._thread.join(timeout_s)
         self._workers.shutdown(wait=False)
+        self._phrase_worker.shutdown(wait=False, cancel_futures=True)
 
     @property
     def is_alive(self) -> bool:
@@ -199,6 +207,10 @@ class Stepper:
         elif isinstance(message, _Done):
             self._n_idle += 1
             self._end(message)
+        elif isinstance(message, Prepare):
+            self._prepare(message)
+        elif isinstance(message, TreeBuilt):
+            message.store.receive(message)
         elif isinstance(message, Close):
             self._close(message.session_id)
         elif isinstance(message, _CloseAll):
@@ -207,7 +219,9 @@ class Stepper:
         elif isinstance(message, _AddModel):
             backend = message.backend
             slots = SlotTable(backend.n_slots)
-            self._models[message.name] = _Model(backend, slots, backend.batch_sizes)
+            trees = backend.phrase_trees
+            phrases = None if trees is None else PhraseStore(trees, self._phrase_worker, self._post)
+            self._models[message.name] = _Model(backend, slots, backend.batch_sizes, phrases)
             more = max(0, backend.n_parallel - self._n_workers)
             self._n_workers += more
             self._n_idle += more
@@ -231,7 +245,31 @@ class Stepper:
             return
         self._streams[session_id] = _Stream(model, slot)
         self._scheduler.add(session_id, message.lane, _limits(model), is_live=message.is_live)
-        self._deliver([Delivery(session_id, Opened())])
+        if not message.phrases:
+            self._deliver([Delivery(session_id, Opened())])
+            return
+
+        def on_ready(error: SirenError | None) -> None:
+            if error is None:
+                store.use(session_id, message.phrases)
+                self._deliver([Delivery(session_id, Opened())])
+            else:
+                self._close(session_id)
+                self._deliver([Delivery(session_id, Refused(error))])
+
+        store = _phrases_of(model)
+        store.prepare(session_id, slot, message.phrases, on_ready)
+
+    def _prepare(self, message: Prepare) -> None:
+        session_id = message.session_id
+        stream = self._streams.get(session_id)
+        if stream is not None:
+            _phrases_of(stream.model).prepare(
+                session_id,
+                stream.slot,
+                message.phrases,
+                lambda error: self._deliver([Delivery(session_id, Prepared(error))]),
+            )
 
     def _admit(self, name: str, *, is_live: bool) -> _Model:
         """Return a model that has a free slot. Raises what a new session of it is refused with."""
@@ -253,6 +291,8 @@ class Stepper:
             return
         stream = self._streams.pop(session_id, None)
         if stream is not None:
+            if stream.model.phrases is not None:
+                stream.model.phrases.close(session_id)
             stream.model.slots.release(stream.slot)
             if stream.model.on_freed is not None:
                 name = next(n for n, model in self._models.items() if model is stream.model)
@@ -270,6 +310,8 @@ class Stepper:
             if isinstance(marker, (EndUtterance, DiscardUtterance, RestartState)):
                 stream = self._streams[session_id]
                 stream.model.backend.reset_slot(stream.slot)
+            elif isinstance(marker, UsePhrases):
+                _phrases_of(self._streams[session_id].model).use(session_id, marker.phrases)
         if plan.markers:
             self._deliver([Delivery(session_id, marker) for session_id, marker in plan.markers])
         if plan.lane is None:
@@ -329,6 +371,12 @@ class Stepper:
             model.backend.info.id,
             model.batch_sizes[-1],
         )
+
+
+def _phrases_of(model: _Model) -> PhraseStore:
+    if model.phrases is None:
+        raise AssertionError(f"{model.backend.info.id} takes no phrases; they are refused before")
+    return model.phrases
 
 
 def _limits(model: _Model) -> LaneLimits:

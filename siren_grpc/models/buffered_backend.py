@@ -23,6 +23,7 @@ from siren_grpc.domain.types import (
     StepResult,
     StepRow,
 )
+from siren_grpc.models.biasing import SlotPhrases
 from siren_grpc.models.buffered_window import AudioWindows
 from siren_grpc.models.decoders import Emitted, SlotDecoder, frames_from
 from siren_grpc.models.prompts import LanguagePrompts
@@ -37,6 +38,7 @@ class BufferedParts:
     model: ASRModel
     windows: AudioWindows
     decoders: Mapping[DecoderKind, SlotDecoder]
+    phrases: SlotPhrases
     prompts: LanguagePrompts | None = None
     """None for a model that is not told the language."""
 
@@ -102,12 +104,18 @@ class BufferedBackend:
             self._parts.prompts.choose(slot, options.language_code)
         self.reset_slot(slot)
 
+    @property
+    def phrase_trees(self) -> SlotPhrases:
+        """What makes its slots prefer phrases."""
+        return self._parts.phrases
+
     def reset_slot(self, slot: int) -> None:
         """Make the slot's state that of a stream that has heard nothing; its language stays."""
         with torch.inference_mode():
             self._parts.windows.reset(slot)
             for decoder in self._parts.decoders.values():
                 decoder.reset(slot)
+            self._parts.phrases.restart(slot)
 
     def step(self, lane: Lane, rows: Sequence[StepRow]) -> list[StepResult]:
         """Recognise every row's audio and keep the state of those whose work is a `Chunk`.
@@ -154,7 +162,10 @@ class BufferedBackend:
         if not torch.isfinite(fresh).all(dim=2).logical_or(~valid).all():
             raise FloatingPointError("the encoder's output holds NaN or infinity")
         decoder = parts.decoders[lane.decoder]
-        emitted, tail, keep_decoder = decoder.decode_with_tail(slots, fresh, lengths, tail_lengths)
+        trees = parts.phrases.trees_of([row.slot for row in rows], n_rows=n_rows)
+        emitted, tail, keep_decoder = decoder.decode_with_tail(
+            slots, fresh, lengths, tail_lengths, trees
+        )
 
         kept = self._tensor([i for i, row in enumerate(rows) if isinstance(row.work, Chunk)])
         kept = kept.to(torch.int64)  # also when there is none

@@ -17,6 +17,7 @@ from siren_grpc.models.checkpoint import (
     decoders_of,
     feature_geometry_of,
     languages_of,
+    slot_phrases_of,
 )
 from siren_grpc.models.prompts import prompts_of
 from siren_grpc.models.vocabulary import end_tokens, token_texts
@@ -65,7 +66,8 @@ def buffered_backend_of(
             "the settings of buffered streaming add"
         )
     slots = n_slots + 1  # one spare, for the padding rows of a batch
-    decoders = decoders_of(model, name, first=decoder, n_slots=slots)
+    phrases = slot_phrases_of(model, slots)
+    decoders = decoders_of(model, name, first=decoder, n_slots=slots, phrases=phrases)
     prompts = prompts_of(model, name, n_slots=slots)
     info = ModelInfo(
         id=name,
@@ -75,6 +77,7 @@ def buffered_backend_of(
         look_aheads=tuple(contexts),
         default_chunk_frames=chunk_frames or default_frames,
         decoders=tuple(decoders),
+        biasing_decoders=tuple(decoders),
         token_texts=token_texts(model),
         end_tokens=end_tokens(model),
         punctuation=frozenset(getattr(model.decoding, "supported_punctuation", None) or ()),
@@ -86,7 +89,7 @@ def buffered_backend_of(
         frame_samples=geometry.encoder_frame_samples,
         device=next(model.parameters()).device,
     )
-    parts = BufferedParts(info, model, windows, decoders, prompts)
+    parts = BufferedParts(info, model, windows, decoders, phrases, prompts)
     return BufferedBackend(parts, n_slots=n_slots, batch_sizes=sizes_up_to(max_batch))
 
 

@@ -18,7 +18,16 @@ from nemo.collections.asr.parts.submodules.transducer_decoding.tdt_label_looping
 
 from siren_grpc.domain.geometry import FeatureGeometry
 from siren_grpc.domain.types import DecoderKind
-from siren_grpc.models.decoders import CtcSlotDecoder, SlotDecoder, TransducerSlotDecoder
+from siren_grpc.models.biasing import SlotPhrases
+from siren_grpc.models.ctc_phrases import CtcPhrases
+from siren_grpc.models.decoders import (
+    CtcSlotDecoder,
+    SlotDecoder,
+    TransducerSlotDecoder,
+)
+from siren_grpc.models.spelling import Speller
+from siren_grpc.models.transducer_phrases import TransducerPhrases
+from siren_grpc.models.vocabulary import token_texts
 
 _MAX_SYMBOLS_PER_FRAME = 10
 
@@ -38,23 +47,39 @@ def feature_geometry_of(model: Any) -> FeatureGeometry:
     )
 
 
+def slot_phrases_of(model: Any, n_slots: int) -> SlotPhrases:
+    """Return what makes a model's decoders prefer phrases. n_slots: as for `decoders_of`."""
+    device = next(model.parameters()).device
+    vocabulary_size = len(token_texts(model))
+    return SlotPhrases(Speller(model), vocabulary_size, n_slots=n_slots, device=device)
+
+
 def decoders_of(
-    model: Any, name: str, *, first: DecoderKind | None, n_slots: int
+    model: Any,
+    name: str,
+    *,
+    first: DecoderKind | None,
+    n_slots: int,
+    phrases: SlotPhrases | None = None,
 ) -> dict[DecoderKind, SlotDecoder]:
     """Make a model's decoders, the default first.
 
     first: the kind to be the default, None for the model's own. n_slots: rows of their state.
+    phrases: those of its slots, None for decoders that take none.
     Raises UnsupportedModel for a model without decoders Siren knows, or without the one wanted.
     """
     decoders: dict[DecoderKind, SlotDecoder] = {}
     if isinstance(model, EncDecRNNTModel):
         kind, computer = _transducer(model, name)
+        preferring = None
+        if phrases is not None:
+            preferring = TransducerPhrases(_transducer(model, name)[1], phrases)
         d_model = model.encoder.d_model
-        decoders[kind] = TransducerSlotDecoder(computer, d_model=d_model, n_slots=n_slots)
+        decoders[kind] = TransducerSlotDecoder(computer, d_model, n_slots, preferring)
     if isinstance(model, EncDecHybridRNNTCTCModel):
-        decoders[DecoderKind.CTC] = _ctc(model.ctc_decoder, n_slots)
+        decoders[DecoderKind.CTC] = _ctc(model.ctc_decoder, n_slots, phrases)
     elif isinstance(model, EncDecCTCModel):
-        decoders[DecoderKind.CTC] = _ctc(model.decoder, n_slots)
+        decoders[DecoderKind.CTC] = _ctc(model.decoder, n_slots, phrases)
     if not decoders:
         raise UnsupportedModel(f"{name} ({type(model).__name__}) has no RNNT, TDT or CTC decoder")
     if first is not None and first not in decoders:
@@ -86,8 +111,9 @@ def _transducer(
     return DecoderKind.TDT, GreedyBatchedTDTLabelLoopingComputer(**parts, durations=durations)
 
 
-def _ctc(head: Any, n_slots: int) -> CtcSlotDecoder:
-    return CtcSlotDecoder(head, blank=head.num_classes_with_blank - 1, n_slots=n_slots)
+def _ctc(head: Any, n_slots: int, phrases: SlotPhrases | None) -> CtcSlotDecoder:
+    preferring = None if phrases is None else CtcPhrases(phrases)
+    return CtcSlotDecoder(head, head.num_classes_with_blank - 1, n_slots, preferring)
 
 
 def _max_symbols(model: Any) -> int:

@@ -3,26 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol, TypeAlias
+from dataclasses import replace
+from typing import Protocol
 
 import torch
 from nemo.collections.asr.parts.submodules.transducer_decoding.label_looping_base import (
     BatchedLabelLoopingState,
 )
-from nemo.collections.asr.parts.submodules.transducer_decoding.rnnt_label_looping import (
-    GreedyBatchedRNNTLabelLoopingComputer,
-)
-from nemo.collections.asr.parts.submodules.transducer_decoding.tdt_label_looping import (
-    GreedyBatchedTDTLabelLoopingComputer,
-)
+
+from siren_grpc.models.biasing import RowTrees
+from siren_grpc.models.ctc_phrases import CtcPhrases
+from siren_grpc.models.transducer_phrases import LabelLoopingComputer, TransducerPhrases
 
 Keep = Callable[[torch.Tensor, torch.Tensor], None]
 """keep(slots [n_kept], rows [n_kept]) stores the state of some rows of a decoded step."""
 Emitted = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 """Token ids [n_rows, n_max], the encoder frame of each since reset, and how many count [n_rows]."""
-LabelLoopingComputer: TypeAlias = (
-    GreedyBatchedRNNTLabelLoopingComputer | GreedyBatchedTDTLabelLoopingComputer
-)
 
 
 class SlotDecoder(Protocol):
@@ -38,11 +34,16 @@ class SlotDecoder(Protocol):
         ...
 
     def decode(
-        self, slots: torch.Tensor, encoded: torch.Tensor, lengths: torch.Tensor
+        self,
+        slots: torch.Tensor,
+        encoded: torch.Tensor,
+        lengths: torch.Tensor,
+        trees: RowTrees | None = None,
     ) -> tuple[Emitted, Keep]:
         """Decode a chunk of each row without changing any slot.
 
         slots: [n_rows] int64. encoded: [n_rows, n_encoder_frames, d_model]. lengths: [n_rows].
+        trees: the phrases to prefer; None when no row has any.
         """
         ...
 
@@ -52,6 +53,7 @@ class SlotDecoder(Protocol):
         encoded: torch.Tensor,
         lengths: torch.Tensor,
         tail_lengths: torch.Tensor,
+        trees: RowTrees | None = None,
     ) -> tuple[Emitted, Emitted, Keep]:
         """Decode a chunk of each row and, beyond it, its right context, changing no slot.
 
@@ -66,11 +68,20 @@ class TransducerSlotDecoder:
     """Greedy RNNT or TDT: NeMo's label-looping computer with the state in slot-indexed tensors.
 
     The state of TDT has one part more: how far its last token's duration reaches over the border.
+    A batch in which any row has phrases is decoded by a computer of its own, which asks their
+    trees at each label; rows without phrases add zeros there.
     """
 
-    def __init__(self, computer: LabelLoopingComputer, d_model: int, n_slots: int) -> None:
+    def __init__(
+        self,
+        computer: LabelLoopingComputer,
+        d_model: int,
+        n_slots: int,
+        phrases: TransducerPhrases | None = None,
+    ) -> None:
         """Allocate the state of every slot: that which the start-of-sequence symbol leaves."""
         self._computer = computer
+        self._phrases = phrases
         device = next(computer.joint.parameters()).device
         dtype = next(computer.joint.parameters()).dtype
 
@@ -105,10 +116,14 @@ class TransducerSlotDecoder:
         self._store(self._initial, at, first)
 
     def decode(
-        self, slots: torch.Tensor, encoded: torch.Tensor, lengths: torch.Tensor
+        self,
+        slots: torch.Tensor,
+        encoded: torch.Tensor,
+        lengths: torch.Tensor,
+        trees: RowTrees | None = None,
     ) -> tuple[Emitted, Keep]:
         """Decode a chunk of each row without changing any slot."""
-        emitted, new_state = self._decode(encoded, lengths, self._gather(slots))
+        emitted, new_state = self._decode(encoded, lengths, self._gather(slots, trees), trees)
         return emitted, lambda kept_slots, rows: self._store(new_state, kept_slots, rows)
 
     def decode_with_tail(
@@ -117,17 +132,28 @@ class TransducerSlotDecoder:
         encoded: torch.Tensor,
         lengths: torch.Tensor,
         tail_lengths: torch.Tensor,
+        trees: RowTrees | None = None,
     ) -> tuple[Emitted, Emitted, Keep]:
         """Decode a chunk of each row and, beyond it, its right context, changing no slot."""
-        emitted, new_state = self._decode(encoded, lengths, self._gather(slots))
+        emitted, new_state = self._decode(encoded, lengths, self._gather(slots, trees), trees)
         ahead = frames_from(encoded, lengths, encoded.shape[1])
-        tail, _ = self._decode(ahead, tail_lengths, new_state)
+        # NeMo moves the phrases' states on in place, and those behind the chunk are to be kept.
+        in_phrases = [states.clone() for states in new_state.fusion_states_list]
+        beyond = replace(new_state, fusion_states_list=in_phrases)
+        tail, _ = self._decode(ahead, tail_lengths, beyond, trees)
         return emitted, tail, lambda kept_slots, rows: self._store(new_state, kept_slots, rows)
 
     def _decode(
-        self, encoded: torch.Tensor, lengths: torch.Tensor, state: BatchedLabelLoopingState
+        self,
+        encoded: torch.Tensor,
+        lengths: torch.Tensor,
+        state: BatchedLabelLoopingState,
+        trees: RowTrees | None,
     ) -> tuple[Emitted, BatchedLabelLoopingState]:
-        hypotheses, new_state = self._computer(encoded, lengths, state)
+        if self._phrases is None or trees is None:
+            hypotheses, new_state = self._computer(encoded, lengths, state)
+        else:
+            hypotheses, new_state = self._phrases.computer(encoded, lengths, state, trees.ids)
         # The computer's buffers are made for larger batches and longer audio than a chunk.
         n_rows, most = encoded.shape[0], encoded.shape[1] * self._computer.max_symbols
         emitted = (
@@ -137,7 +163,7 @@ class TransducerSlotDecoder:
         )
         return emitted, new_state
 
-    def _gather(self, slots: torch.Tensor) -> BatchedLabelLoopingState:
+    def _gather(self, slots: torch.Tensor, trees: RowTrees | None) -> BatchedLabelLoopingState:
         state = self._state
         jumps = state.time_jumps
         return BatchedLabelLoopingState(
@@ -148,6 +174,9 @@ class TransducerSlotDecoder:
             predictor_outputs=state.predictor_outputs[slots],
             labels=state.labels[slots],
             decoded_lengths=state.decoded_lengths[slots],
+            fusion_states_list=(
+                [] if self._phrases is None or trees is None else [self._phrases.of(slots)]
+            ),
             time_jumps=None if jumps is None else jumps[slots],
         )
 
@@ -163,37 +192,52 @@ class TransducerSlotDecoder:
         state.decoded_lengths[slots] = source.decoded_lengths[rows]
         if state.time_jumps is not None:
             state.time_jumps[slots] = source.time_jumps[rows]
+        if self._phrases is not None and source.fusion_states_list:
+            self._phrases.keep(slots, source.fusion_states_list[0][rows])
 
 
 class CtcSlotDecoder:
     """Greedy CTC: the best label of each frame, repeats joined across chunk borders."""
 
-    def __init__(self, log_probs: torch.nn.Module, blank: int, n_slots: int) -> None:
+    def __init__(
+        self,
+        log_probs: torch.nn.Module,
+        blank: int,
+        n_slots: int,
+        phrases: CtcPhrases | None = None,
+    ) -> None:
         """Allocate the state of every slot.
 
         log_probs: encoder frames [n_rows, d_model, n_frames] to [n_rows, n_frames, n_labels].
         """
         self._log_probs = log_probs
         self._blank = blank
+        self._phrases = phrases
         device = next(log_probs.parameters()).device
-        self._last_label = torch.full((n_slots,), blank, dtype=torch.int64, device=device)
+        self._last_labels = torch.full((n_slots, 2), blank, dtype=torch.int64, device=device)
+        """Of each slot's last frame: its label, and the one it would have without phrases."""
         self._decoded_frames = torch.zeros(n_slots, dtype=torch.int64, device=device)
 
     @property
     def bytes_per_slot(self) -> int:
         """Memory of one session's state."""
-        return self._last_label[0].nbytes + self._decoded_frames[0].nbytes
+        return self._last_labels[0].nbytes + self._decoded_frames[0].nbytes
 
     def reset(self, slot: int) -> None:
         """Make a slot's state that of a stream that has heard nothing."""
-        self._last_label[slot] = self._blank
+        self._last_labels[slot] = self._blank
         self._decoded_frames[slot] = 0
 
     def decode(
-        self, slots: torch.Tensor, encoded: torch.Tensor, lengths: torch.Tensor
+        self,
+        slots: torch.Tensor,
+        encoded: torch.Tensor,
+        lengths: torch.Tensor,
+        trees: RowTrees | None = None,
     ) -> tuple[Emitted, Keep]:
         """Decode a chunk of each row without changing any slot."""
-        emitted, _, keep = self.decode_with_tail(slots, encoded, lengths, torch.zeros_like(lengths))
+        no_tail = torch.zeros_like(lengths)
+        emitted, _, keep = self.decode_with_tail(slots, encoded, lengths, no_tail, trees)
         return emitted, keep
 
     def decode_with_tail(
@@ -202,12 +246,17 @@ class CtcSlotDecoder:
         encoded: torch.Tensor,
         lengths: torch.Tensor,
         tail_lengths: torch.Tensor,
+        trees: RowTrees | None = None,
     ) -> tuple[Emitted, Emitted, Keep]:
         """Decode a chunk of each row and, beyond it, its right context, changing no slot."""
-        labels = self._log_probs(encoder_output=encoded.transpose(1, 2)).argmax(dim=-1)
-        n_rows, n_frames = labels.shape
-        last = self._last_label[slots]
-        before = torch.cat((last[:, None], labels[:, :-1]), dim=1)
+        log_probs = self._log_probs(encoder_output=encoded.transpose(1, 2))
+        heard = log_probs.argmax(dim=-1)
+        n_rows, n_frames = heard.shape
+        last = self._last_labels[slots]
+        labels, states = heard, None
+        if self._phrases is not None and trees is not None:
+            labels, states = self._phrases.prefer(slots, log_probs, heard, last, trees)
+        before = torch.cat((last[:, :1], labels[:, :-1]), dim=1)
         frame = torch.arange(n_frames, device=labels.device)[None]
         is_token = (labels != before) & (labels != self._blank)
         is_chunk = frame < lengths[:, None]
@@ -217,11 +266,16 @@ class CtcSlotDecoder:
         tail = _picked(labels, start, is_token & is_tail)
         ends = (lengths - 1).clamp(min=0)
         rows_at = torch.arange(n_rows, device=labels.device)
-        new_last = torch.where(lengths > 0, labels[rows_at, ends], last)
+        at_end = torch.stack((labels[rows_at, ends], heard[rows_at, ends]), dim=1)
+        new_last = torch.where(lengths[:, None] > 0, at_end, last)
 
         def keep(kept_slots: torch.Tensor, rows: torch.Tensor) -> None:
-            self._last_label[kept_slots] = new_last[rows]
+            self._last_labels[kept_slots] = new_last[rows]
             self._decoded_frames[kept_slots] = (start + lengths)[rows]
+            if self._phrases is not None and states is not None:
+                at = states[rows_at, ends]
+                behind = torch.where(lengths > 0, at, self._phrases.of(slots))
+                self._phrases.keep(kept_slots, behind[rows])
 
         return emitted, tail, keep
 

@@ -24,6 +24,7 @@ from siren_grpc.models.checkpoint import (
     decoders_of,
     feature_geometry_of,
     languages_of,
+    slot_phrases_of,
 )
 from siren_grpc.models.conformer import why_unsupported
 from siren_grpc.models.encoder import InputCacheEncoder, KeyValueEncoder, SlotEncoder
@@ -179,7 +180,8 @@ def backend_of(
         features = StreamingFeatures(featurizer, geometry, n_slots=slots)
     except ValueError as error:
         raise UnsupportedModel(f"{name}: {error}") from error
-    decoders = decoders_of(model, name, first=decoder, n_slots=slots)
+    phrases = slot_phrases_of(model, slots)
+    decoders = decoders_of(model, name, first=decoder, n_slots=slots, phrases=phrases)
     look_aheads = tuple(sorted(contexts))
     prompts = prompts_of(model, name, n_slots=slots)
     info = ModelInfo(
@@ -190,12 +192,13 @@ def backend_of(
         look_aheads=look_aheads,
         default_chunk_frames=_default_chunk_frames(chunk_frames, contexts, name),
         decoders=tuple(decoders),
+        biasing_decoders=tuple(decoders),
         token_texts=token_texts(model),
         end_tokens=end_tokens(model),
         punctuation=frozenset(getattr(model.decoding, "supported_punctuation", None) or ()),
     )
     slot_encoder = _slot_encoder(encoder, contexts, name, encoder_cache, precision, n_slots=slots)
-    parts = NemoParts(info, model, features, slot_encoder, decoders, prompts)
+    parts = NemoParts(info, model, features, slot_encoder, decoders, phrases, prompts)
     return NemoBackend(parts, n_slots=n_slots, batch_sizes=sizes_up_to(max_batch))
 
 

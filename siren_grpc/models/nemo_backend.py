@@ -19,6 +19,7 @@ from siren_grpc.domain.types import (
     StepResult,
     StepRow,
 )
+from siren_grpc.models.biasing import SlotPhrases
 from siren_grpc.models.decoders import SlotDecoder
 from siren_grpc.models.encoder import FeatureGroup, SlotEncoder
 from siren_grpc.models.features import StreamingFeatures
@@ -35,6 +36,7 @@ class NemoParts:
     features: StreamingFeatures
     encoder: SlotEncoder
     decoders: Mapping[DecoderKind, SlotDecoder]
+    phrases: SlotPhrases
     prompts: LanguagePrompts | None = None
     """None for a model that is not told the language."""
 
@@ -107,6 +109,11 @@ class NemoBackend:
             self._parts.prompts.choose(slot, options.language_code)
         self.reset_slot(slot)
 
+    @property
+    def phrase_trees(self) -> SlotPhrases:
+        """What makes its slots prefer phrases."""
+        return self._parts.phrases
+
     def reset_slot(self, slot: int) -> None:
         """Make the slot's state that of a stream that has heard nothing; its language stays."""
         with torch.inference_mode():
@@ -114,6 +121,7 @@ class NemoBackend:
             self._parts.encoder.reset(slot)
             for decoder in self._parts.decoders.values():
                 decoder.reset(slot)
+            self._parts.phrases.restart(slot)
 
     def step(self, lane: Lane, rows: Sequence[StepRow]) -> list[StepResult]:
         """Recognise every row's audio and keep the state of those whose work is a `Chunk`.
@@ -156,7 +164,10 @@ class NemoBackend:
         valid = torch.arange(encoded.shape[1], device=self._device)[None] < lengths[:, None]
         is_sound = torch.isfinite(encoded).all(dim=2).logical_or_(~valid).all(dim=1)
         (tokens, token_frames, counts), keep_decoder = parts.decoders[lane.decoder].decode(
-            slots, encoded, lengths
+            slots,
+            encoded,
+            lengths,
+            parts.phrases.trees_of([row.slot for row in rows], n_rows=n_rows),
         )
         # All that the host is to know travels at once, and only this waits for the device.
         packed = torch.cat((is_sound[:, None], counts[:, None], tokens, token_frames), dim=1)

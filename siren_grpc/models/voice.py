@@ -15,6 +15,7 @@ from importlib.metadata import distribution
 import numpy as np
 import torch
 
+from siren_grpc.domain.ports import PhraseTrees
 from siren_grpc.domain.types import (
     Chunk,
     Lane,
@@ -182,6 +183,11 @@ class ListeningBackend:
     def open_slot(self, slot: int, options: ModelOptions) -> None:
         """Give the slot to a new stream; the detector asks for no language."""
         self._backend.open_slot(slot, options)
+
+    @property
+    def phrase_trees(self) -> PhraseTrees | None:
+        """What makes its slots prefer phrases."""
+        return self._backend.phrase_trees
 
     def reset_slot(self, slot: int) -> None:
         """Make the slot's state that of a stream that has heard nothing."""

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from siren_grpc.domain.errors import InvalidConfig
+from siren_grpc.domain.phrases import Phrase
+from siren_grpc.domain.ports import PhraseTree, PhraseTrees
 from siren_grpc.domain.types import Lane, ModelInfo, Preview, StepRow
 from siren_grpc.models.backend import LoadedBackend
 
@@ -22,6 +25,37 @@ def warm_up(backend: LoadedBackend) -> None:
             for size in sizes:
                 for is_first in (True, False):
                     backend.step(lane, silent_rows(backend.info, lane, size, is_first=is_first))
+    if backend.is_on_gpu and backend.phrase_trees is not None:
+        _warm_up_phrases(backend, backend.phrase_trees)
+
+
+def _warm_up_phrases(backend: LoadedBackend, trees: PhraseTrees) -> None:
+    """Step the largest batch with phrases: their decoders' graphs hold smaller ones too."""
+    tree = _some_tree(backend.info, trees)
+    tree_id = None if tree is None else trees.load(tree)
+    if tree_id is None:
+        return
+    size = backend.batch_sizes[-1]
+    for slot in range(size):
+        trees.use(slot, tree_id)
+    for chunk_frames in backend.info.look_aheads:
+        for decoder in backend.info.biasing_decoders:
+            lane = Lane(chunk_frames, decoder)
+            backend.step(lane, silent_rows(backend.info, lane, size, is_first=False))
+    for slot in range(size):
+        trees.use(slot, None)
+    trees.unload(tree_id)
+
+
+def _some_tree(info: ModelInfo, trees: PhraseTrees) -> PhraseTree | None:
+    """Return the tree of a phrase that the model can write."""
+    for text in info.token_texts:
+        if isinstance(text, str) and text.strip():
+            try:
+                return trees.build((Phrase(text.strip()),))
+            except InvalidConfig:
+                continue  # a token that stands for no text
+    return None
 
 
 def silent_rows(info: ModelInfo, lane: Lane, n_rows: int, *, is_first: bool) -> list[StepRow]:

@@ -20,6 +20,7 @@ from siren_grpc.domain.types import (
     SpeechEvent,
     SpeechEventKind,
 )
+from siren_grpc.server.biasing import to_phrases
 from siren_grpc.server.call_id import CallId
 from siren_grpc.server.durations import of_seconds, to_duration
 from siren_grpc.server.options import to_options, to_updated
@@ -84,14 +85,16 @@ def to_config(
             f"model {info.id} was not trained for {chunk_frames}; use {known}, or 0 for "
             f"{info.default_chunk_frames}",
         )
+    decoder = _decoder(config.decoder, info)
     language_code = _language(config.language_code, info)
     return ValidConfig(
         encoding=encoding,
         sample_rate_hertz=hertz,
         language_code=language_code,
-        lane=Lane(chunk_frames, _decoder(config.decoder, info), info.id),
+        lane=Lane(chunk_frames, decoder, info.id),
         options=to_options(config, info),
         text=to_text_options(config.text, language_code, server_masks),
+        phrases=to_phrases(config.biasing, info, decoder),
     )
 
 
@@ -220,4 +223,5 @@ def to_model(info: ModelInfo, *, is_default: bool, aliases: Sequence[str] = ()) 
         aliases=aliases,
         has_end_token=bool(info.end_tokens),
         has_vad=info.hears_voice,
+        biasing_decoders=[_PB_DECODERS[kind] for kind in info.biasing_decoders],
     )

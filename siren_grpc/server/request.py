@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from siren_grpc.audio.decode import Encoding
+from siren_grpc.domain.phrases import Phrases
 from siren_grpc.domain.types import Lane, ModelOptions, StreamOptions
 from siren_grpc.text.options import TextOptions
 
@@ -19,6 +20,7 @@ class ValidConfig:
     lane: Lane
     options: StreamOptions
     text: TextOptions
+    phrases: Phrases = ()
 
     @property
     def model_options(self) -> ModelOptions:

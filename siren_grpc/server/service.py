@@ -96,7 +96,11 @@ class SpeechService(speech_pb2_grpc.SpeechServiceServicer):
             requests = aiter(request_iterator)
             config = self._valid(await self._first_config(requests), engine, call_id)
             session = await engine.open(
-                config.lane, config.options, config.text, model_options=config.model_options
+                config.lane,
+                config.options,
+                config.text,
+                model_options=config.model_options,
+                phrases=config.phrases,
             )
             call = self._call(call_id, config, session, has_previews=True)
             stream = Stream(call, requests)
@@ -131,6 +135,7 @@ class SpeechService(speech_pb2_grpc.SpeechServiceServicer):
                 config.options,
                 config.text,
                 model_options=config.model_options,
+                phrases=config.phrases,
                 is_live=False,
             )
             call = self._call(call_id, config, session, has_previews=False)

@@ -23,6 +23,7 @@ from siren_grpc.models.backend import LoadedBackend
 from siren_grpc.models.buffered_backend import BufferedBackend
 from siren_grpc.models.encoder import InputCacheEncoder, KeyValueEncoder
 from siren_grpc.models.nemo_backend import NemoBackend
+from siren_grpc.models.voice import ListeningBackend
 from siren_grpc.text.detokenizer import Detokenizer
 from siren_grpc.text.hypothesis import Hypothesis
 from tests.support.nemo_reference import Transcript
@@ -83,6 +84,8 @@ def assert_speaks(*transcripts: Transcript) -> None:
 
 def snapshot(backend: LoadedBackend) -> dict[str, np.ndarray]:
     """Copy every tensor that holds the state of slots, the spare one left out."""
+    if isinstance(backend, ListeningBackend):
+        backend = backend._backend
     if isinstance(backend, BufferedBackend):
         windows = backend._parts.windows
         tensors = {
@@ -94,7 +97,7 @@ def snapshot(backend: LoadedBackend) -> dict[str, np.ndarray]:
         tensors = _cached_tensors(backend)
     for kind, decoder in backend._parts.decoders.items():
         if kind == "ctc":
-            tensors["ctc_label"] = decoder._last_label  # type: ignore[attr-defined]
+            tensors["ctc_label"] = decoder._last_labels  # type: ignore[attr-defined]
             tensors["ctc_frames"] = decoder._decoded_frames  # type: ignore[attr-defined]
             continue
         state = decoder._state  # type: ignore[attr-defined]

@@ -57,6 +57,10 @@ class ArithmeticBackend:
     def batch_sizes(self) -> tuple[int, ...]:
         return tuple(range(1, self._max_batch + 1))
 
+    @property
+    def phrase_trees(self) -> None:
+        return None
+
     def open_gate(self) -> None:
         """Let the steps that wait go on, so that the engine can be stopped."""
         if self._gate is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from enum import Enum
 from typing import TypeVar
 
@@ -23,6 +23,7 @@ from siren_client.types import (
     LookAhead,
     Model,
     Partial,
+    PhraseOption,
     Recognition,
     Result,
     SpeechEvent,
@@ -75,10 +76,13 @@ def to_config(
     mask: Sequence[str] = (),
     mask_profanity: bool = False,
     request_id: str | None = None,
+    phrases: Sequence[PhraseOption] = (),
+    phrase_boost: float | None = None,
 ) -> pb.StreamingConfig:
     """Build the config of `RecognitionOptions`; None leaves a field to the server.
 
     Raises:
+        TypeError: phrases that are one string, or hold something else than phrases.
         ValueError: an encoding or decoder that does not exist, or a number the
             field cannot hold. Whether the server supports a value, it says itself.
         TypeError: `mask` is one string, not a sequence of words.
@@ -112,7 +116,21 @@ def to_config(
         config.text.CopyFrom(text)
     if request_id is not None:
         config.request_id = request_id
+    if isinstance(phrases, str):
+        raise TypeError(f"phrases must be a list of phrases, not one string: [{phrases!r}]")
+    config.biasing.phrases.extend(_to_phrase(phrase) for phrase in phrases)
+    if phrase_boost is not None:
+        config.biasing.boost = phrase_boost
+    if not config.biasing.ByteSize():
+        config.ClearField("biasing")
     return config
+
+
+def _to_phrase(phrase: PhraseOption) -> pb.Phrase:
+    if isinstance(phrase, str):
+        return pb.Phrase(text=phrase)
+    text, boost = phrase
+    return pb.Phrase(text=text, boost=boost)
 
 
 def to_config_request(config: pb.StreamingConfig) -> pb.StreamingRecognizeRequest:
@@ -245,15 +263,16 @@ def from_model(message: pb.Model) -> Model:
             )
             for look_ahead in message.look_aheads
         ),
-        decoders=tuple(
-            _DECODERS_BY_NUMBER[decoder]
-            for decoder in message.decoders
-            if decoder in _DECODERS_BY_NUMBER
-        ),
+        decoders=_from_decoders(message.decoders),
         is_default=message.is_default,
         has_end_token=message.has_end_token,
         has_vad=message.has_vad,
+        biasing_decoders=_from_decoders(message.biasing_decoders),
     )
+
+
+def _from_decoders(numbers: Iterable[int]) -> tuple[Decoder, ...]:
+    return tuple(_DECODERS_BY_NUMBER[number] for number in numbers if number in _DECODERS_BY_NUMBER)
 
 
 def from_duration(duration: Duration) -> float:

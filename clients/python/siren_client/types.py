@@ -66,6 +66,10 @@ AudioItem: TypeAlias = bytes | bytearray | memoryview | Control | Update
 """What an audio iterable yields: stretches of audio of any length, controls and updates."""
 
 
+PhraseOption: TypeAlias = str | tuple[str, float]
+"""A phrase to be preferred where it might have been said, alone or with its boost."""
+
+
 class RecognitionOptions(TypedDict, total=False):
     """How audio is to be recognised. What is left out is for the server to choose."""
 
@@ -99,6 +103,12 @@ class RecognitionOptions(TypedDict, total=False):
     request_id: str
     """Your own name for the call, at most 128 printable ASCII characters: it is in the server's
     log, in `Started` and in the trailing metadata. Left out: none."""
+    phrases: Sequence[PhraseOption]
+    """Names and terms to be preferred where they might have been said, at most 1000, each
+    spelled as the model would write it: `"siren"`, or `("siren", 4.0)` with a boost of its
+    own, greater than 0 and at most 10. Left out: none."""
+    phrase_boost: float
+    """Boost of the phrases without their own. Left out: the server's default."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -259,6 +269,8 @@ class Model:
     """Whether `EndpointDetector.END_TOKEN` is for it."""
     has_vad: bool = False
     """Whether `EndpointDetector.VAD` is for it."""
+    biasing_decoders: tuple[Decoder, ...] = ()
+    """Those of `decoders` with which the option `phrases` may be given."""
 
 
 class ServingStatus(str, Enum):

@@ -85,6 +85,32 @@ def test_transcribe_sends_what_was_asked_for(run, make_wav, echo):
     assert echo.service.metadata["authorization"] == "Bearer secret"
 
 
+def test_transcribe_sends_phrases_of_the_command_line_and_of_a_file(run, make_wav, echo, tmp_path):
+    phrases = tmp_path / "phrases.txt"
+    phrases.write_text("# places\n\n  winter river:4\nroom: nine\n", "utf-8")
+    done = run(
+        *("transcribe", make_wav(), "--fast", "--phrase", "siren", "--phrase", "kubernetes:3.5"),
+        *("--phrases-file", phrases),
+    )
+    assert done.exit_code == 0
+    assert echo.service.requests[0].config.biasing == pb.BiasingConfig(
+        phrases=[
+            pb.Phrase(text="siren"),
+            pb.Phrase(text="kubernetes", boost=3.5),
+            pb.Phrase(text="winter river", boost=4),
+            pb.Phrase(text="room: nine"),
+        ]
+    )
+
+
+def test_transcribe_refuses_a_phrases_file_that_is_no_text(run, make_wav):
+    wav = make_wav(n_samples=4000)
+    wav.write_bytes(wav.read_bytes() + b"\xff\xfe")
+    done = run("transcribe", make_wav("other.wav"), "--fast", "--phrases-file", wav)
+    assert done.exit_code == 2
+    assert "is not text in UTF-8" in done.stderr
+
+
 def test_transcribe_partials(run, make_wav):
     done = run("transcribe", make_wav(), "--fast", "--partials", "--message-ms", 50)
     assert done.stdout.splitlines() == ["[]1600 bytes", "[]3200 bytes", "3200 bytes"]

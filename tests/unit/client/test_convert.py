@@ -53,6 +53,19 @@ def test_every_option_reaches_its_field():
     )
 
 
+def test_phrases_reach_the_config_with_their_boosts():
+    config = convert.to_config(phrases=["siren", ("nine", 4.5)], phrase_boost=2.0)
+    assert config.biasing == pb.BiasingConfig(
+        phrases=[pb.Phrase(text="siren"), pb.Phrase(text="nine", boost=4.5)], boost=2.0
+    )
+    assert not convert.to_config(phrases=[]).HasField("biasing")
+
+
+def test_a_single_string_is_no_list_of_phrases():
+    with pytest.raises(TypeError, match="siren"):
+        convert.to_config(phrases="siren")
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -175,6 +188,7 @@ def test_model():
             pb.LookAhead(chunk_frames=7, latency_ms=560, is_default=True),
         ],
         decoders=[pb.DECODER_RNNT, pb.DECODER_CTC],
+        biasing_decoders=[pb.DECODER_CTC],
         is_default=True,
     )
     message.MergeFromString(b"\x32\x01\x63")  # a decoder 99 besides
@@ -189,6 +203,7 @@ def test_model():
                 LookAhead(chunk_frames=7, latency_ms=560, is_default=True),
             ),
             decoders=(Decoder.RNNT, Decoder.CTC),
+            biasing_decoders=(Decoder.CTC,),
             is_default=True,
         )
     ]

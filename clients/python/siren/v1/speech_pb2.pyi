@@ -149,6 +149,7 @@ class StreamingConfig(_message.Message):
     CHUNK_FRAMES_FIELD_NUMBER: _builtins.int
     DECODER_FIELD_NUMBER: _builtins.int
     ENDPOINTING_FIELD_NUMBER: _builtins.int
+    BIASING_FIELD_NUMBER: _builtins.int
     TEXT_FIELD_NUMBER: _builtins.int
     PARTIAL_INTERVAL_MS_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
@@ -196,6 +197,12 @@ class StreamingConfig(_message.Message):
         """
 
     @_builtins.property
+    def biasing(self) -> Global___BiasingConfig:
+        """Phrases to be preferred where they might have been said. Unset: none. With
+        a decoder that is not in `Model.biasing_decoders`, INVALID_CONFIG.
+        """
+
+    @_builtins.property
     def text(self) -> Global___TextOptions:
         """How the text of partials and finals is changed. Unset: as the model gives
         it, with its capitals and punctuation if it has any.
@@ -211,13 +218,14 @@ class StreamingConfig(_message.Message):
         chunk_frames: _builtins.int = ...,
         decoder: Global___Decoder.ValueType = ...,
         endpointing: Global___EndpointingConfig | None = ...,
+        biasing: Global___BiasingConfig | None = ...,
         text: Global___TextOptions | None = ...,
         partial_interval_ms: _builtins.int = ...,
         request_id: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["endpointing", b"endpointing", "text", b"text"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["biasing", b"biasing", "endpointing", b"endpointing", "text", b"text"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["chunk_frames", b"chunk_frames", "decoder", b"decoder", "encoding", b"encoding", "endpointing", b"endpointing", "language_code", b"language_code", "model", b"model", "partial_interval_ms", b"partial_interval_ms", "request_id", b"request_id", "sample_rate_hertz", b"sample_rate_hertz", "text", b"text"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["biasing", b"biasing", "chunk_frames", b"chunk_frames", "decoder", b"decoder", "encoding", b"encoding", "endpointing", b"endpointing", "language_code", b"language_code", "model", b"model", "partial_interval_ms", b"partial_interval_ms", "request_id", b"request_id", "sample_rate_hertz", b"sample_rate_hertz", "text", b"text"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -382,6 +390,86 @@ class EndpointingConfig(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__speech_threshold) -> _WhichOneofReturnType__speech_threshold | None: ...
 
 Global___EndpointingConfig: _TypeAlias = EndpointingConfig  # noqa: Y015
+
+@_typing.final
+class BiasingConfig(_message.Message):
+    """Names, products and terms that this stream is likely to hear. Where the
+    decoder writes a token it writes the one of a phrase rather than another that
+    sounds alike; it begins none where it heard nothing, and streams beside
+    this one are not affected. The list holds for the whole stream, every
+    utterance of it. An equal list of an earlier stream starts sooner than a new
+    one, for which `started` waits some milliseconds; a thousand long phrases, some
+    tenths of a second.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PHRASES_FIELD_NUMBER: _builtins.int
+    BOOST_FIELD_NUMBER: _builtins.int
+    boost: _builtins.float
+    """Boost of the phrases that name none: greater than 0, at most 10. Unset:
+    3.
+    """
+    @_builtins.property
+    def phrases(self) -> _containers.RepeatedCompositeFieldContainer[Global___Phrase]:
+        """At most 1000. More is INVALID_CONFIG, and so is, with its index named, a
+        phrase whose text or boost is not valid. Of phrases that begin alike each
+        is preferred as its own boost says, but for their common part, which has
+        the largest boost among them.
+        """
+
+    def __init__(
+        self,
+        *,
+        phrases: _abc.Iterable[Global___Phrase] | None = ...,
+        boost: _builtins.float | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_boost", b"_boost", "boost", b"boost"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_boost", b"_boost", "boost", b"boost", "phrases", b"phrases"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__boost: _TypeAlias = _typing.Literal["boost"]  # noqa: Y015
+    _WhichOneofArgType__boost: _TypeAlias = _typing.Literal["_boost", b"_boost"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__boost) -> _WhichOneofReturnType__boost | None: ...
+
+Global___BiasingConfig: _TypeAlias = BiasingConfig  # noqa: Y015
+
+@_typing.final
+class Phrase(_message.Message):
+    """A phrase to be preferred."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TEXT_FIELD_NUMBER: _builtins.int
+    BOOST_FIELD_NUMBER: _builtins.int
+    text: _builtins.str
+    """One or more words as the model would write them: 1 to 200 code points;
+    runs of white space count as one space. A model without capitals takes the
+    phrase in lower case. A phrase with a character that the model's
+    vocabulary does not have (many have no digits) is INVALID_CONFIG.
+    """
+    boost: _builtins.float
+    """How strongly, in natural-log probability added to each token that goes on
+    with the phrase (its first gets a quarter, later ones a little more).
+    Greater than 0, at most 10: 1 decides between words that are nearly as
+    likely, from 6 on the phrase is written for much that only resembles it.
+    Unset: `BiasingConfig.boost`.
+    """
+    def __init__(
+        self,
+        *,
+        text: _builtins.str = ...,
+        boost: _builtins.float | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_boost", b"_boost", "boost", b"boost"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_boost", b"_boost", "boost", b"boost", "text", b"text"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__boost: _TypeAlias = _typing.Literal["boost"]  # noqa: Y015
+    _WhichOneofArgType__boost: _TypeAlias = _typing.Literal["_boost", b"_boost"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__boost) -> _WhichOneofReturnType__boost | None: ...
+
+Global___Phrase: _TypeAlias = Phrase  # noqa: Y015
 
 @_typing.final
 class ConfigUpdate(_message.Message):
@@ -1070,6 +1158,7 @@ class Model(_message.Message):
     DECODERS_FIELD_NUMBER: _builtins.int
     IS_DEFAULT_FIELD_NUMBER: _builtins.int
     ALIASES_FIELD_NUMBER: _builtins.int
+    BIASING_DECODERS_FIELD_NUMBER: _builtins.int
     HAS_END_TOKEN_FIELD_NUMBER: _builtins.int
     HAS_VAD_FIELD_NUMBER: _builtins.int
     id: _builtins.str
@@ -1104,6 +1193,12 @@ class Model(_message.Message):
     def aliases(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Other names that `StreamingConfig.model` takes for it, such as `fast`."""
 
+    @_builtins.property
+    def biasing_decoders(self) -> _containers.RepeatedScalarFieldContainer[Global___Decoder.ValueType]:
+        """Those of `decoders` that take phrases (`StreamingConfig.biasing`); empty
+        for a model that takes none.
+        """
+
     def __init__(
         self,
         *,
@@ -1115,12 +1210,13 @@ class Model(_message.Message):
         decoders: _abc.Iterable[Global___Decoder.ValueType] | None = ...,
         is_default: _builtins.bool = ...,
         aliases: _abc.Iterable[_builtins.str] | None = ...,
+        biasing_decoders: _abc.Iterable[Global___Decoder.ValueType] | None = ...,
         has_end_token: _builtins.bool = ...,
         has_vad: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["aliases", b"aliases", "decoders", b"decoders", "family", b"family", "has_end_token", b"has_end_token", "has_vad", b"has_vad", "id", b"id", "is_default", b"is_default", "language_codes", b"language_codes", "look_aheads", b"look_aheads", "sample_rate_hertz", b"sample_rate_hertz"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["aliases", b"aliases", "biasing_decoders", b"biasing_decoders", "decoders", b"decoders", "family", b"family", "has_end_token", b"has_end_token", "has_vad", b"has_vad", "id", b"id", "is_default", b"is_default", "language_codes", b"language_codes", "look_aheads", b"look_aheads", "sample_rate_hertz", b"sample_rate_hertz"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -19,6 +19,7 @@ from siren_client.cli.options import (
     TokenOption,
     make_client,
 )
+from siren_client.cli.phrases import PhraseFlag, PhrasesFileFlag, phrases_of
 from siren_client.endpointing import EndpointDetector, Endpointing
 from siren_client.types import Decoder, RecognitionOptions
 
@@ -67,6 +68,8 @@ class RecognitionFlags:
     decoder: Annotated[
         Decoder | None, typer.Option(help="Decoder of a hybrid model.", show_default=False)
     ] = None
+    phrase: PhraseFlag = None
+    phrases_file: PhrasesFileFlag = None
     endpointing: Annotated[
         EndpointDetector | None,
         typer.Option(
@@ -128,6 +131,8 @@ class RecognitionFlags:
             options["decoder"] = self.decoder
         if self.request_id is not None:
             options["request_id"] = self.request_id
+        if phrases := phrases_of(self.phrase, self.phrases_file):
+            options["phrases"] = phrases
         if (endpointing := self._endpointing()) is not None:
             options["endpointing"] = endpointing
         if self.lower_case:

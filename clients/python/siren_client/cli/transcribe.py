@@ -113,6 +113,7 @@ def transcribe(
     - `siren transcribe --format srt talk.wav > talk.srt`: subtitles; vtt for WebVTT
     - `siren transcribe -r --format vtt --beside talks/`: subtitles beside every recording
     - `siren transcribe --parallel 16 --output-dir texts talks/`: more at a time
+    - `siren transcribe --phrase siren --phrase "winter river:4" talk.wav`: names to listen for
     - `siren transcribe --json talk.wav | jq -r 'select(.type == "final").text'`
     - `arecord -t raw -f S16_LE -r 16000 | siren transcribe -`: audio as it comes
 

@@ -1,0 +1,45 @@
+"""RNNT and TDT decoding that prefers phrases."""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+import torch
+from nemo.collections.asr.parts.submodules.transducer_decoding.rnnt_label_looping import (
+    GreedyBatchedRNNTLabelLoopingComputer,
+)
+from nemo.collections.asr.parts.submodules.transducer_decoding.tdt_label_looping import (
+    GreedyBatchedTDTLabelLoopingComputer,
+)
+from nemo.core.utils.optional_libs import TRITON_AVAILABLE
+
+from siren_grpc.models.biasing import SlotPhrases
+
+LabelLoopingComputer: TypeAlias = (
+    GreedyBatchedRNNTLabelLoopingComputer | GreedyBatchedTDTLabelLoopingComputer
+)
+
+
+class TransducerPhrases:
+    """What an RNNT or TDT decoder prefers phrases with."""
+
+    def __init__(self, computer: LabelLoopingComputer, phrases: SlotPhrases) -> None:
+        """Give a computer that nothing else uses the phrases' trees."""
+        if not TRITON_AVAILABLE:  # else the trees are asked with loops that no CUDA graph can hold
+            computer.disable_cuda_graphs()
+        self._computer = computer
+        self._phrases = phrases
+
+    @property
+    def computer(self) -> LabelLoopingComputer:
+        """The computer that asks the trees."""
+        self._computer.biasing_multi_model = self._phrases.arena
+        return self._computer
+
+    def of(self, slots: torch.Tensor) -> torch.Tensor:
+        """Return where in their trees the slots are, those without one at 0."""
+        return self._phrases.states[slots]
+
+    def keep(self, slots: torch.Tensor, states: torch.Tensor) -> None:
+        """Store where they are now. states: [n_slots], -1 for those without a tree."""
+        self._phrases.states[slots] = states.clamp(min=0)
