@@ -66,13 +66,19 @@ class InvalidConfig(SirenError):
     reason = Reason.INVALID_CONFIG
 
     @classmethod
-    def of_field(cls, field: str, description: str, *, within: str = "config") -> InvalidConfig:
-        """Build the error of a single field; the description becomes the message too.
+    def of_field(cls, field: str, description: str) -> InvalidConfig:
+        """Build the error of a single config field; the description becomes the message too."""
+        return cls._of_path(f"config.{field}", description)
 
-        within: the message's field that holds it, such as config or update.
-        """
-        path = f"{within}.{field}"
+    @classmethod
+    def _of_path(cls, path: str, description: str) -> InvalidConfig:
         return cls(f"{path}: {description}", violations=(FieldViolation(path, description),))
+
+    def in_update(self) -> InvalidConfig:
+        """Return the same error of the same field in an update."""
+        (violation,) = self.violations
+        path = "update" + violation.field.removeprefix("config")
+        return self._of_path(path, violation.description)
 
 
 class InvalidAudio(SirenError):

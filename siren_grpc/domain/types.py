@@ -187,10 +187,12 @@ class StreamOptions:
     """What a client may change while its stream runs.
 
     partial_interval_ms: audio between two partials at least; 0 sends each that differs.
+    n_phrases: how many are preferred; which, the model is told.
     """
 
     endpointing: EndpointRules | None = None
     partial_interval_ms: int = 0
+    n_phrases: int = 0
 
 
 @dataclass(frozen=True, slots=True)

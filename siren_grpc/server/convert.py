@@ -87,14 +87,15 @@ def to_config(
         )
     decoder = _decoder(config.decoder, info)
     language_code = _language(config.language_code, info)
+    phrases = to_phrases(config.biasing, info, decoder)
     return ValidConfig(
         encoding=encoding,
         sample_rate_hertz=hertz,
         language_code=language_code,
         lane=Lane(chunk_frames, decoder, info.id),
-        options=to_options(config, info),
+        options=to_options(config, info, n_phrases=len(phrases)),
         text=to_text_options(config.text, language_code, server_masks),
-        phrases=to_phrases(config.biasing, info, decoder),
+        phrases=phrases,
     )
 
 

@@ -32,31 +32,26 @@ _MOST_MS = 24 * 3_600_000
 _MOST_INTERVAL_MS = 60_000
 
 
-def to_options(config: pb.StreamingConfig, info: ModelInfo) -> StreamOptions:
+def to_options(config: pb.StreamingConfig, info: ModelInfo, *, n_phrases: int) -> StreamOptions:
     """Check a new stream's options. Raises InvalidConfig naming the field."""
     endpointing = config.endpointing if config.HasField("endpointing") else None
-    try:
-        return StreamOptions(
-            endpointing=None if endpointing is None else _to_rules(endpointing, info),
-            partial_interval_ms=_interval(config.partial_interval_ms),
-        )
-    except _InvalidField as error:
-        raise InvalidConfig.of_field(error.field, error.description) from None
+    return StreamOptions(
+        endpointing=None if endpointing is None else _to_rules(endpointing, info),
+        partial_interval_ms=_interval(config.partial_interval_ms),
+        n_phrases=n_phrases,
+    )
 
 
 def to_updated_options(
-    update: pb.ConfigUpdate, had: StreamOptions, info: ModelInfo
+    update: pb.ConfigUpdate, had: StreamOptions, info: ModelInfo, *, n_phrases: int
 ) -> StreamOptions:
-    """Return a stream's options with an update applied. Raises InvalidConfig naming the field."""
+    """Return a stream's options with an update applied. Raises InvalidConfig as for a config."""
     endpointing, interval = had.endpointing, had.partial_interval_ms
-    try:
-        if update.HasField("endpointing"):
-            endpointing = _to_rules(update.endpointing, info)
-        if update.HasField("partial_interval_ms"):
-            interval = _interval(update.partial_interval_ms)
-    except _InvalidField as error:
-        raise InvalidConfig.of_field(error.field, error.description, within="update") from None
-    return StreamOptions(endpointing, interval)
+    if update.HasField("endpointing"):
+        endpointing = _to_rules(update.endpointing, info)
+    if update.HasField("partial_interval_ms"):
+        interval = _interval(update.partial_interval_ms)
+    return StreamOptions(endpointing, interval, n_phrases)
 
 
 def to_updated(change: Reconfigured, hertz: int) -> pb.ConfigUpdated:
@@ -66,6 +61,7 @@ def to_updated(change: Reconfigured, hertz: int) -> pb.ConfigUpdated:
         time=to_duration(change.at_samples, hertz),
         endpointing=None if rules is None else _from_rules(rules),
         partial_interval_ms=change.options.partial_interval_ms,
+        phrases=change.options.n_phrases,
     )
 
 
@@ -153,20 +149,11 @@ def _long(milliseconds: int, field: str) -> int | None:
 
 def _interval(milliseconds: int) -> int:
     if not 0 <= milliseconds <= _MOST_INTERVAL_MS:
-        raise _InvalidField(
+        raise InvalidConfig.of_field(
             "partial_interval_ms", f"{milliseconds} is out of range; use 0 to {_MOST_INTERVAL_MS}"
         )
     return milliseconds
 
 
-def _invalid(field: str, description: str) -> _InvalidField:
-    return _InvalidField(f"endpointing.{field}", description)
-
-
-class _InvalidField(Exception):
-    """A field of whichever message holds the options."""
-
-    def __init__(self, field: str, description: str) -> None:
-        super().__init__(field, description)
-        self.field = field
-        self.description = description
+def _invalid(field: str, description: str) -> InvalidConfig:
+    return InvalidConfig.of_field(f"endpointing.{field}", description)

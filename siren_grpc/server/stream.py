@@ -14,6 +14,7 @@ from siren_grpc.domain.endpointing import FinalCause
 from siren_grpc.domain.errors import (
     IdleTimeout,
     InternalError,
+    InvalidConfig,
     InvalidMessage,
     ShuttingDown,
     SirenError,
@@ -21,6 +22,7 @@ from siren_grpc.domain.errors import (
 from siren_grpc.domain.types import EndStream, StreamEnded, Work
 from siren_grpc.engine.session import EngineSession
 from siren_grpc.server import convert
+from siren_grpc.server.biasing import to_phrases
 from siren_grpc.server.call_id import CallId
 from siren_grpc.server.options import to_updated_options
 from siren_grpc.server.request import ValidConfig
@@ -150,6 +152,8 @@ class Stream:
                 await submit(ingress.end())
             elif request.control.action == pb.Control.ACTION_END:
                 await self._end(ingress.end())
+            elif request.HasField("update"):
+                await self._update(request.update)
             else:
                 await submit(self._receive(request))
             if self._interruption is not None:
@@ -167,6 +171,23 @@ class Stream:
         if late is not None:
             raise InvalidMessage("a message after ACTION_END; open a new stream to send more")
         await self._call.submit([end])
+
+    async def _update(self, update: pb.ConfigUpdate) -> None:
+        """Apply an update behind the audio before it, or all of it not at all."""
+        call = self._call
+        info, n_phrases = call.session.info, self._options.n_phrases
+        try:
+            phrases = None
+            if update.HasField("biasing"):
+                phrases = to_phrases(update.biasing, info, call.config.lane.decoder)
+                n_phrases = len(phrases)
+            options = to_updated_options(update, self._options, info, n_phrases=n_phrases)
+            if phrases is not None:
+                await call.session.set_phrases(phrases)
+        except InvalidConfig as error:
+            raise error.in_update() from None
+        self._options = options
+        await call.submit(call.ingress.reconfigure(options))
 
     def _interrupted(self) -> list[Work]:
         """Return the work of a stream ended from outside: a stopping server owes its final."""
@@ -190,10 +211,6 @@ class Stream:
             return ingress.receive_audio(request.audio.data, request.audio.seq)
         if kind == "control":
             return self._control(request.control.action)
-        if kind == "update":
-            had, info = self._options, self._call.session.info
-            self._options = to_updated_options(request.update, had, info)
-            return ingress.reconfigure(self._options)
         if kind == "config":
             raise InvalidMessage("a second config; only the first message of a stream is a config")
         raise InvalidMessage("a message without audio, control or update; set one of them")

@@ -315,3 +315,31 @@ def test_recognize_gives_the_same_utterances(wire: Wire) -> None:
     ]
     assert mine == theirs
     assert len(mine) == len(SPOKEN) + 1
+
+
+def test_phrases_change_within_a_stream(wire: Wire) -> None:
+    """What they do to the words is for test_biasing; here: where, and that it is told."""
+    (call,) = [r for r in shipped_recordings() if r.name == "command-1"]
+    plain = wire.recognise(call.pcm).text
+    assert plain != call.reference
+    dial = pb.ConfigUpdate(biasing=pb.BiasingConfig(phrases=[pb.Phrase(text="dial")]))
+    none = pb.ConfigUpdate(biasing=pb.BiasingConfig())
+    requests = [config(), audio(call.pcm), FINALIZE, Request(update=dial), audio(call.pcm)]
+    requests += [FINALIZE, Request(update=none), audio(call.pcm), END]
+    exchange = wire.exchange(requests)
+    assert exchange.error is None
+    assert exchange.finals == [plain, call.reference, plain]
+    assert [updated.phrases for updated in exchange.of("updated")] == [1, 0]
+
+
+def test_phrases_that_cannot_be_are_refused_in_an_update(wire: Wire) -> None:
+    for text in ("", "\u4e16\u754c"):
+        biasing = pb.BiasingConfig(phrases=[pb.Phrase(text="dial"), pb.Phrase(text=text)])
+        update = Request(update=pb.ConfigUpdate(biasing=biasing))
+        exchange = wire.exchange([config(), audio(SPOKEN[0].pcm), FINALIZE, update])
+        refused = failure(exchange.error)
+        assert (refused.reason, refused.fields) == (
+            "INVALID_CONFIG",
+            ("update.biasing.phrases[1].text",),
+        )
+        assert exchange.finals == [SPOKEN[0].reference]

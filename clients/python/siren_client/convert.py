@@ -116,14 +116,16 @@ def to_config(
         config.text.CopyFrom(text)
     if request_id is not None:
         config.request_id = request_id
+    biasing = _to_biasing(phrases, phrase_boost)
+    if biasing != pb.BiasingConfig():
+        config.biasing.CopyFrom(biasing)
+    return config
+
+
+def _to_biasing(phrases: Sequence[PhraseOption], boost: float | None) -> pb.BiasingConfig:
     if isinstance(phrases, str):
         raise TypeError(f"phrases must be a list of phrases, not one string: [{phrases!r}]")
-    config.biasing.phrases.extend(_to_phrase(phrase) for phrase in phrases)
-    if phrase_boost is not None:
-        config.biasing.boost = phrase_boost
-    if not config.biasing.ByteSize():
-        config.ClearField("biasing")
-    return config
+    return pb.BiasingConfig(phrases=[_to_phrase(phrase) for phrase in phrases], boost=boost)
 
 
 def _to_phrase(phrase: PhraseOption) -> pb.Phrase:
@@ -153,6 +155,8 @@ def to_update_request(update: Update) -> pb.StreamingRecognizeRequest:
     message = pb.ConfigUpdate(partial_interval_ms=update.partial_interval_ms)
     if update.endpointing is not None:
         message.endpointing.CopyFrom(to_endpointing(update.endpointing))
+    if update.phrases is not None:
+        message.biasing.CopyFrom(_to_biasing(update.phrases, update.phrase_boost))
     return pb.StreamingRecognizeRequest(update=message)
 
 
@@ -232,6 +236,7 @@ def from_updated(message: pb.ConfigUpdated) -> Updated:
         time_s=from_duration(message.time),
         endpointing=from_endpointing(message.endpointing) if has_endpointing else None,
         partial_interval_ms=message.partial_interval_ms,
+        phrases=message.phrases,
     )
 
 

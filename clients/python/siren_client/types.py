@@ -60,6 +60,10 @@ class Update:
     """Replaces the endpointing as a whole; one with `EndpointDetector.OFF` removes it."""
     partial_interval_ms: int | None = None
     """Audio between two partials at least; 0 for a partial at each change."""
+    phrases: Sequence[PhraseOption] | None = None
+    """Replaces the phrases as a whole, as the option of the same name; none removes them."""
+    phrase_boost: float | None = None
+    """Boost of the phrases given here without their own; None: the server's default."""
 
 
 AudioItem: TypeAlias = bytes | bytearray | memoryview | Control | Update
@@ -213,6 +217,8 @@ class Updated:
     """The endpointing that holds now, the server's defaults filled in."""
     partial_interval_ms: int
     """Audio between two partials at least."""
+    phrases: int
+    """How many phrases are preferred now."""
 
 
 Result: TypeAlias = Started | Partial | Final | SpeechEvent | Updated

@@ -479,21 +479,29 @@ class ConfigUpdate(_message.Message):
 
     ENDPOINTING_FIELD_NUMBER: _builtins.int
     PARTIAL_INTERVAL_MS_FIELD_NUMBER: _builtins.int
+    BIASING_FIELD_NUMBER: _builtins.int
     partial_interval_ms: _builtins.int
     """Replaces `StreamingConfig.partial_interval_ms`."""
     @_builtins.property
     def endpointing(self) -> Global___EndpointingConfig:
         """Replaces `StreamingConfig.endpointing` as a whole; DETECTOR_OFF removes it."""
 
+    @_builtins.property
+    def biasing(self) -> Global___BiasingConfig:
+        """Replaces `StreamingConfig.biasing` as a whole; one without phrases removes
+        them.
+        """
+
     def __init__(
         self,
         *,
         endpointing: Global___EndpointingConfig | None = ...,
         partial_interval_ms: _builtins.int | None = ...,
+        biasing: Global___BiasingConfig | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_partial_interval_ms", b"_partial_interval_ms", "endpointing", b"endpointing", "partial_interval_ms", b"partial_interval_ms"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_partial_interval_ms", b"_partial_interval_ms", "biasing", b"biasing", "endpointing", b"endpointing", "partial_interval_ms", b"partial_interval_ms"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_partial_interval_ms", b"_partial_interval_ms", "endpointing", b"endpointing", "partial_interval_ms", b"partial_interval_ms"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_partial_interval_ms", b"_partial_interval_ms", "biasing", b"biasing", "endpointing", b"endpointing", "partial_interval_ms", b"partial_interval_ms"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__partial_interval_ms: _TypeAlias = _typing.Literal["partial_interval_ms"]  # noqa: Y015
     _WhichOneofArgType__partial_interval_ms: _TypeAlias = _typing.Literal["_partial_interval_ms", b"_partial_interval_ms"]  # noqa: Y015
@@ -738,8 +746,11 @@ class ConfigUpdated(_message.Message):
     TIME_FIELD_NUMBER: _builtins.int
     ENDPOINTING_FIELD_NUMBER: _builtins.int
     PARTIAL_INTERVAL_MS_FIELD_NUMBER: _builtins.int
+    PHRASES_FIELD_NUMBER: _builtins.int
     partial_interval_ms: _builtins.int
     """Audio between two partials at least, in milliseconds."""
+    phrases: _builtins.int
+    """How many phrases are preferred now."""
     @_builtins.property
     def time(self) -> _duration_pb2.Duration:
         """The position from which it holds: the end of a chunk, at most one chunk
@@ -758,10 +769,11 @@ class ConfigUpdated(_message.Message):
         time: _duration_pb2.Duration | None = ...,
         endpointing: Global___EndpointingConfig | None = ...,
         partial_interval_ms: _builtins.int = ...,
+        phrases: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["endpointing", b"endpointing", "time", b"time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["endpointing", b"endpointing", "partial_interval_ms", b"partial_interval_ms", "time", b"time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["endpointing", b"endpointing", "partial_interval_ms", b"partial_interval_ms", "phrases", b"phrases", "time", b"time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
