@@ -911,11 +911,11 @@ class WordInfo(_message.Message):
     """A word of a result, with the punctuation behind it.
 
     The times are those of the decoder's own alignment, in encoder frames of
-    80 ms: when it emitted the word, a little after the sound (how much is the
-    model's; some 100 ms). Within an utterance words do not overlap, and
-    start_time <= end_time <= the audio this result accounts for. However long
-    the stream and however many utterances it holds, they count from its first
-    sample.
+    80 ms. It emits a word when it has heard enough of it: how long after the
+    first sound is the model's habit, 100 to 300 ms. Words do not overlap, also
+    those of different utterances, and start_time <= end_time <= the audio this
+    result accounts for. However long the stream and however many utterances it
+    holds, the times count from its first sample.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
