@@ -324,3 +324,22 @@ def test_nothing_drifts_in_an_hour(wire: Wire, decoder: int) -> None:
         print(f"from {since} s: median {median(errors):+.3f} s of {len(some)} words")
         assert abs(median(errors)) <= FRAME_S
         assert median(map(abs, errors)) <= FRAME_S
+
+
+def test_a_masked_word_is_not_told_by_its_times(wire: Wire) -> None:
+    recording = max(spoken_digits(), key=lambda r: len(r.reference))
+    options = pb.TextOptions(masked_words=["eight", "five"])
+    exchange = wire.recognise(
+        recording.pcm,
+        sample_rate_hertz=recording.sample_rate_hertz,
+        partial_words=True,
+        text=options,
+    )
+    assert_ordered(exchange)
+    (final,) = exchange.of("final")
+    assert "e****" in [word.text for word in final.words]
+    for response in exchange.responses:
+        result = getattr(response, response.WhichOneof("response"))
+        if response.WhichOneof("response") in ("partial", "final"):
+            assert not {"eight", "five"} & {word.text for word in result.words}
+            assert " ".join(word.text for word in result.words) == result.text

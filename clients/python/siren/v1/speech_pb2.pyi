@@ -879,7 +879,9 @@ class PartialResult(_message.Message):
     @_builtins.property
     def words(self) -> _containers.RepeatedCompositeFieldContainer[Global___WordInfo]:
         """With `StreamingConfig.partial_words`: the words of `text`, in order, and of
-        a long text the last 256. Joined with spaces they are its end.
+        a long text the last 256. Joined with spaces they are its end. With
+        `inverse_text_normalization` they are the words that were spoken, and so
+        is what their `is_stable` tells.
         """
 
     @_builtins.property
@@ -1057,8 +1059,8 @@ class FinalResult(_message.Message):
 
     @_builtins.property
     def words(self) -> _containers.RepeatedCompositeFieldContainer[Global___WordInfo]:
-        """With `StreamingConfig.words`: the words of `text`, in order. Joined with
-        spaces they are `text`.
+        """With `StreamingConfig.words`: the words of `text`, in order, those of
+        `spoken_text` where there is one. Joined with spaces they are that text.
         """
 
     @_builtins.property
