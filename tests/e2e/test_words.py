@@ -343,3 +343,20 @@ def test_a_masked_word_is_not_told_by_its_times(wire: Wire) -> None:
         if response.WhichOneof("response") in ("partial", "final"):
             assert not {"eight", "five"} & {word.text for word in result.words}
             assert " ".join(word.text for word in result.words) == result.text
+
+
+@pytest.mark.parametrize("decoder", DECODERS)
+def test_preferred_phrases_have_words_too(wire: Wire, decoder: int) -> None:
+    recording = max(spoken_digits(), key=lambda r: len(r.reference))
+    phrases = [pb.Phrase(text=text, boost=4) for text in ("siren", "eight five", "oh")]
+    exchange = wire.recognise(
+        recording.pcm,
+        sample_rate_hertz=recording.sample_rate_hertz,
+        decoder=decoder,
+        partial_words=True,
+        biasing=pb.BiasingConfig(phrases=phrases),
+    )
+    assert_ordered(exchange)
+    (final,) = exchange.of("final")
+    assert len(final.words) > 3
+    assert all(0 < word.confidence <= 1 for word in final.words)
