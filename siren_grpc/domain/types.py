@@ -232,12 +232,56 @@ Marker: TypeAlias = (
 Work: TypeAlias = AudioWork | Marker
 
 
+class WordDetail(Enum):
+    """Where a stream's results list their words, with times and confidence."""
+
+    NONE = 0
+    FINALS = 1
+    PARTIALS = 2
+    """In partials, and in finals."""
+
+
 @dataclass(frozen=True, slots=True)
 class StepRow:
-    """One session's part of a step."""
+    """One session's part of a step. words: what the session will tell of them."""
 
     slot: int
     work: AudioWork
+    words: WordDetail = WordDetail.NONE
+
+    @property
+    def wants_timing(self) -> bool:
+        """Whether the step is to find out when its tokens end, and how certain they are."""
+        if self.words is WordDetail.FINALS:
+            return isinstance(self.work, Chunk)
+        return self.words is WordDetail.PARTIALS
+
+
+@dataclass(frozen=True, slots=True)
+class TokenTiming:
+    """When tokens end, and how certain they are.
+
+    ends: the encoder frame behind each token, counted as `StepResult.token_frames` is; it may lie
+    behind the audio. confidences: of each, 0 to 1.
+    """
+
+    ends: tuple[int, ...] = ()
+    confidences: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class StepTiming:
+    """What a step found beside its tokens, for rows that asked.
+
+    tokens: of `StepResult.tokens`. tail, tail_frames: of `StepResult.tail`, likewise. held: of
+    the last token of the steps before, which the decoder (CTC) still holds as this one begins;
+    empty when it holds none.
+    """
+
+    tokens: TokenTiming
+    tail: TokenTiming = TokenTiming()
+    tail_frames: tuple[int, ...] = ()
+    held: TokenTiming = TokenTiming()
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,12 +292,29 @@ class StepResult:
     counted from where the slot was last reset. tail: token ids of the right context as it sounds
     now, behind `tokens`; the next step recognises it anew. speech: probability of speech in each
     window of `FeatureGeometry.voice_window_samples` that is now complete, where it was asked for.
+    timing: of the tokens, where it was asked for.
     """
 
     tokens: tuple[int, ...]
     token_frames: tuple[int, ...]
     tail: tuple[int, ...] = ()
     speech: tuple[float, ...] = ()
+    timing: StepTiming | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """A word of a result, its punctuation with it.
+
+    start_samples, end_samples: where in the stream it is. confidence: 0 to 1; None when unknown.
+    is_stable: no later result of the utterance takes it back.
+    """
+
+    text: str
+    start_samples: int
+    end_samples: int
+    confidence: float | None
+    is_stable: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,6 +325,8 @@ class Partial:
     stable_len: int
     seq: int
     processed_samples: int
+    words: tuple[Word, ...] = ()
+    """The last words of `text`, where they were asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,6 +344,10 @@ class Final:
     heard_at: float | None = field(default=None, compare=False)
     """When the last of the audio it needed came, by `time.monotonic`; None when unknown."""
     spoken_text: str = ""
+    words: tuple[Word, ...] = ()
+    """The words of `text`, where they were asked for."""
+    confidence: float | None = None
+    """Of the whole utterance, 0 to 1; None without words."""
 
 
 @dataclass(frozen=True, slots=True)

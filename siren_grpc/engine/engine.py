@@ -15,6 +15,7 @@ from siren_grpc.domain.types import (
     ModelInfo,
     ModelOptions,
     StreamOptions,
+    WordDetail,
 )
 from siren_grpc.engine.messages import Delivery, Message, Open, first_session_id
 from siren_grpc.engine.presentation import Normaliser
@@ -83,12 +84,14 @@ class Engine:
         model_options: ModelOptions = DEFAULT_MODEL_OPTIONS,
         phrases: Phrases = (),
         is_live: bool = True,
+        words: WordDetail = WordDetail.NONE,
     ) -> EngineSession:
         """Open a session of a lane; one that names no model means the first.
 
         text: how its text is changed. The first stream of a written language waits for its
         grammar, some seconds, before it takes a slot. phrases: preferred from its start on.
-        is_live: False for a recording, which is recognised when no live session has work.
+        is_live: False for a recording, which is recognised when no live session has work. words:
+        which of its results list their words.
 
         Raises InvalidConfig for options the model does not have or a phrase it cannot write,
         Overloaded when every slot of the model is taken, memory has run out or the steps have
@@ -110,6 +113,7 @@ class Engine:
             info.geometry(lane.chunk_frames),
             options,
             end_tokens=info.end_tokens,
+            words=words,
         )
         session = EngineSession(
             session_id, self._send, self._limits, info, utterance, options, self._forget
@@ -117,8 +121,8 @@ class Engine:
         if text != _AS_RECOGNISED:
             session.present(text, self._normaliser)
         self._sessions[session_id] = session
-        opening = Open(session_id, replaced(lane, model=name), model_options, phrases, is_live)
-        self._send([opening])
+        lane = replaced(lane, model=name)
+        self._send([Open(session_id, lane, model_options, phrases, is_live, words)])
         try:
             await session.wait_open()
         except BaseException:  # cancelled, too: nobody else would close it

@@ -14,6 +14,7 @@ from siren_grpc.domain.types import (
     Marker,
     ModelOptions,
     StepResult,
+    WordDetail,
     Work,
 )
 from siren_grpc.scheduling.plan import SessionId
@@ -35,7 +36,7 @@ def front_end_of(session_id: SessionId) -> int:
 class Open:
     """Give a session a slot; answered by `Opened` or `Refused`, when its phrases are ready.
 
-    is_live: as for `Scheduler.add`.
+    is_live: as for `Scheduler.add`. words: which results list their words.
     """
 
     session_id: SessionId
@@ -43,6 +44,7 @@ class Open:
     options: ModelOptions = DEFAULT_MODEL_OPTIONS
     phrases: Phrases = ()
     is_live: bool = True
+    words: WordDetail = WordDetail.NONE
 
 
 @dataclass(frozen=True, slots=True)

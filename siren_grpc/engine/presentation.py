@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from siren_grpc.domain.errors import InternalError
-from siren_grpc.domain.types import Final, Partial, Result, StreamEnded
+from siren_grpc.domain.types import Final, Partial, Result, StreamEnded, Word
 from siren_grpc.text.normalisation import Task, Written
 from siren_grpc.text.options import TextOptions
 from siren_grpc.text.spoken_form import SpokenForm
@@ -103,9 +103,12 @@ class Presentation:
             return result
         if isinstance(result, Partial):
             text, stable_len = self._spoken.partial(result.text, result.stable_len)
-            return replace(result, text=text, stable_len=stable_len)
+            n_unstable = len(text[stable_len:].split())
+            words = _spoken_words(result.words, self._spoken, n_unstable)
+            return replace(result, text=text, stable_len=stable_len, words=words)
         if isinstance(result, Final):
-            return replace(result, text=self._spoken.final(result.text))
+            words = _spoken_words(result.words, self._spoken, 0)
+            return replace(result, text=self._spoken.final(result.text), words=words)
         return result
 
     def _is_old(self, result: Result) -> bool:
@@ -158,3 +161,10 @@ class Presentation:
         except StopIteration as stop:
             shown: Shown = stop.value
             return shown
+
+
+def _spoken_words(words: Sequence[Word], form: SpokenForm, n_unstable: int) -> tuple[Word, ...]:
+    """Return the words as the text has them: a word masked there must not be told here."""
+    changed = [replace(word, text=text) for word in words if (text := form.word(word.text))]
+    n_stable = len(changed) - n_unstable
+    return tuple(replace(word, is_stable=i < n_stable) for i, word in enumerate(changed))

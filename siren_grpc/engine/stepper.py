@@ -22,6 +22,7 @@ from siren_grpc.domain.types import (
     StepResult,
     StepRow,
     UsePhrases,
+    WordDetail,
 )
 from siren_grpc.engine.batch import BatchOutcome, error_of, step_batch
 from siren_grpc.engine.messages import (
@@ -90,6 +91,7 @@ class _Model:
 class _Stream:
     model: _Model
     slot: int
+    words: WordDetail
 
 
 class Stepper:
@@ -243,7 +245,7 @@ class Stepper:
             model.slots.release(slot)
             self._deliver([Delivery(session_id, Refused(error))])
             return
-        self._streams[session_id] = _Stream(model, slot)
+        self._streams[session_id] = _Stream(model, slot, message.words)
         self._scheduler.add(session_id, message.lane, _limits(model), is_live=message.is_live)
         if not message.phrases:
             self._deliver([Delivery(session_id, Opened())])
@@ -316,7 +318,10 @@ class Stepper:
             self._deliver([Delivery(session_id, marker) for session_id, marker in plan.markers])
         if plan.lane is None:
             return
-        rows = [StepRow(self._streams[session_id].slot, work) for session_id, work in plan.rows]
+        rows = []
+        for session_id, work in plan.rows:
+            stream = self._streams[session_id]
+            rows.append(StepRow(stream.slot, work, stream.words))
         backend = self._models[plan.lane.model].backend
         if self._n_workers == 1:
             self._end(_Done(plan, step_batch(backend, plan.lane, rows)))

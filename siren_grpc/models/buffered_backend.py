@@ -28,6 +28,7 @@ from siren_grpc.models.buffered_window import AudioWindows
 from siren_grpc.models.decoders import Emitted, SlotDecoder, frames_from
 from siren_grpc.models.prompts import LanguagePrompts
 from siren_grpc.models.threads import use_threads
+from siren_grpc.models.token_timing import FoundTokens, with_timing
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +175,12 @@ class BufferedBackend:
             parts.windows.keep(slots[kept], windows, starts + lengths, kept)
             keep_decoder(slots[kept], kept)
 
-        return _results(emitted, tail)[: len(rows)], keep
+        results = _results(emitted, tail)[: len(rows)]
+        if any(row.wants_timing for row in rows):
+            ends = torch.stack((lengths, tail_lengths), dim=1)
+            found = _found(results, tail[1], ends)
+            results = with_timing(decoder, rows, results, found, slots, fresh)
+        return results, keep
 
     def _encode(
         self, wave: torch.Tensor, lengths: torch.Tensor
@@ -194,6 +200,26 @@ class BufferedBackend:
 
     def _tensor(self, values: list[int] | list[bool]) -> torch.Tensor:
         return torch.tensor(values, device=self._device)
+
+
+def _found(
+    results: Sequence[StepResult], tail_frames: torch.Tensor, lengths: torch.Tensor
+) -> list[FoundTokens]:
+    """Return where each row's tokens are. lengths: [n_rows, 2], of chunk and right context."""
+    most = max(len(result.tail) for result in results)
+    return [
+        FoundTokens(
+            result.tokens,
+            result.token_frames,
+            n,
+            result.tail,
+            tuple(at[: len(result.tail)]),
+            n_tail,
+        )
+        for result, at, (n, n_tail) in zip(
+            results, tail_frames[:, :most].tolist(), lengths.tolist(), strict=False
+        )
+    ]
 
 
 def _results(emitted: Emitted, tail: Emitted) -> list[StepResult]:

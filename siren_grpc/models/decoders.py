@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Protocol
 
@@ -11,8 +11,10 @@ from nemo.collections.asr.parts.submodules.transducer_decoding.label_looping_bas
     BatchedLabelLoopingState,
 )
 
+from siren_grpc.domain.types import StepTiming
 from siren_grpc.models.biasing import RowTrees
 from siren_grpc.models.ctc_phrases import CtcPhrases
+from siren_grpc.models.token_timing import FoundTokens, ctc_timing, transducer_timing
 from siren_grpc.models.transducer_phrases import LabelLoopingComputer, TransducerPhrases
 
 Keep = Callable[[torch.Tensor, torch.Tensor], None]
@@ -61,6 +63,12 @@ class SlotDecoder(Protocol):
         and the `tail_lengths` [n_rows] behind them the right context's. Returns what the chunk
         and what the right context emit; only the chunk's state is for keeping.
         """
+        ...
+
+    def timing(
+        self, slots: torch.Tensor, encoded: torch.Tensor, found: Sequence[FoundTokens]
+    ) -> list[StepTiming]:
+        """Tell of the tokens of a step when they end; see `token_timing`. Before it is kept."""
         ...
 
 
@@ -142,6 +150,12 @@ class TransducerSlotDecoder:
         beyond = replace(new_state, fusion_states_list=in_phrases)
         tail, _ = self._decode(ahead, tail_lengths, beyond, trees)
         return emitted, tail, lambda kept_slots, rows: self._store(new_state, kept_slots, rows)
+
+    def timing(
+        self, slots: torch.Tensor, encoded: torch.Tensor, found: Sequence[FoundTokens]
+    ) -> list[StepTiming]:
+        """Tell of the tokens of a step when they end and how certain they are."""
+        return transducer_timing(self._computer, self._gather(slots, None), encoded, found)
 
     def _decode(
         self,
@@ -278,6 +292,14 @@ class CtcSlotDecoder:
                 self._phrases.keep(kept_slots, behind[rows])
 
         return emitted, tail, keep
+
+    def timing(
+        self, slots: torch.Tensor, encoded: torch.Tensor, found: Sequence[FoundTokens]
+    ) -> list[StepTiming]:
+        """Tell of the tokens of a step when they end and how certain they are."""
+        log_probs = self._log_probs(encoder_output=encoded.transpose(1, 2))
+        last, decoded = self._last_labels[slots, 0], self._decoded_frames[slots]
+        return ctc_timing(log_probs, last, decoded, self._blank, found)
 
 
 def _picked(labels: torch.Tensor, start: torch.Tensor, is_token: torch.Tensor) -> Emitted:

@@ -25,6 +25,7 @@ from siren_grpc.models.encoder import FeatureGroup, SlotEncoder
 from siren_grpc.models.features import StreamingFeatures
 from siren_grpc.models.prompts import LanguagePrompts
 from siren_grpc.models.threads import use_threads
+from siren_grpc.models.token_timing import FoundTokens, with_timing
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +175,18 @@ class NemoBackend:
         found = packed[: len(rows)].cpu().numpy()
         if not found[:, 0].all():
             raise FloatingPointError("the encoder's output holds NaN or infinity")
+        ids, at = np.split(found[:, 2:], 2, axis=1)
+        results = [
+            StepResult(tuple(ids[i, :count].tolist()), tuple(at[i, :count].tolist()))
+            for i, count in enumerate(found[:, 1])
+        ]
+        if any(row.wants_timing for row in rows):
+            tokens = [
+                FoundTokens(result.tokens, result.token_frames, n_frames)
+                for result, n_frames in zip(results, lengths.tolist(), strict=False)
+            ]
+            decoder = parts.decoders[lane.decoder]
+            results = with_timing(decoder, rows, results, tokens, slots, encoded)
 
         kept = [i for i, row in enumerate(rows) if isinstance(row.work, Chunk)]
         if kept:
@@ -182,11 +195,7 @@ class NemoBackend:
             parts.features.tail[where] = torch.cat(tails)[which]
             keep_encoder(where, which)
             keep_decoder(where, which)
-        ids, at = np.split(found[:, 2:], 2, axis=1)
-        return [
-            StepResult(tuple(ids[i, :count].tolist()), tuple(at[i, :count].tolist()))
-            for i, count in enumerate(found[:, 1])
-        ]
+        return results
 
     def _featurise(self, lane: Lane, rows: list[StepRow]) -> tuple[FeatureGroup, torch.Tensor]:
         """Return the features of rows, first chunks first; the tails to keep."""

@@ -26,6 +26,7 @@ from siren_grpc.server.durations import of_seconds, to_duration
 from siren_grpc.server.options import to_options, to_updated
 from siren_grpc.server.request import ValidConfig
 from siren_grpc.server.text_options import to_text_options
+from siren_grpc.server.words import to_word_detail, to_words
 
 _ENCODINGS = {
     pb.AUDIO_ENCODING_UNSPECIFIED: Encoding.LINEAR16,
@@ -96,6 +97,7 @@ def to_config(
         options=to_options(config, info, n_phrases=len(phrases)),
         text=to_text_options(config.text, language_code, server_masks),
         phrases=phrases,
+        words=to_word_detail(config),
     )
 
 
@@ -176,6 +178,7 @@ def to_response(
             seq=result.seq,
             audio_processed=to_duration(result.processed_samples, hertz),
             audio_received=to_duration(reception.received_samples, hertz),
+            words=to_words(result.words, hertz),
         )
         return pb.StreamingRecognizeResponse(partial=partial)
     if isinstance(result, Final):
@@ -197,6 +200,8 @@ def to_final(result: Final, reception: Reception) -> pb.FinalResult:
         audio_received=to_duration(reception.received_samples, hertz),
         cause=_CAUSES[result.cause],
         spoken_text=result.spoken_text,
+        words=to_words(result.words, hertz),
+        confidence=result.confidence,
     )
     if result.heard_at is not None:
         final.delay.CopyFrom(of_seconds(reception.now - result.heard_at))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from siren_grpc.audio.decode import Encoding
 from siren_grpc.domain.phrases import Phrases
-from siren_grpc.domain.types import Lane, ModelOptions, StreamOptions
+from siren_grpc.domain.types import Lane, ModelOptions, StreamOptions, WordDetail
 from siren_grpc.text.options import TextOptions
 
 
@@ -21,6 +21,7 @@ class ValidConfig:
     options: StreamOptions
     text: TextOptions
     phrases: Phrases = ()
+    words: WordDetail = WordDetail.NONE
 
     @property
     def model_options(self) -> ModelOptions:

@@ -101,6 +101,7 @@ class SpeechService(speech_pb2_grpc.SpeechServiceServicer):
                 config.text,
                 model_options=config.model_options,
                 phrases=config.phrases,
+                words=config.words,
             )
             call = self._call(call_id, config, session, has_previews=True)
             stream = Stream(call, requests)
@@ -136,6 +137,7 @@ class SpeechService(speech_pb2_grpc.SpeechServiceServicer):
                 config.text,
                 model_options=config.model_options,
                 phrases=config.phrases,
+                words=config.words,
                 is_live=False,
             )
             call = self._call(call_id, config, session, has_previews=False)

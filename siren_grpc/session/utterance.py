@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from siren_grpc.domain.endpointing import EndpointDetector, EndpointRules, FinalCause
 from siren_grpc.domain.geometry import ChunkGeometry
@@ -22,9 +22,12 @@ from siren_grpc.domain.types import (
     SpeechEventKind,
     StepResult,
     StreamOptions,
+    Word,
+    WordDetail,
 )
 from siren_grpc.session.endpointer import Endpoint, Endpointer, SpeechStart, TokenPlace
 from siren_grpc.session.voice_activity import VoiceActivity
+from siren_grpc.session.word_times import WordTimes, utterance_confidence
 from siren_grpc.text.detokenizer import Detokenizer
 from siren_grpc.text.hypothesis import Hypothesis
 
@@ -52,16 +55,22 @@ class Utterance:
         options: StreamOptions | None = None,
         *,
         end_tokens: frozenset[int] = frozenset(),
+        words: WordDetail = WordDetail.NONE,
     ) -> None:
         """Start the first utterance at the stream's first sample.
 
-        end_tokens: ids by which the model says that a speaker has finished.
+        end_tokens: ids by which the model says that a speaker has finished. words: which results
+        list their words.
         """
         self._detokenizer = detokenizer
         self._geometry = geometry
         self._end_tokens = end_tokens
         self._options = options or StreamOptions()
         self._seq = 0
+        self._word_detail = words
+        self._words: WordTimes | None = None
+        if words is not WordDetail.NONE:
+            self._words = WordTimes(detokenizer, geometry.features.encoder_frame_samples)
         self._start(at_samples=0)
         hertz = geometry.features.sample_rate_hertz
         self._endpointer = Endpointer(None, hertz, start_samples=0)
@@ -78,10 +87,14 @@ class Utterance:
         self._start_samples = at_samples
         self._sent: tuple[str, int] = ("", 0)
         self._partial_from = at_samples
+        if self._words is not None:
+            self._words.start(at_samples=at_samples)
 
     def _restart_state(self, *, at_samples: int) -> None:
         """Count encoder frames from a position on: the model starts afresh."""
         self._origin_samples = at_samples
+        if self._words is not None:
+            self._words.set_origin(at_samples)
         self._feature_frames = 0
         self._rewind_to: RewindPoint | None = None
         if self._voice is not None:
@@ -102,7 +115,9 @@ class Utterance:
         """Take in what a step found in a chunk or preview; return what the client should see."""
         if isinstance(work, Chunk):
             results = self._advance_chunk(work, result)
-            text = self._hypothesis.previewed(result.tail if self._rewind_to is None else ())
+            if self._rewind_to is not None:
+                result = replace(result, tail=())
+            text = self._hypothesis.previewed(result.tail)
             self._seq = work.seq
         else:
             results = []
@@ -114,7 +129,8 @@ class Utterance:
             self._sent = shown
             interval = self._geometry.features.samples_of_ms(self._options.partial_interval_ms)
             self._partial_from = work.end_samples + interval
-            results.append(Partial(*shown, work.seq, work.end_samples))
+            words = self._shown_words(work, result, *shown)
+            results.append(Partial(*shown, work.seq, work.end_samples, words))
         return results
 
     def finish(self, end: EndUtterance) -> list[Result]:
@@ -152,12 +168,14 @@ class Utterance:
             voice = self._voice.push(result.speech)
             heard = min(heard, self._voice.heard_samples)
         results: list[Result] = []
+        if self._words is not None:
+            self._words.hold(result.timing)
         taken = 0
         for finding in self._endpointer.advance(places, voice, heard):
             if isinstance(finding, SpeechStart):
                 results.append(SpeechEvent(SpeechEventKind.SPEECH_STARTED, finding.at_samples))
                 continue
-            self._hypothesis.extend(result.tokens[taken : finding.n_tokens])
+            self._extend(result, taken, finding.n_tokens)
             taken = finding.n_tokens
             seq = self._seq_at(finding.at_samples, work)
             results.extend(self._conclude(finding, seq))
@@ -165,8 +183,26 @@ class Utterance:
                 # What lies behind will be heard by a fresh model: as heard so far it is nothing.
                 self._rewind_to = self._rewind_point(finding, seq)
                 return results
-        self._hypothesis.extend(result.tokens[taken:])
+        self._extend(result, taken, len(result.tokens))
         return results
+
+    def _extend(self, result: StepResult, first: int, behind: int) -> None:
+        self._hypothesis.extend(result.tokens[first:behind])
+        if self._words is not None:
+            self._words.push(result, first, behind)
+
+    def _shown_words(
+        self, work: AudioWork, result: StepResult, text: str, stable_len: int
+    ) -> tuple[Word, ...]:
+        if self._words is None or self._word_detail is not WordDetail.PARTIALS:
+            return ()
+        return self._words.shown(
+            result,
+            is_chunk=isinstance(work, Chunk),
+            text=text,
+            stable_len=stable_len,
+            end_samples=work.end_samples,
+        )
 
     def _rewind_point(self, end: Endpoint, seq: int) -> RewindPoint:
         """Return where to hear again from: in the silence, before a word that may have begun."""
@@ -185,7 +221,9 @@ class Utterance:
             results.append(SpeechEvent(SpeechEventKind.SPEECH_ENDED, at))
         text = self._hypothesis.finish()
         end = endpoint.at_samples
-        results.append(Final(text, seq, self._start_samples, end, endpoint.cause))
+        words = () if self._words is None else self._words.finish(end)
+        final = Final(text, seq, self._start_samples, end, endpoint.cause, words=words)
+        results.append(replace(final, confidence=utterance_confidence(words)))
         self._start(at_samples=end)
         return results
 

@@ -37,7 +37,8 @@ class Detokenizer:
         them.
         """
         self._token_texts = tuple(token_texts)
-        marks = "".join(re.escape(mark) for mark in sorted(punctuation))
+        self._punctuation = frozenset(punctuation)
+        marks = "".join(re.escape(mark) for mark in sorted(self._punctuation))
         self._space_before_mark = re.compile(rf"\s([{marks}])") if marks else None
         self._word_starts = tuple(
             isinstance(text, str) and text.startswith(" ") for text in self._token_texts
@@ -47,6 +48,15 @@ class Detokenizer:
     def starts_word(self, token_id: int) -> bool:
         """Whether a word may begin with this token: always, where words are not set apart."""
         return self._word_starts[token_id] or not self._has_spaces
+
+    def is_space(self, token_id: int) -> bool:
+        """Whether the token is white space and nothing else."""
+        text = self._token_texts[token_id]
+        return isinstance(text, str) and text.isspace()
+
+    def is_punctuation(self, text: str) -> bool:
+        """Whether a text is marks and nothing else."""
+        return bool(text) and self._punctuation.issuperset(text)
 
     def extend(
         self, state: DetokenizerState, token_ids: Iterable[int]

@@ -23,7 +23,9 @@ def random_stream(seed: int) -> tuple[list[pb.StreamingRecognizeRequest], list[i
     draw = random.Random(seed)
     hertz = draw.choice([8000, 16000])
     speech = [r for r in RECORDINGS if r.sample_rate_hertz == hertz]
-    requests = [config(sample_rate_hertz=hertz, chunk_frames=draw.choice([2, 7, 14]))]
+    options = {"words": draw.random() < 0.5, "partial_words": draw.random() < 0.5}
+    chunk_frames = draw.choice([2, 7, 14])
+    requests = [config(sample_rate_hertz=hertz, chunk_frames=chunk_frames, **options)]
     due: list[int] = []
     seq = 0
     for _ in range(draw.randint(1, 3)):
@@ -85,6 +87,29 @@ def test_promises_hold_on_random_streams(wire: Wire, seed: int) -> None:
         assert [final.seq for final in exchange.of("final")] == due
     else:
         assert_promises(exchange, due)
+    assert_words(exchange, requests[0].config)
+
+
+def assert_words(exchange: Exchange, asked: pb.StreamingConfig) -> None:
+    """Words are those of the text where they were asked for, and in the order of the stream."""
+    at = 0
+    for response in exchange.responses:
+        kind = response.WhichOneof("response")
+        if kind not in ("partial", "final"):
+            continue
+        result = getattr(response, kind)
+        if not (asked.partial_words or (asked.words and kind == "final")):
+            assert not result.words
+            continue
+        assert " ".join(word.text for word in result.words) == result.text
+        end = result.end_time if kind == "final" else result.audio_processed
+        times = [at]
+        for word in result.words:
+            times += [word.start_time.ToNanoseconds(), word.end_time.ToNanoseconds()]
+        times.append(end.ToNanoseconds())
+        assert times == sorted(times)
+        if kind == "final":
+            at = times[-2]
 
 
 def test_partials_come_as_the_audio_does_and_settle(wire: Wire) -> None:

@@ -16,6 +16,7 @@ from siren_grpc.domain.types import (
     SpeechEvent,
     SpeechEventKind,
     StreamEnded,
+    Word,
 )
 from siren_grpc.engine.presentation import Presentation
 from siren_grpc.engine.session import EngineLimits
@@ -66,6 +67,27 @@ def final(text: str, spoken_text: str = "") -> Final:
 async def settle() -> None:
     for _ in range(20):
         await asyncio.sleep(0)
+
+
+def test_words_are_changed_as_their_text_is() -> None:
+    """A masked word is told nowhere, nor is a mark that small letters leave out."""
+    delivered: list[Result] = []
+    masks = TextOptions(is_lower_case=True, masked_words=frozenset({"damn"}))
+    presentation = Presentation(masks, delivered.extend)
+    spoken = "Well, - Damn it Da"
+    words = tuple(Word(text, i, i + 1, 0.5) for i, text in enumerate(spoken.split()))
+    presentation.push([Partial(spoken, len(spoken), 1, 10, words)])
+    presentation.push([Final(spoken, 1, 0, 10, words=words, confidence=0.5)])
+    partial, final = delivered
+    assert isinstance(partial, Partial)
+    assert isinstance(final, Final)
+    for result in (partial, final):
+        assert [word.text for word in result.words] == ["well", "d***", "it", "da"]
+        assert " ".join(word.text for word in result.words) == result.text
+        assert [word.start_samples for word in result.words] == [0, 2, 3, 4]
+    # The last one may still grow into a word that is masked.
+    assert [word.is_stable for word in partial.words] == [True, True, True, False]
+    assert all(word.is_stable for word in final.words)
 
 
 def test_spoken_text_is_changed_at_once() -> None:

@@ -36,6 +36,7 @@ from siren_grpc.domain.types import (
     StepResult,
     StepRow,
     StreamEnded,
+    WordDetail,
     Work,
 )
 from siren_grpc.engine.session import EngineLimits
@@ -348,3 +349,70 @@ async def _stream(
         return results
     finally:
         session.close()
+
+
+@pytest.mark.parametrize("chunk_frames", [3, 25])
+def test_the_right_context_is_timed_and_the_chunk_is_as_without(
+    model: Model, chunk_frames: int
+) -> None:
+    backend, lane = model.siren, model.lane(chunk_frames)
+    samples = LONG[: FRAME * 120]
+    plain = [
+        backend.step(lane, [StepRow(0, work)])[0] for work in fresh_works(backend, samples, lane)
+    ]
+    timed = [
+        backend.step(lane, [StepRow(0, work, WordDetail.PARTIALS)])[0]
+        for work in fresh_works(backend, samples, lane)
+    ]
+    n_tail = 0
+    for one, other in zip(plain, timed, strict=True):
+        assert (one.tokens, one.token_frames, one.tail) == (
+            other.tokens,
+            other.token_frames,
+            other.tail,
+        )
+        assert one.timing is None
+        timing = other.timing
+        assert timing is not None
+        assert len(timing.tokens.ends) == len(timing.tokens.confidences) == len(other.tokens)
+        assert len(timing.tail_frames) == len(timing.tail.ends) == len(other.tail)
+        pairs = [*zip(other.token_frames, timing.tokens.ends, strict=True)]
+        pairs += zip(timing.tail_frames, timing.tail.ends, strict=True)
+        assert all(frame <= end for frame, end in pairs)
+        starts = [frame for frame, _ in pairs]
+        assert starts == sorted(starts), "the right context lies behind the chunk"
+        n_tail += len(other.tail)
+    assert n_tail > 0
+
+
+def test_confidence_is_nemos_where_the_window_holds_the_whole_recording(model: Model) -> None:
+    """What ends within the first chunk's window is encoded as NeMo encodes the recording."""
+    backend, lane = model.siren, model.lane(25)
+    for seed in range(20, 40):
+        samples = sounds.babble(FRAME * 24, seed=seed)
+        [result] = [
+            backend.step(lane, [StepRow(0, work, WordDetail.FINALS)])[0]
+            for work in fresh_works(backend, samples, lane)
+        ]
+        nemo = model.nemo.decode_timed(samples, None, model.kind.value)
+        assert result.timing is not None
+        assert result.tokens == nemo.tokens
+        assert result.timing.tokens.confidences == pytest.approx(nemo.confidences, abs=2e-4)
+        if model.kind is DecoderKind.TDT and len(nemo.tokens) > 3:
+            lasts = [
+                (end - start) == (theirs_end - theirs_start)
+                for start, end, theirs_start, theirs_end in zip(
+                    result.token_frames,
+                    result.timing.tokens.ends,
+                    nemo.starts,
+                    nemo.ends,
+                    strict=True,
+                )
+                if theirs_end > theirs_start
+            ]
+            assert all(lasts)
+
+
+def fresh_works(backend: BufferedBackend, samples: Samples, lane: Lane) -> list:
+    backend.reset_slot(0)
+    return works_of(samples, backend.info, lane.chunk_frames)

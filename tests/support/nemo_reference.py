@@ -13,12 +13,15 @@ from typing import Any
 import numpy as np
 import torch
 from nemo.collections.asr.models import ASRModel, EncDecCTCModel, EncDecHybridRNNTCTCModel
+from nemo.collections.asr.parts.submodules.ctc_decoding import CTCBPEDecoding
+from nemo.collections.asr.parts.submodules.rnnt_decoding import RNNTBPEDecoding
 from nemo.collections.asr.parts.utils.streaming_utils import (
     CacheAwareStreamingAudioBuffer,
     ContextSize,
     StreamingBatchedAudioBuffer,
 )
 from numpy.typing import NDArray
+from omegaconf import OmegaConf
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,30 @@ class Transcript:
     tokens: tuple[int, ...]
     frames: tuple[int, ...]
     text: str
+
+
+@dataclass(frozen=True)
+class TimedWord:
+    """A word as NeMo places and judges it: encoder frames, and confidence 0 to 1."""
+
+    text: str
+    start: int
+    end: int
+    confidence: float
+
+
+@dataclass(frozen=True)
+class Timed:
+    """A transcript with what NeMo tells of its tokens and words when it is asked to.
+
+    starts, ends: of each token, in encoder frames. words: empty if NeMo cannot tell them.
+    """
+
+    tokens: tuple[int, ...]
+    starts: tuple[int, ...]
+    ends: tuple[int, ...]
+    confidences: tuple[float, ...]
+    words: tuple[TimedWord, ...]
 
 
 class NemoReference:
@@ -88,6 +115,47 @@ class NemoReference:
                 return _of_hypothesis(hypothesis)
             labels = self._ctc_head(encoder_output=encoded).argmax(dim=-1)[0]
         return self._of_labels(labels)
+
+    def decode_timed(
+        self, samples: NDArray[np.float32], look_ahead: tuple[int, int] | None, decoder: str
+    ) -> Timed:
+        """Recognise as `decode_offline` does, with NeMo's own times and confidences."""
+        encoded = self.encode(samples, look_ahead).T[None]
+        lengths = torch.tensor([encoded.shape[2]])
+        model = self.model
+        options = {
+            "strategy": "greedy_batch",
+            "compute_timestamps": True,
+            "confidence_cfg": {
+                "preserve_token_confidence": True,
+                "exclude_blank": True,
+                "method_cfg": {"alpha": 1.0},
+            },
+        }
+        if decoder == "ctc":
+            decoding = CTCBPEDecoding(OmegaConf.create(options), model.tokenizer)
+            head = self._ctc_head(encoder_output=encoded)
+            [found] = decoding.ctc_decoder_predictions_tensor(head, lengths, return_hypotheses=True)
+            labels = found.y_sequence
+            tokens = self._of_labels(torch.as_tensor(labels)).tokens
+        else:
+            config = OmegaConf.to_container(model.cfg.decoding) | options
+            decoding = RNNTBPEDecoding(
+                OmegaConf.create(config), model.decoder, model.joint, model.tokenizer
+            )
+            [found] = decoding.rnnt_decoder_predictions_tensor(
+                encoded, lengths, return_hypotheses=True
+            )
+            tokens = tuple(int(token) for token in found.y_sequence)
+        confidences = tuple(map(float, found.token_confidence))
+        places = found.timestamp["char"]
+        return Timed(
+            tokens,
+            tuple(int(place["start_offset"]) for place in places),
+            tuple(int(place["end_offset"]) for place in places),
+            confidences,
+            _timed_words(decoding, tokens, found, decoder),
+        )
 
     def decode_stepwise(
         self, samples: NDArray[np.float32], look_ahead: tuple[int, int], decoder: str
@@ -201,6 +269,22 @@ class NemoReference:
         decoding = getattr(self.model, "ctc_decoding", self.model.decoding)
         text = decoding.decode_tokens_to_str_with_strip_punctuation(list(tokens))
         return Transcript(tokens, tuple(frame for _, frame in runs), str(text))
+
+
+def _timed_words(
+    decoding: Any, tokens: tuple[int, ...], found: Any, decoder: str
+) -> tuple[TimedWord, ...]:
+    places = found.timestamp["word"]
+    try:
+        certainties = decoding._aggregate_token_confidence_subwords_sentencepiece(
+            [place["word"] for place in places], found.token_confidence, list(tokens)
+        )
+    except RuntimeError:
+        return ()  # it loses count where spaces or marks are tokens of their own
+    return tuple(
+        TimedWord(place["word"], int(place["start_offset"]), int(place["end_offset"]), float(sure))
+        for place, sure in zip(places, certainties, strict=True)
+    )
 
 
 def _of_hypothesis(hypothesis: Any) -> Transcript:

@@ -120,11 +120,13 @@ class Wire:
         self,
         requests: Iterable[pb.StreamingRecognizeRequest],
         on_response: Callable[[pb.StreamingRecognizeResponse], None] = lambda _: None,
+        *,
+        timeout_s: float = TIMEOUT_S,
     ) -> Exchange:
         """Run one stream to its end."""
         exchange = Exchange()
         try:
-            for response in self.stub.StreamingRecognize(iter(requests), timeout=TIMEOUT_S):
+            for response in self.stub.StreamingRecognize(iter(requests), timeout=timeout_s):
                 exchange.responses.append(response)
                 on_response(response)
         except grpc.RpcError as error:

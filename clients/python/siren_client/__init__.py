@@ -27,6 +27,7 @@ from siren_client.types import (
     Started,
     Update,
     Updated,
+    Word,
 )
 
 __all__ = [
@@ -57,4 +58,5 @@ __all__ = [
     "Started",
     "Update",
     "Updated",
+    "Word",
 ]

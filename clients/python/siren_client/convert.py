@@ -31,6 +31,7 @@ from siren_client.types import (
     Started,
     Update,
     Updated,
+    Word,
 )
 
 _ENCODINGS = {
@@ -69,6 +70,8 @@ def to_config(
     sample_rate_hertz: int | None = None,
     chunk_frames: int | None = None,
     decoder: Decoder | str | None = None,
+    words: bool | None = None,
+    partial_words: bool | None = None,
     endpointing: Endpointing | None = None,
     partial_interval_ms: int | None = None,
     lower_case: bool = False,
@@ -102,6 +105,10 @@ def to_config(
         config.chunk_frames = chunk_frames
     if decoder is not None:
         config.decoder = _DECODERS[_choose(Decoder, decoder)]
+    if words is not None:
+        config.words = words
+    if partial_words is not None:
+        config.partial_words = partial_words
     if endpointing is not None:
         config.endpointing.CopyFrom(to_endpointing(endpointing))
     if partial_interval_ms is not None:
@@ -204,6 +211,7 @@ def from_partial(message: pb.PartialResult) -> Partial:
         seq=message.seq,
         audio_processed_s=from_duration(message.audio_processed),
         audio_received_s=from_duration(message.audio_received),
+        words=tuple(from_word(word) for word in message.words),
     )
 
 
@@ -218,6 +226,19 @@ def from_final(message: pb.FinalResult) -> Final:
         audio_received_s=from_duration(message.audio_received),
         delay_s=from_duration(message.delay),
         spoken_text=message.spoken_text,
+        words=tuple(from_word(word) for word in message.words),
+        confidence=message.confidence if message.HasField("confidence") else None,
+    )
+
+
+def from_word(message: pb.WordInfo) -> Word:
+    """Read a word."""
+    return Word(
+        text=message.text,
+        start_s=from_duration(message.start_time),
+        end_s=from_duration(message.end_time),
+        confidence=round(message.confidence, 4) if message.HasField("confidence") else None,
+        is_stable=message.is_stable,
     )
 
 

@@ -90,6 +90,10 @@ class RecognitionOptions(TypedDict, total=False):
     accurate, less is quicker. Left out: the server's default."""
     decoder: Decoder | str
     """Which decoder of a hybrid model. Left out: the model's default."""
+    words: bool
+    """Whether finals list their words, with times and confidence. Left out: no."""
+    partial_words: bool
+    """Whether partials do, too; implies `words`. Left out: no."""
     endpointing: Endpointing
     """When utterances end by themselves. Left out: they do not."""
     partial_interval_ms: int
@@ -140,6 +144,25 @@ class Started:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Word:
+    """A word of a result, with the punctuation behind it.
+
+    Its times are those of the decoder's alignment, in steps of 80 ms, a little after the sound.
+    """
+
+    text: str
+    """The word as it is in the result's text."""
+    start_s: float
+    """Where in the stream it begins, in seconds."""
+    end_s: float
+    """Where in the stream it ends, in seconds."""
+    confidence: float | None = None
+    """How certain the model is, 0 to 1; no probability. None when the server does not say."""
+    is_stable: bool = True
+    """Whether all of it is stable; in partials the last one may still grow."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Partial:
     """The current best hypothesis of the current utterance; newer replaces older."""
 
@@ -153,6 +176,8 @@ class Partial:
     """How much of the stream's audio this accounts for, in seconds."""
     audio_received_s: float = 0.0
     """How much of it the server had received; the difference is how far it lags behind."""
+    words: tuple[Word, ...] = ()
+    """With the option `partial_words`: the words of `text`, of a long one the last 256."""
 
     @property
     def stable(self) -> str:
@@ -186,6 +211,10 @@ class Final:
     spoken_text: str = ""
     """The text as it was spoken, where inverse text normalisation wrote it otherwise; else
     empty."""
+    words: tuple[Word, ...] = ()
+    """With the option `words`: the words of `text`, or of `spoken_text` where there is one."""
+    confidence: float | None = None
+    """With the option `words`: the mean of its words' confidence; None without words."""
 
 
 class SpeechEventType(str, Enum):

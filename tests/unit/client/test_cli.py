@@ -134,7 +134,27 @@ def test_transcribe_json(run, make_wav):
         "audio_received_s": 0.0,
         "delay_s": 0.0,
         "spoken_text": "",
+        "words": [],
+        "confidence": None,
     }
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words", "partial_words"),
+    [
+        ((), False, False),
+        (("--words",), True, False),
+        (("--words", "--json"), True, True),
+        (("--json",), False, False),
+        (("--format", "srt"), True, False),
+    ],
+)
+def test_transcribe_asks_for_the_words_it_shows(
+    run, make_wav, echo, arguments, words, partial_words
+):
+    assert run("transcribe", make_wav(), "--fast", *arguments).exit_code == 0
+    config = echo.service.requests[0].config
+    assert (config.words, config.partial_words) == (words, partial_words)
 
 
 def test_transcribe_names_several_files(run, make_wav):

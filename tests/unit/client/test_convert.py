@@ -17,6 +17,7 @@ from siren_client.types import (
     SpeechEvent,
     SpeechEventType,
     Started,
+    Word,
 )
 
 
@@ -36,6 +37,8 @@ def test_every_option_reaches_its_field():
         inverse_text_normalization=True,
         mask=["damn"],
         mask_profanity=True,
+        words=True,
+        partial_words=True,
     )
     assert config == pb.StreamingConfig(
         text=pb.TextOptions(
@@ -50,6 +53,8 @@ def test_every_option_reaches_its_field():
         sample_rate_hertz=8000,
         chunk_frames=2,
         decoder=pb.DECODER_CTC,
+        words=True,
+        partial_words=True,
     )
 
 
@@ -221,3 +226,20 @@ def test_a_request_id_goes_there_and_back() -> None:
     assert convert.to_config(request_id="order 7").request_id == "order 7"
     started = convert.from_started(pb.StreamStarted(request_id="order 7", sample_rate_hertz=16000))
     assert started.request_id == "order 7"
+
+
+def test_words_are_read_with_their_times_and_confidence():
+    message = pb.WordInfo(
+        text="seven",
+        start_time=Duration(seconds=3, nanos=440_000_000),
+        end_time=Duration(seconds=3, nanos=520_000_000),
+        confidence=0.9712,
+        is_stable=True,
+    )
+    seven = Word(text="seven", start_s=3.44, end_s=3.52, confidence=0.9712, is_stable=True)
+    bare = Word(text="up", start_s=0.0, end_s=0.0, confidence=None, is_stable=False)
+    words = [message, pb.WordInfo(text="up")]
+    final = convert.from_final(pb.FinalResult(words=words, confidence=0.5))
+    assert (final.words, final.confidence) == ((seven, bare), 0.5)
+    assert convert.from_final(pb.FinalResult()).confidence is None
+    assert convert.from_partial(pb.PartialResult(words=words)).words == (seven, bare)

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from siren_client.cli.lines import to_json_line, to_plain_line
+from siren_client.cli.lines import to_json_line, to_plain_line, without_words
 from siren_client.cli.transcribe import transcribe
-from siren_client.types import Final, Partial, SpeechEvent, SpeechEventType, Started
+from siren_client.types import Final, Partial, SpeechEvent, SpeechEventType, Started, Word
 
 EVENT = SpeechEvent(type=SpeechEventType.SPEECH_ENDED, time_s=0.88)
 
@@ -53,6 +53,7 @@ def test_json_lines_name_their_type():
         "seq": 1,
         "audio_processed_s": 0.5,
         "audio_received_s": 0.0,
+        "words": [],
     }
     assert json.loads(to_json_line(EVENT, file="a.wav")) == {
         "type": "event",
@@ -76,3 +77,33 @@ def test_the_json_fields_are_documented(name, kind):
     assert set(re.findall(r"`(\w+)`", row)) == there
     (told,) = re.findall(rf"- `{name}`: ([^;-]*)", transcribe.__doc__ or "")
     assert set(re.findall(r"\w+", re.sub(r"\(.*?\)", "", told))) == there
+
+
+WORDS = (
+    Word(text="seven", start_s=0.4, end_s=0.56, confidence=0.975),
+    Word(text="up", start_s=3601.2, end_s=3601.28),
+)
+SPOKEN = Final(text="seven up", seq=1, start_s=0.0, end_s=3602.0, words=WORDS, confidence=0.975)
+
+
+def test_words_have_a_line_each_with_their_times():
+    assert to_plain_line(SPOKEN, partials=False) == (
+        "     0.40      0.56  0.97  seven\n  3601.20   3601.28     -  up"
+    )
+
+
+def test_words_can_be_left_out():
+    assert to_plain_line(without_words(SPOKEN), partials=False) == "seven up"
+    assert without_words(EVENT) is EVENT
+
+
+def test_json_lines_list_the_words():
+    line = json.loads(to_json_line(SPOKEN, file="a.wav"))
+    assert line["confidence"] == 0.975
+    assert line["words"][0] == {
+        "text": "seven",
+        "start_s": 0.4,
+        "end_s": 0.56,
+        "confidence": 0.975,
+        "is_stable": True,
+    }

@@ -15,6 +15,8 @@ from siren_grpc.domain.types import (
     Partial,
     SpeechEvent,
     SpeechEventKind,
+    Word,
+    WordDetail,
 )
 from siren_grpc.server import convert, itn
 from siren_grpc.server.call_id import CallId
@@ -197,3 +199,33 @@ def test_a_final_written_otherwise_carries_what_was_spoken() -> None:
     final = Final("$25", 1, 0, 16000, spoken_text="twenty five dollars")
     message = convert.to_response(final, convert.Reception(16000, 0, 0.0)).final
     assert (message.text, message.spoken_text) == ("$25", "twenty five dollars")
+
+
+@pytest.mark.parametrize(
+    ("fields", "detail"),
+    [
+        ({}, WordDetail.NONE),
+        ({"words": True}, WordDetail.FINALS),
+        ({"words": True, "partial_words": True}, WordDetail.PARTIALS),
+        ({"partial_words": True}, WordDetail.PARTIALS),
+    ],
+)
+def test_words_are_listed_where_they_are_asked_for(fields: dict, detail: WordDetail) -> None:
+    assert convert.to_config(pb.StreamingConfig(**fields), INFO).words is detail
+
+
+def test_words_carry_their_times_and_what_is_known_of_their_confidence() -> None:
+    words = (Word("seven", 16_000, 17_280, 0.75), Word("up", 17_280, 18_560, None, is_stable=False))
+    reception = convert.Reception(16_000, 20_000, 0.0)
+    final = convert.to_final(
+        Final("seven up", 1, 0, 20_000, words=words, confidence=0.5), reception
+    )
+    seven, up = final.words
+    assert (seven.text, seven.confidence, seven.is_stable) == ("seven", 0.75, True)
+    assert seven.start_time == Duration(seconds=1)
+    assert seven.end_time == up.start_time == Duration(seconds=1, nanos=80_000_000)
+    assert (up.HasField("confidence"), up.is_stable) == (False, False)
+    assert final.confidence == 0.5
+    partial = convert.to_response(Partial("seven up", 5, 1, 20_000, words), reception).partial
+    assert list(partial.words) == [seven, up]
+    assert not convert.to_final(Final("", 1, 0, 0), reception).HasField("confidence")

@@ -148,6 +148,8 @@ class StreamingConfig(_message.Message):
     SAMPLE_RATE_HERTZ_FIELD_NUMBER: _builtins.int
     CHUNK_FRAMES_FIELD_NUMBER: _builtins.int
     DECODER_FIELD_NUMBER: _builtins.int
+    WORDS_FIELD_NUMBER: _builtins.int
+    PARTIAL_WORDS_FIELD_NUMBER: _builtins.int
     ENDPOINTING_FIELD_NUMBER: _builtins.int
     BIASING_FIELD_NUMBER: _builtins.int
     TEXT_FIELD_NUMBER: _builtins.int
@@ -180,6 +182,12 @@ class StreamingConfig(_message.Message):
     """
     decoder: Global___Decoder.ValueType
     """Which decoder of a hybrid model. Unset: the model's default."""
+    words: _builtins.bool
+    """Whether finals list their words, with times and confidence, and have a
+    confidence of their own. Costs some computation, hence off by default.
+    """
+    partial_words: _builtins.bool
+    """Whether partials list their words, too; implies `words`."""
     partial_interval_ms: _builtins.int
     """Audio between two partials at least, in milliseconds, 0 to 60000. 0: a
     partial for each change of the hypothesis.
@@ -217,6 +225,8 @@ class StreamingConfig(_message.Message):
         sample_rate_hertz: _builtins.int = ...,
         chunk_frames: _builtins.int = ...,
         decoder: Global___Decoder.ValueType = ...,
+        words: _builtins.bool = ...,
+        partial_words: _builtins.bool = ...,
         endpointing: Global___EndpointingConfig | None = ...,
         biasing: Global___BiasingConfig | None = ...,
         text: Global___TextOptions | None = ...,
@@ -225,7 +235,7 @@ class StreamingConfig(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["biasing", b"biasing", "endpointing", b"endpointing", "text", b"text"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["biasing", b"biasing", "chunk_frames", b"chunk_frames", "decoder", b"decoder", "encoding", b"encoding", "endpointing", b"endpointing", "language_code", b"language_code", "model", b"model", "partial_interval_ms", b"partial_interval_ms", "request_id", b"request_id", "sample_rate_hertz", b"sample_rate_hertz", "text", b"text"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["biasing", b"biasing", "chunk_frames", b"chunk_frames", "decoder", b"decoder", "encoding", b"encoding", "endpointing", b"endpointing", "language_code", b"language_code", "model", b"model", "partial_interval_ms", b"partial_interval_ms", "partial_words", b"partial_words", "request_id", b"request_id", "sample_rate_hertz", b"sample_rate_hertz", "text", b"text", "words", b"words"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -847,6 +857,7 @@ class PartialResult(_message.Message):
     STABLE_LEN_FIELD_NUMBER: _builtins.int
     SEQ_FIELD_NUMBER: _builtins.int
     AUDIO_PROCESSED_FIELD_NUMBER: _builtins.int
+    WORDS_FIELD_NUMBER: _builtins.int
     AUDIO_RECEIVED_FIELD_NUMBER: _builtins.int
     text: _builtins.str
     """The whole utterance so far: the stable part and the part that may change."""
@@ -866,6 +877,14 @@ class PartialResult(_message.Message):
         """How much of the stream's audio this result accounts for."""
 
     @_builtins.property
+    def words(self) -> _containers.RepeatedCompositeFieldContainer[Global___WordInfo]:
+        """With `StreamingConfig.partial_words`: the words of `text`, in order, and of
+        a long text the last 256. Joined with spaces they are its end. With
+        `inverse_text_normalization` they are the words that were spoken, and so
+        is what their `is_stable` tells.
+        """
+
+    @_builtins.property
     def audio_received(self) -> _duration_pb2.Duration:
         """How much of the stream's audio the server has received when it sends this;
         less `audio_processed` it is how far recognition lags behind.
@@ -878,15 +897,77 @@ class PartialResult(_message.Message):
         stable_len: _builtins.int = ...,
         seq: _builtins.int = ...,
         audio_processed: _duration_pb2.Duration | None = ...,
+        words: _abc.Iterable[Global___WordInfo] | None = ...,
         audio_received: _duration_pb2.Duration | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["audio_processed", b"audio_processed", "audio_received", b"audio_received"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["audio_processed", b"audio_processed", "audio_received", b"audio_received", "seq", b"seq", "stable_len", b"stable_len", "text", b"text"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["audio_processed", b"audio_processed", "audio_received", b"audio_received", "seq", b"seq", "stable_len", b"stable_len", "text", b"text", "words", b"words"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___PartialResult: _TypeAlias = PartialResult  # noqa: Y015
+
+@_typing.final
+class WordInfo(_message.Message):
+    """A word of a result, with the punctuation behind it.
+
+    The times are those of the decoder's own alignment, in encoder frames of
+    80 ms. It emits a word when it has heard enough of it: how long after the
+    first sound is the model's habit, 100 to 300 ms. Words do not overlap, also
+    those of different utterances, and start_time <= end_time <= the audio this
+    result accounts for. However long the stream and however many utterances it
+    holds, the times count from its first sample.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TEXT_FIELD_NUMBER: _builtins.int
+    START_TIME_FIELD_NUMBER: _builtins.int
+    END_TIME_FIELD_NUMBER: _builtins.int
+    CONFIDENCE_FIELD_NUMBER: _builtins.int
+    IS_STABLE_FIELD_NUMBER: _builtins.int
+    text: _builtins.str
+    """The word as it is in the result's text."""
+    confidence: _builtins.float
+    """How certain the model is, 0 to 1, that of the word's least certain token:
+    NeMo's measure, from the entropy of the decoder's probabilities. It tells
+    likely errors from unlikely ones of the same model; it is no probability,
+    and models differ.
+    """
+    is_stable: _builtins.bool
+    """Whether the whole of `text` is within the partial's `stable_len`. The last
+    word of a partial may still grow. Always true in finals.
+    """
+    @_builtins.property
+    def start_time(self) -> _duration_pb2.Duration:
+        """Where in the stream its first token begins."""
+
+    @_builtins.property
+    def end_time(self) -> _duration_pb2.Duration:
+        """Where its last token ends; punctuation does not count. RNNT says only when
+        a token begins: its tokens last one encoder frame. TDT predicts how long
+        they last, CTC holds a label for as long as it is heard.
+        """
+
+    def __init__(
+        self,
+        *,
+        text: _builtins.str = ...,
+        start_time: _duration_pb2.Duration | None = ...,
+        end_time: _duration_pb2.Duration | None = ...,
+        confidence: _builtins.float | None = ...,
+        is_stable: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_confidence", b"_confidence", "confidence", b"confidence", "end_time", b"end_time", "start_time", b"start_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_confidence", b"_confidence", "confidence", b"confidence", "end_time", b"end_time", "is_stable", b"is_stable", "start_time", b"start_time", "text", b"text"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__confidence: _TypeAlias = _typing.Literal["confidence"]  # noqa: Y015
+    _WhichOneofArgType__confidence: _TypeAlias = _typing.Literal["_confidence", b"_confidence"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__confidence) -> _WhichOneofReturnType__confidence | None: ...
+
+Global___WordInfo: _TypeAlias = WordInfo  # noqa: Y015
 
 @_typing.final
 class FinalResult(_message.Message):
@@ -945,6 +1026,8 @@ class FinalResult(_message.Message):
     SEQ_FIELD_NUMBER: _builtins.int
     START_TIME_FIELD_NUMBER: _builtins.int
     END_TIME_FIELD_NUMBER: _builtins.int
+    WORDS_FIELD_NUMBER: _builtins.int
+    CONFIDENCE_FIELD_NUMBER: _builtins.int
     AUDIO_RECEIVED_FIELD_NUMBER: _builtins.int
     DELAY_FIELD_NUMBER: _builtins.int
     CAUSE_FIELD_NUMBER: _builtins.int
@@ -954,6 +1037,10 @@ class FinalResult(_message.Message):
     seq: _builtins.int
     """The largest `AudioChunk.seq` all of whose audio this result accounts for;
     0 while there is none.
+    """
+    confidence: _builtins.float
+    """How certain the utterance is, 0 to 1: the mean of its words' `confidence`.
+    Present with `StreamingConfig.words` where there are words.
     """
     cause: Global___FinalResult.Cause.ValueType
     """Why the utterance ended."""
@@ -969,6 +1056,12 @@ class FinalResult(_message.Message):
     @_builtins.property
     def end_time(self) -> _duration_pb2.Duration:
         """Where in the stream the utterance's audio ends; the next begins there."""
+
+    @_builtins.property
+    def words(self) -> _containers.RepeatedCompositeFieldContainer[Global___WordInfo]:
+        """With `StreamingConfig.words`: the words of `text`, in order, those of
+        `spoken_text` where there is one. Joined with spaces they are that text.
+        """
 
     @_builtins.property
     def audio_received(self) -> _duration_pb2.Duration:
@@ -987,16 +1080,20 @@ class FinalResult(_message.Message):
         seq: _builtins.int = ...,
         start_time: _duration_pb2.Duration | None = ...,
         end_time: _duration_pb2.Duration | None = ...,
+        words: _abc.Iterable[Global___WordInfo] | None = ...,
+        confidence: _builtins.float | None = ...,
         audio_received: _duration_pb2.Duration | None = ...,
         delay: _duration_pb2.Duration | None = ...,
         cause: Global___FinalResult.Cause.ValueType = ...,
         spoken_text: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["audio_received", b"audio_received", "delay", b"delay", "end_time", b"end_time", "start_time", b"start_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_confidence", b"_confidence", "audio_received", b"audio_received", "confidence", b"confidence", "delay", b"delay", "end_time", b"end_time", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["audio_received", b"audio_received", "cause", b"cause", "delay", b"delay", "end_time", b"end_time", "seq", b"seq", "spoken_text", b"spoken_text", "start_time", b"start_time", "text", b"text"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_confidence", b"_confidence", "audio_received", b"audio_received", "cause", b"cause", "confidence", b"confidence", "delay", b"delay", "end_time", b"end_time", "seq", b"seq", "spoken_text", b"spoken_text", "start_time", b"start_time", "text", b"text", "words", b"words"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__confidence: _TypeAlias = _typing.Literal["confidence"]  # noqa: Y015
+    _WhichOneofArgType__confidence: _TypeAlias = _typing.Literal["_confidence", b"_confidence"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__confidence) -> _WhichOneofReturnType__confidence | None: ...
 
 Global___FinalResult: _TypeAlias = FinalResult  # noqa: Y015
 

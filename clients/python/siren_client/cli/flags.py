@@ -19,6 +19,7 @@ from siren_client.cli.options import (
     TokenOption,
     make_client,
 )
+from siren_client.cli.output import Format
 from siren_client.cli.phrases import PhraseFlag, PhrasesFileFlag, phrases_of
 from siren_client.endpointing import EndpointDetector, Endpointing
 from siren_client.types import Decoder, RecognitionOptions
@@ -70,6 +71,14 @@ class RecognitionFlags:
     ] = None
     phrase: PhraseFlag = None
     phrases_file: PhrasesFileFlag = None
+    words: Annotated[
+        bool,
+        typer.Option(
+            "--words",
+            help="Give the words of each utterance with their times, in seconds, and how certain "
+            "each is, 0 to 1.",
+        ),
+    ] = False
     endpointing: Annotated[
         EndpointDetector | None,
         typer.Option(
@@ -118,8 +127,11 @@ class RecognitionFlags:
         bool, typer.Option("--mask-profanity", help="Mask the words of the server's own list.")
     ] = False
 
-    def to_options(self) -> RecognitionOptions:
-        """Give those that were set; the server chooses the others."""
+    def to_options(self, output_format: Format) -> RecognitionOptions:
+        """Give those that were set, and what a form of results needs.
+
+        The server chooses the others.
+        """
         options = RecognitionOptions()
         if self.model is not None:
             options["model"] = self.model
@@ -133,6 +145,10 @@ class RecognitionFlags:
             options["request_id"] = self.request_id
         if phrases := phrases_of(self.phrase, self.phrases_file):
             options["phrases"] = phrases
+        if self.words or output_format.is_subtitles:
+            options["words"] = True
+        if self.words and output_format is Format.JSON:
+            options["partial_words"] = True
         if (endpointing := self._endpointing()) is not None:
             options["endpointing"] = endpointing
         if self.lower_case:

@@ -3,23 +3,35 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 from siren_client.errors import SirenError
-from siren_client.types import Final, Partial, Result, SpeechEvent, Started, Updated
+from siren_client.types import Final, Partial, Result, SpeechEvent, Started, Updated, Word
 
 
 def to_plain_line(result: Result, *, partials: bool) -> str | None:
     """Write a result as a line of text; None for one that is not shown.
 
-    A final is its text, an empty one nothing. A partial, where asked for, is its text
-    with what will not change any more in brackets, as the protocol's example writes it.
+    A final is its text, an empty one nothing; one with words is a line for each of them. A
+    partial, where asked for, is its text with what will not change any more in brackets, as
+    the protocol's example writes it.
     """
     if isinstance(result, Final):
-        return result.text or None
+        return "\n".join(map(to_word_line, result.words)) or result.text or None
     if isinstance(result, Partial) and partials:
         return f"[{result.stable}]{result.tail}"
     return None
+
+
+def to_word_line(word: Word) -> str:
+    """Write a word as columns: start and end in seconds, confidence, the word."""
+    sure = "   -" if word.confidence is None else f"{word.confidence:4.2f}"
+    return f"{word.start_s:9.2f} {word.end_s:9.2f}  {sure}  {word.text}"
+
+
+def without_words(result: Result) -> Result:
+    """Leave out the words of a final, for who did not ask for them."""
+    return replace(result, words=()) if isinstance(result, Final) else result
 
 
 def to_json_line(result: Result, *, file: str | None) -> str:

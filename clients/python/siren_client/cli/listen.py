@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from siren_client.cli.flags import ConnectionFlags, RecognitionFlags, takes_flags
+from siren_client.cli.lines import without_words
 from siren_client.cli.options import (
     FAILED,
     USAGE_ERROR,
@@ -113,7 +114,7 @@ def listen(
     except MicrophoneError as error:
         fail(str(error), code=FAILED)
     chosen = choose_format(output_format, as_json=as_json)
-    options = recognition.to_options()
+    options = recognition.to_options(chosen)
     if recognition.endpointing is not EndpointDetector.OFF:
         # Who speaks to a microphone pauses, and reads what was said so far.
         options.setdefault("endpointing", Endpointing())
@@ -139,7 +140,8 @@ def listen(
             for result in results:
                 if file is not None:
                     file.add(result)
-                show(result)
+                # Subtitles need words; who reads along sees them only if asked for.
+                show(result if recognition.words else without_words(result))
         except MicrophoneError as error:
             fail(str(error), code=FAILED)
     if microphone.n_losses:

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
+from siren_client.cli.lines import to_word_line
 from siren_client.types import (
     Final,
     Partial,
@@ -95,10 +96,11 @@ def render_state(state: LiveState, *, max_chars: int) -> Text:
 
 
 def render_final(final: Final) -> Text:
-    """Draw the line an utterance leaves behind."""
+    """Draw the line an utterance leaves behind, and one for each of its words, if it has them."""
     return Text.assemble(
         (f"{_clock(final.start_s)} – {_clock(final.end_s)}   ", NOTE_STYLE),
         (final.text, FINAL_STYLE) if final.text else ("(no speech)", "dim italic"),
+        *((f"\n{to_word_line(word)}", NOTE_STYLE) for word in final.words),
     )
 
 

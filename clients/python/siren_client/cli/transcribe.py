@@ -114,6 +114,7 @@ def transcribe(
     - `siren transcribe -r --format vtt --beside talks/`: subtitles beside every recording
     - `siren transcribe --parallel 16 --output-dir texts talks/`: more at a time
     - `siren transcribe --phrase siren --phrase "winter river:4" talk.wav`: names to listen for
+    - `siren transcribe --words talk.wav`: when each word was said, and how certain it is
     - `siren transcribe --json talk.wav | jq -r 'select(.type == "final").text'`
     - `arecord -t raw -f S16_LE -r 16000 | siren transcribe -`: audio as it comes
 
@@ -123,9 +124,10 @@ def transcribe(
 
     - `started`: session_id, model, language_code, encoding, sample_rate_hertz,
       chunk_frames, latency_ms, decoder, request_id
-    - `partial`: text, stable_len, seq, audio_processed_s, audio_received_s; in files
+    - `partial`: text, stable_len, seq, audio_processed_s, audio_received_s, words; in files
       only with `--partials`
-    - `final`: text, seq, start_s, end_s, cause, audio_received_s, delay_s, spoken_text
+    - `final`: text, seq, start_s, end_s, cause, audio_received_s, delay_s, spoken_text,
+      words, confidence; a word, with `--words`: text, start_s, end_s, confidence, is_stable
     - `event`: event (speech_started, speech_ended), time_s
     - `error`: message, status, reason: this recording failed
 
@@ -133,7 +135,7 @@ def transcribe(
     a single file that cannot be read; 130 ended by Ctrl-C.
     """
     chosen = choose_format(output_format, as_json=as_json)
-    options = recognition.to_options()
+    options = recognition.to_options(chosen)
     if [str(file) for file in files] == [STANDARD_INPUT]:
         if beside or output_dir is not None:
             fail(
