@@ -185,9 +185,11 @@ class TestTheEnd:
         decoder: Any = backend._parts.decoders[model.kind]
         decode = decoder.decode_with_tail
 
-        def spy(slots: Any, encoded: torch.Tensor, n: torch.Tensor, n_tail: torch.Tensor) -> Any:
+        def spy(
+            slots: Any, encoded: torch.Tensor, n: torch.Tensor, n_tail: torch.Tensor, *more: Any
+        ) -> Any:
             lengths.append((int(n[0]), int(n_tail[0])))
-            return decode(slots, encoded, n, n_tail)
+            return decode(slots, encoded, n, n_tail, *more)
 
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(decoder, "decode_with_tail", spy)

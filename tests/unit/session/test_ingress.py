@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from siren_grpc.audio.decode import Encoding
@@ -305,6 +305,7 @@ def chunks_of(work: list[Work]) -> list[Chunk]:
     back=st.floats(0, 1),
     is_ended=st.booleans(),
 )
+@example(hertz=8000, sizes=[1, 1, 925, 1790, 9000, 1], heard=0, back=0.0, is_ended=False)
 def test_behind_a_rewind_the_audio_is_cut_as_a_new_stream_is(
     *, hertz: int, sizes: list[int], heard: int, back: float, is_ended: bool
 ) -> None:
