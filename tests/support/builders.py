@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from siren_grpc.audio.channels import ChannelPlan
 from siren_grpc.audio.decode import Encoding
 from siren_grpc.domain.geometry import (
     BufferedContext,
@@ -51,6 +52,7 @@ def make_ingress(
     *,
     encoding: Encoding = Encoding.LINEAR16,
     hertz: int = 16000,
+    channels: ChannelPlan | None = None,
     chunk_frames: int = 2,
     preview_samples: int = 0,
     padding_samples: int = 0,
@@ -66,6 +68,7 @@ def make_ingress(
             preview_samples=preview_samples,
             padding_samples=padding_samples,
             max_samples=max_samples,
+            channels=channels or ChannelPlan(),
             options=options or StreamOptions(),
         )
     )
