@@ -131,7 +131,9 @@ def _next_frame(stream: ByteStream) -> Awaits[FrameHead | None]:
         elif start == b"APET":
             tag = yield from stream.read(_APE_HEAD_BYTES, "an APE tag")
             is_header = tag[23] & 0x20
-            yield from stream.skip(int.from_bytes(tag[12:16], "little") if is_header else 0, "an APE tag")
+            yield from stream.skip(
+                int.from_bytes(tag[12:16], "little") if is_header else 0, "an APE tag"
+            )
         elif start[0] == 0:
             yield from stream.skip(1, "padding")
         else:

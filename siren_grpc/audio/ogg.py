@@ -9,7 +9,6 @@ from typing import Protocol
 
 import numpy as np
 
-
 from siren_grpc.audio.byte_stream import Awaits, ByteStream
 from siren_grpc.audio.codec import PacketError
 from siren_grpc.audio.crc import ogg_crc
@@ -98,7 +97,9 @@ def parse_ogg(stream: ByteStream, wanted: str = "") -> Parser[None]:
 def _page(stream: ByteStream) -> Awaits[_Page]:
     start = stream.position
     head = yield from stream.read(_PAGE_HEAD_BYTES, "an Ogg page")
-    magic, version, flags, granule, serial, number, crc, n_segments = struct.unpack("<4sBBqIIIB", head)
+    magic, version, flags, granule, serial, number, crc, n_segments = struct.unpack(
+        "<4sBBqIIIB", head
+    )
     if magic != b"OggS" or version != 0:
         raise InvalidAudio(f"the Ogg stream is damaged: no page begins at byte {start}")
     lacing = yield from stream.read(n_segments, "an Ogg page")
@@ -154,7 +155,9 @@ class _Logical:
             if self._content.is_kept():
                 self._packet += part
                 if len(self._packet) > _MOST_PACKET_BYTES:
-                    raise InvalidAudio(f"the Ogg stream has a packet of over {_MOST_PACKET_BYTES} bytes")
+                    raise InvalidAudio(
+                        f"the Ogg stream has a packet of over {_MOST_PACKET_BYTES} bytes"
+                    )
             self._is_within_packet = not is_whole
             if is_whole:
                 packet = bytes(self._packet)

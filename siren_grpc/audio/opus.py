@@ -52,7 +52,7 @@ class OpusPackets:
     def __init__(self, head: OpusHead) -> None:
         """Start before the first."""
         # Given the header, libav leaves out the pre-skip by itself.
-        self._codec = Codec("libopus", hertz=HERTZ, n_channels=head.n_channels, head=head.data)
+        self._codec = Codec("opus", hertz=HERTZ, n_channels=head.n_channels, head=head.data)
         self._n_channels = head.n_channels
 
     def decode(self, packet: bytes) -> Block:

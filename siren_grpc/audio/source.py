@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
@@ -27,7 +27,7 @@ class AudioSpec:
 
     encoding: Encoding
     sample_rate_hertz: int
-    channels: ChannelPlan = ChannelPlan()
+    channels: ChannelPlan = field(default_factory=ChannelPlan)
 
 
 class AudioSource(Protocol):
@@ -103,7 +103,7 @@ class RawSource:
                 f"{self._encoding.value}{channels} ({self._frame_bytes} bytes a sample); send "
                 "whole samples"
             )
-        return iter(())
+        yield from ()
 
     def samples_at(self, n_bytes: int) -> int:
         """Return how many samples so many bytes are, one that is split included."""

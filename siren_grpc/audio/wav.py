@@ -132,7 +132,8 @@ def _audio(stream: ByteStream, size: int, layout: _Layout) -> Parser[None]:
 
 
 def _unsigned_8(data: bytes) -> Samples:
-    return (np.frombuffer(data, np.uint8).astype(np.float32) - 128) / np.float32(128)
+    samples: Samples = (np.frombuffer(data, np.uint8).astype(np.float32) - 128) / np.float32(128)
+    return samples
 
 
 def _signed_24(data: bytes) -> Samples:

@@ -222,8 +222,7 @@ class SpeechService(speech_pb2_grpc.SpeechServiceServicer):
         max_s = self._limits.max_session_s
         ingress = Ingress(
             IngressConfig(
-                encoding=config.encoding,
-                sample_rate_hertz=config.sample_rate_hertz,
+                audio=config.audio,
                 geometry=info.geometry(config.lane.chunk_frames),
                 preview_samples=(
                     features.samples_of_ms(self._limits.preview_ms) if has_previews else 0

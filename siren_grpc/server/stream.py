@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass
 from time import monotonic
 
@@ -67,6 +67,15 @@ class StreamCall:
         """Give the engine work of the ingress, cut anew behind each hard endpoint."""
         while (rewind := await self.session.submit(work)) is not None:
             work = self.ingress.rewind(rewind.at_samples, rewind.seq, rewind.work)
+
+    async def submit_pieces(self, pieces: Iterable[Sequence[Work]]) -> None:
+        """Submit work as it is made, in turns with other streams."""
+        is_first = True
+        for work in pieces:
+            if not is_first:
+                await asyncio.sleep(0)  # nothing else need wait, and so notice a cancellation
+            is_first = False
+            await self.submit(work)
 
 
 class Stream:
@@ -155,7 +164,7 @@ class Stream:
             elif request.HasField("update"):
                 await self._update(request.update)
             else:
-                await submit(self._receive(request))
+                await self._call.submit_pieces(self._receive(request))
             if self._interruption is not None:
                 await submit(self._interrupted())
                 return
@@ -204,13 +213,13 @@ class Stream:
         finally:
             self._waiting_since = None
 
-    def _receive(self, request: pb.StreamingRecognizeRequest) -> list[Work]:
+    def _receive(self, request: pb.StreamingRecognizeRequest) -> Iterable[list[Work]]:
         ingress = self._call.ingress
         kind = request.WhichOneof("request")
         if kind == "audio":
-            return ingress.receive_audio(request.audio.data, request.audio.seq)
+            return ingress.audio_pieces(request.audio.data, request.audio.seq)
         if kind == "control":
-            return self._control(request.control.action)
+            return [self._control(request.control.action)]
         if kind == "config":
             raise InvalidMessage("a second config; only the first message of a stream is a config")
         raise InvalidMessage("a message without audio, control or update; set one of them")

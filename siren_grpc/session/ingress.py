@@ -7,9 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from siren_grpc.audio.channels import ChannelPlan
 from siren_grpc.audio.chunker import Chunker, CutChunk
-from siren_grpc.audio.decode import Encoding
 from siren_grpc.audio.history import History
 from siren_grpc.audio.resample import Resampler
 from siren_grpc.audio.source import AudioSource, AudioSpec, make_source
@@ -37,26 +35,18 @@ _REWIND_S = 1.0
 class IngressConfig:
     """How a stream's audio is read and cut.
 
-    sample_rate_hertz: 0 where the audio says it itself.
     preview_samples: audio after which an incomplete chunk is looked at again; 0 for never.
     padding_samples: silence that follows the end of each utterance.
     max_samples: audio the stream may hold; None for no limit. All at the model's rate.
     options: those it starts with.
     """
 
-    encoding: Encoding
-    sample_rate_hertz: int
+    audio: AudioSpec
     geometry: ChunkGeometry
     preview_samples: int
     padding_samples: int
     max_samples: int | None
     options: StreamOptions = field(default_factory=StreamOptions)
-    channels: ChannelPlan = field(default_factory=ChannelPlan)
-
-    @property
-    def audio(self) -> AudioSpec:
-        """What is said of the audio."""
-        return AudioSpec(self.encoding, self.sample_rate_hertz, self.channels)
 
 
 class Ingress:

@@ -6,6 +6,7 @@ import numpy as np
 
 from siren_grpc.audio.channels import ChannelPlan
 from siren_grpc.audio.decode import Encoding
+from siren_grpc.audio.source import AudioSpec
 from siren_grpc.domain.geometry import (
     BufferedContext,
     BufferedGeometry,
@@ -62,13 +63,11 @@ def make_ingress(
     """An ingress without previews and padding, unless asked for."""
     return Ingress(
         IngressConfig(
-            encoding=encoding,
-            sample_rate_hertz=hertz,
+            audio=AudioSpec(encoding, hertz, channels or ChannelPlan()),
             geometry=make_geometry(chunk_frames),
             preview_samples=preview_samples,
             padding_samples=padding_samples,
             max_samples=max_samples,
-            channels=channels or ChannelPlan(),
             options=options or StreamOptions(),
         )
     )

@@ -60,7 +60,7 @@ def wav(
     """A WAV file of samples as they are. before, behind: chunks around its data."""
     frame_bytes = n_channels * bits // 8
     head = 0xFFFE if extensible else tag
-    fmt = struct.pack("<HHIIHH", head, n_channels, hertz, hertz * frame_bytes, frame_bytes, bits)
+    fmt = struct.pack("<HHIIHH", head, n_channels, hertz, 0, frame_bytes, bits)
     if extensible:
         guid = struct.pack("<H", tag) + bytes.fromhex("000000001000800000aa00389b71")
         fmt += struct.pack("<HHI", 22, bits, 0) + guid
