@@ -39,8 +39,10 @@ class ChannelPlan:
         return self.count if self.mode is ChannelMode.SEPARATE else 1
 
 
-def to_mono(block: Block, plan: ChannelPlan) -> Samples:
-    """Mix or select. block: [n_samples, n_channels]. Returns [n_samples]."""
+def to_heard(block: Block, plan: ChannelPlan) -> Samples:
+    """Mix or select. block: [n_samples, n_channels]. Returns [n_samples]; with SEPARATE, block."""
+    if plan.mode is ChannelMode.SEPARATE:
+        return block
     if plan.mode is ChannelMode.SELECT:
         return block[:, plan.selected]
     if block.shape[1] == 1:

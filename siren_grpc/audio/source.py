@@ -1,4 +1,4 @@
-"""A stream's bytes to mono samples, whatever the bytes are; and which bytes are which samples."""
+"""A stream's bytes to samples, whatever the bytes are; and which bytes are which samples."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 
 from siren_grpc.audio.byte_stream import ByteStream
-from siren_grpc.audio.channels import MOST_CHANNELS, ChannelMode, ChannelPlan, to_mono
+from siren_grpc.audio.channels import MOST_CHANNELS, ChannelMode, ChannelPlan, to_heard
 from siren_grpc.audio.decode import AudioDecoder, Encoding
 from siren_grpc.audio.detect import parse
 from siren_grpc.audio.format import AudioFormat
@@ -45,6 +45,8 @@ class AudioSource(Protocol):
 
     def push(self, data: bytes) -> Iterator[Samples]:
         """Decode what is now complete, in pieces of about a second as they are asked for.
+
+        Pieces are [n_samples]; where channels are separate, [n_samples, n_channels], or empty.
 
         Compressed audio may hold much more than its size says: what is not asked for is not
         decoded. Raises InvalidAudio, behind all audio before the fault.
@@ -91,7 +93,7 @@ class RawSource:
         samples = self._decoder.push(data)
         self._n_bytes += len(data)
         if self._n_channels > 1:
-            samples = to_mono(samples.reshape(-1, self._n_channels), self._plan)
+            samples = to_heard(samples.reshape(-1, self._n_channels), self._plan)
         yield samples
 
     def finish(self) -> Iterator[Samples]:
@@ -168,7 +170,7 @@ class ParsedSource:
             except InvalidAudio as error:
                 fault, item = error, _OVER
             if isinstance(item, np.ndarray):
-                held.append(to_mono(item, self._spec.channels))
+                held.append(to_heard(item, self._spec.channels))
                 n_held += len(item)
                 self._marks.append((self._bytes.position, self._n_samples + n_held))
                 if n_held < _PIECE_S * self.sample_rate_hertz:

@@ -27,6 +27,7 @@ _MODES = {
     pb.CHANNEL_MODE_UNSPECIFIED: ChannelMode.MIX,
     pb.CHANNEL_MODE_MIX: ChannelMode.MIX,
     pb.CHANNEL_MODE_SELECT: ChannelMode.SELECT,
+    pb.CHANNEL_MODE_SEPARATE: ChannelMode.SEPARATE,
 }
 PB_MODES = {mode: number for number, mode in _MODES.items() if number}
 
@@ -62,6 +63,12 @@ def _to_channels(config: pb.StreamingConfig, encoding: Encoding) -> ChannelPlan:
         known = ", ".join(pb.ChannelMode.Name(n) for n in sorted(PB_MODES.values()))
         raise InvalidConfig.of_field(
             "channel_mode", f"unknown value {config.channel_mode}; use {known}"
+        )
+    if mode is ChannelMode.SEPARATE and not config.channel_count:
+        raise InvalidConfig.of_field(
+            "channel_count",
+            f"is needed for CHANNEL_MODE_SEPARATE; use 1 to {MOST_CHANNELS}: each channel takes a "
+            "session of the server before the audio begins",
         )
     if mode is not ChannelMode.SELECT and config.channel:
         raise InvalidConfig.of_field("channel", "is for CHANNEL_MODE_SELECT only; leave it unset")

@@ -14,6 +14,7 @@ from siren_grpc.domain.types import (
     Final,
     Lane,
     ModelInfo,
+    OfChannel,
     Partial,
     Reconfigured,
     SpeechEvent,
@@ -149,9 +150,18 @@ class Reception:
 
 
 def to_response(
-    result: Partial | Final | SpeechEvent | Reconfigured, reception: Reception
+    result: Partial | Final | SpeechEvent | Reconfigured | OfChannel, reception: Reception
 ) -> pb.StreamingRecognizeResponse:
     """Return a result as the message that carries it."""
+    if isinstance(result, OfChannel):
+        response = to_response(result.result, reception)
+        if response.HasField("partial"):
+            response.partial.channel = result.channel
+        elif response.HasField("final"):
+            response.final.channel = result.channel
+        else:
+            response.event.channel = result.channel
+        return response
     hertz = reception.hertz
     if isinstance(result, Partial):
         partial = pb.PartialResult(

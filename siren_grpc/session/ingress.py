@@ -55,10 +55,13 @@ class Ingress:
     After a method has returned `EndStream` or raised, the stream takes no more messages.
     """
 
-    def __init__(self, config: IngressConfig) -> None:
-        """Start before the first audio."""
+    def __init__(self, config: IngressConfig, source: AudioSource | None = None) -> None:
+        """Start before the first audio.
+
+        source: decodes it elsewhere, for `note`, `hear`, `close` and `fail` to be told of.
+        """
         self._config = config
-        self._source: AudioSource = make_source(config.audio)
+        self._source: AudioSource = source or make_source(config.audio)
         self._resampler = self._make_resampler()
         self._chunker = Chunker(config.geometry)
         self._ledger = _SeqLedger()
@@ -95,21 +98,25 @@ class Ingress:
         data: any number of bytes. seq: the client's number, 0 for none.
         Raises InvalidMessage for audio after END or a seq that does not increase.
         """
-        self._require_open("audio")
-        self._received_bytes += len(data)
-        self._ledger.record(seq, self._received_bytes)
+        self.note(len(data), seq)
         yield from self._heard(self._source.push(data))
 
     def _heard(self, pieces: Iterator[Samples]) -> Iterator[list[Work]]:
         try:
             for samples in pieces:
-                yield self._hear(samples)
+                yield self.hear(samples)
                 if self._is_ended:
                     return
         except InvalidAudio as error:
-            yield self._end_invalid(error)
+            yield self.fail(error)
 
-    def _hear(self, samples: Samples) -> list[Work]:
+    def note(self, n_bytes: int, seq: int) -> None:
+        """Take note of the next message. Raises InvalidMessage, see `audio_pieces`."""
+        self._require_open("audio")
+        self._received_bytes += n_bytes
+        self._ledger.record(seq, self._received_bytes)
+
+    def hear(self, samples: Samples) -> list[Work]:
         """Take audio that was just decoded."""
         if self._history is not None:
             cut = self._chunks_start_samples + self._chunker.cut_samples
@@ -146,10 +153,12 @@ class Ingress:
         """
         self._require_open("ACTION_END")
         work = [item for piece in self._heard(self._source.finish()) for item in piece]
-        if self._is_ended:
-            return work
+        return work if self._is_ended else [*work, *self.close()]
+
+    def close(self) -> list[Work]:
+        """End the utterance and the stream behind all decoded audio."""
         self._is_ended = True
-        return [*work, *self._end_utterance(FinalCause.END), EndStream()]
+        return [*self._end_utterance(FinalCause.END), EndStream()]
 
     def reconfigure(self, options: StreamOptions) -> list[Work]:
         """Apply other options from the next chunk on."""
@@ -206,7 +215,7 @@ class Ingress:
         hertz = self._config.geometry.features.sample_rate_hertz
         return Resampler(self._source.sample_rate_hertz or hertz, hertz)
 
-    def _end_invalid(self, error: InvalidAudio) -> list[Work]:
+    def fail(self, error: InvalidAudio) -> list[Work]:
         """End the stream for its audio; what of the utterance did decode gets its final."""
         self._is_ended = True
         if self._source.n_samples == self._utterance_start_sent:

@@ -236,7 +236,11 @@ def test_words_carry_their_times_and_what_is_known_of_their_confidence() -> None
     [
         ({"channel_count": 9}, "channel_count", "9 is out of range; use 0 to 8"),
         ({"channel_count": -1}, "channel_count", "use 0 to 8"),
-        ({"channel_mode": 99}, "channel_mode", "CHANNEL_MODE_MIX, CHANNEL_MODE_SELECT"),
+        (
+            {"channel_mode": 99},
+            "channel_mode",
+            "CHANNEL_MODE_MIX, CHANNEL_MODE_SELECT, CHANNEL_MODE_SEPARATE",
+        ),
         ({"channel_count": 2, "channel": 1}, "channel", "CHANNEL_MODE_SELECT only"),
         ({"channel_count": 2, "channel_mode": 2, "channel": 2}, "channel", "use 0 to 1"),
         ({"channel_mode": 2, "channel": 1}, "channel", "use 0 to 0, or say channel_count"),
@@ -256,7 +260,8 @@ def test_what_the_audio_is_to_say_is_started_as_unknown() -> None:
     flac = pb.StreamingConfig(encoding=pb.AUDIO_ENCODING_FLAC)
     raw = pb.StreamingConfig(channel_count=2, channel_mode=pb.CHANNEL_MODE_SELECT, channel=1)
     said = [
-        convert.to_started(CallId(), INFO, convert.to_config(config, INFO)) for config in (flac, raw)
+        convert.to_started(CallId(), INFO, convert.to_config(config, INFO))
+        for config in (flac, raw)
     ]
     assert [(s.sample_rate_hertz, s.channel_count, s.channel_mode) for s in said] == [
         (0, 0, pb.CHANNEL_MODE_MIX),

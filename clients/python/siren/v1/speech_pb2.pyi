@@ -132,6 +132,14 @@ class _ChannelModeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ChannelMo
     """The mean of all channels."""
     CHANNEL_MODE_SELECT: _ChannelMode.ValueType  # 2
     """One channel: `StreamingConfig.channel`."""
+    CHANNEL_MODE_SEPARATE: _ChannelMode.ValueType  # 3
+    """Each channel by itself, in one stream: results say which they are of, and
+    what is promised of a stream's results holds for those of each channel.
+    Controls and updates act on all channels (an update is acknowledged once);
+    the stream ends behind the last channel's last final. `channel_count` must be
+    set. Each channel takes a session of the server: all of them are there before
+    `started`, or the stream is refused with OVERLOADED.
+    """
 
 class ChannelMode(_ChannelMode, metaclass=_ChannelModeEnumTypeWrapper):
     """What is recognised of audio with several channels."""
@@ -142,6 +150,14 @@ CHANNEL_MODE_MIX: ChannelMode.ValueType  # 1
 """The mean of all channels."""
 CHANNEL_MODE_SELECT: ChannelMode.ValueType  # 2
 """One channel: `StreamingConfig.channel`."""
+CHANNEL_MODE_SEPARATE: ChannelMode.ValueType  # 3
+"""Each channel by itself, in one stream: results say which they are of, and
+what is promised of a stream's results holds for those of each channel.
+Controls and updates act on all channels (an update is acknowledged once);
+the stream ends behind the last channel's last final. `channel_count` must be
+set. Each channel takes a session of the server: all of them are there before
+`started`, or the stream is refused with OVERLOADED.
+"""
 Global___ChannelMode: _TypeAlias = ChannelMode  # noqa: Y015
 
 class _Decoder:
@@ -971,6 +987,7 @@ class PartialResult(_message.Message):
     AUDIO_PROCESSED_FIELD_NUMBER: _builtins.int
     WORDS_FIELD_NUMBER: _builtins.int
     AUDIO_RECEIVED_FIELD_NUMBER: _builtins.int
+    CHANNEL_FIELD_NUMBER: _builtins.int
     text: _builtins.str
     """The whole utterance so far: the stable part and the part that may change."""
     stable_len: _builtins.int
@@ -984,6 +1001,8 @@ class PartialResult(_message.Message):
     """The largest `AudioChunk.seq` all of whose audio this result accounts for;
     0 while there is none.
     """
+    channel: _builtins.int
+    """With CHANNEL_MODE_SEPARATE the channel it is of, from 0; else 0."""
     @_builtins.property
     def audio_processed(self) -> _duration_pb2.Duration:
         """How much of the stream's audio this result accounts for."""
@@ -1011,10 +1030,11 @@ class PartialResult(_message.Message):
         audio_processed: _duration_pb2.Duration | None = ...,
         words: _abc.Iterable[Global___WordInfo] | None = ...,
         audio_received: _duration_pb2.Duration | None = ...,
+        channel: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["audio_processed", b"audio_processed", "audio_received", b"audio_received"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["audio_processed", b"audio_processed", "audio_received", b"audio_received", "seq", b"seq", "stable_len", b"stable_len", "text", b"text", "words", b"words"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["audio_processed", b"audio_processed", "audio_received", b"audio_received", "channel", b"channel", "seq", b"seq", "stable_len", b"stable_len", "text", b"text", "words", b"words"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1147,6 +1167,7 @@ class FinalResult(_message.Message):
     AUDIO_RECEIVED_FIELD_NUMBER: _builtins.int
     DELAY_FIELD_NUMBER: _builtins.int
     CAUSE_FIELD_NUMBER: _builtins.int
+    CHANNEL_FIELD_NUMBER: _builtins.int
     SPOKEN_TEXT_FIELD_NUMBER: _builtins.int
     text: _builtins.str
     """What was said; empty when nothing was."""
@@ -1160,6 +1181,8 @@ class FinalResult(_message.Message):
     """
     cause: Global___FinalResult.Cause.ValueType
     """Why the utterance ended."""
+    channel: _builtins.int
+    """With CHANNEL_MODE_SEPARATE the channel it is of, from 0; else 0."""
     spoken_text: _builtins.str
     """The text as it was spoken, where `inverse_text_normalization` wrote it
     otherwise, small letters and masks included: "twenty five dollars" to the
@@ -1201,11 +1224,12 @@ class FinalResult(_message.Message):
         audio_received: _duration_pb2.Duration | None = ...,
         delay: _duration_pb2.Duration | None = ...,
         cause: Global___FinalResult.Cause.ValueType = ...,
+        channel: _builtins.int = ...,
         spoken_text: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_confidence", b"_confidence", "audio_received", b"audio_received", "confidence", b"confidence", "delay", b"delay", "end_time", b"end_time", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_confidence", b"_confidence", "audio_received", b"audio_received", "cause", b"cause", "confidence", b"confidence", "delay", b"delay", "end_time", b"end_time", "seq", b"seq", "spoken_text", b"spoken_text", "start_time", b"start_time", "text", b"text", "words", b"words"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_confidence", b"_confidence", "audio_received", b"audio_received", "cause", b"cause", "channel", b"channel", "confidence", b"confidence", "delay", b"delay", "end_time", b"end_time", "seq", b"seq", "spoken_text", b"spoken_text", "start_time", b"start_time", "text", b"text", "words", b"words"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__confidence: _TypeAlias = _typing.Literal["confidence"]  # noqa: Y015
     _WhichOneofArgType__confidence: _TypeAlias = _typing.Literal["_confidence", b"_confidence"]  # noqa: Y015
@@ -1248,8 +1272,11 @@ class SpeechEvent(_message.Message):
 
     TYPE_FIELD_NUMBER: _builtins.int
     TIME_FIELD_NUMBER: _builtins.int
+    CHANNEL_FIELD_NUMBER: _builtins.int
     type: Global___SpeechEvent.Type.ValueType
     """What happened."""
+    channel: _builtins.int
+    """With CHANNEL_MODE_SEPARATE the channel it is of, from 0; else 0."""
     @_builtins.property
     def time(self) -> _duration_pb2.Duration:
         """When, to the 80 ms encoder frame the decoder emitted at: some 100 ms after
@@ -1261,10 +1288,11 @@ class SpeechEvent(_message.Message):
         *,
         type: Global___SpeechEvent.Type.ValueType = ...,
         time: _duration_pb2.Duration | None = ...,
+        channel: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["time", b"time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["time", b"time", "type", b"type"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel", b"channel", "time", b"time", "type", b"type"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1312,7 +1340,9 @@ class RecognizeResponse(_message.Message):
 
     @_builtins.property
     def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___FinalResult]:
-        """One for each utterance, in order; at least one."""
+        """One for each utterance, in order; at least one. With CHANNEL_MODE_SEPARATE
+        in order for each channel, at least one for each.
+        """
 
     def __init__(
         self,
