@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import random
 import struct
+import subprocess
+from pathlib import Path
 
 import grpc
 import numpy as np
@@ -12,6 +14,7 @@ from siren.v1 import speech_pb2 as pb
 
 from tests.support.audio import Recording, spoken_digits
 from tests.support.encode import encode, wav
+from tests.support.server import SIREN, SirenServer
 from tests.support.wire import FINALIZE, Exchange, Wire, audio, config, cut, every, failure
 
 pytestmark = pytest.mark.e2e
@@ -243,3 +246,51 @@ class TestChannels:
         assert (
             "config.channel is 1, but the audio is FLAC of 16000 Hz and 1 channel" in error.message
         )
+
+
+class TestCommand:
+    """`siren transcribe` of files as they are."""
+
+    def transcribed(self, server: SirenServer, *arguments: str, given: bytes = b"") -> str:
+        done = subprocess.run(
+            [str(SIREN), "transcribe", *arguments, "--server", server.target],
+            input=given,
+            capture_output=True,
+            check=False,
+            timeout=120,
+        )
+        assert done.returncode == 0, done.stderr.decode()
+        return done.stdout.decode().strip()
+
+    @pytest.mark.parametrize(
+        ("kind", "suffix"),
+        [("FLAC", "flac"), ("OGG_OPUS", "opus"), ("WEBM_OPUS", "webm"), ("MP3", "mp3")],
+    )
+    def test_files(
+        self, running_server: SirenServer, tmp_path: Path, kind: str, suffix: str
+    ) -> None:
+        path = tmp_path / f"talk.{suffix}"
+        path.write_bytes(file_of(kind, RECORDING))
+        assert self.transcribed(running_server, "--fast", str(path)) == RECORDING.reference
+        given = self.transcribed(running_server, "-", "--encoding", "auto", given=path.read_bytes())
+        assert given == RECORDING.reference
+
+    @pytest.mark.parametrize("suffix", ["flac", "wav"])
+    def test_channels(self, running_server: SirenServer, tmp_path: Path, suffix: str) -> None:
+        left, right, stereo = two_voices()
+        path = tmp_path / f"call.{suffix}"
+        if suffix == "wav":
+            path.write_bytes(wav(stereo.tobytes(), n_channels=2))
+        else:
+            path.write_bytes(encode("FLAC", stereo, 16000))
+        fast = ("--fast", str(path), "--channels")
+        assert self.transcribed(running_server, *fast, "1") == right.reference
+        lines = self.transcribed(running_server, *fast, "separate").splitlines()
+        said = {f"channel 0: {left.reference}", f"channel 1: {right.reference}"}
+        assert set(lines) == said
+        outputs = tmp_path / "texts"
+        both = [str(path), str(path.with_name(f"again.{suffix}"))]
+        path.with_name(f"again.{suffix}").write_bytes(path.read_bytes())
+        separate = ("--channels", "separate", "--output-dir", str(outputs))
+        self.transcribed(running_server, *both, *separate)
+        assert set((outputs / "again.txt").read_text().splitlines()) == said
