@@ -21,11 +21,6 @@ class Resampler:
         self._to_hertz = to_hertz
         self._filter = self._new_filter()
 
-    @property
-    def from_hertz(self) -> int:
-        """The rate of its input."""
-        return self._from_hertz
-
     def _new_filter(self) -> soxr.ResampleStream | None:
         if self._from_hertz == self._to_hertz:
             return None

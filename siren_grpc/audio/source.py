@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -43,7 +43,7 @@ class AudioSource(Protocol):
         """Samples decoded so far, in time."""
         ...
 
-    def push(self, data: bytes) -> Iterator[Samples]:
+    def push(self, data: bytes) -> Iterable[Samples]:
         """Decode what is now complete, in pieces of about a second as they are asked for.
 
         Pieces are [n_samples]; where channels are separate, [n_samples, n_channels], or empty.
@@ -53,7 +53,7 @@ class AudioSource(Protocol):
         """
         ...
 
-    def finish(self) -> Iterator[Samples]:
+    def finish(self) -> Iterable[Samples]:
         """Decode the rest: no more bytes come. Raises InvalidAudio when it is truncated."""
         ...
 
@@ -88,15 +88,15 @@ class RawSource:
         """Samples that are whole; see `AudioSource`."""
         return self._n_bytes // self._frame_bytes
 
-    def push(self, data: bytes) -> Iterator[Samples]:
+    def push(self, data: bytes) -> Iterable[Samples]:
         """Decode the samples that are now complete; see `AudioSource`."""
         samples = self._decoder.push(data)
         self._n_bytes += len(data)
         if self._n_channels > 1:
             samples = to_heard(samples.reshape(-1, self._n_channels), self._plan)
-        yield samples
+        return (samples,)
 
-    def finish(self) -> Iterator[Samples]:
+    def finish(self) -> Iterable[Samples]:
         """Raise InvalidAudio when the audio ends within a sample; see `AudioSource`."""
         if self._decoder.has_split_sample:
             channels = f" in {self._n_channels} channels" if self._n_channels > 1 else ""
@@ -105,7 +105,7 @@ class RawSource:
                 f"{self._encoding.value}{channels} ({self._frame_bytes} bytes a sample); send "
                 "whole samples"
             )
-        yield from ()
+        return ()
 
     def samples_at(self, n_bytes: int) -> int:
         """Return how many samples so many bytes are, one that is split included."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -99,11 +99,13 @@ class Ingress:
         Raises InvalidMessage for audio after END or a seq that does not increase.
         """
         self.note(len(data), seq)
-        yield from self._heard(self._source.push(data))
+        return self._heard(self._source.push, data)
 
-    def _heard(self, pieces: Iterator[Samples]) -> Iterator[list[Work]]:
+    def _heard(
+        self, decode: Callable[..., Iterable[Samples]], *data: bytes
+    ) -> Iterator[list[Work]]:
         try:
-            for samples in pieces:
+            for samples in decode(*data):
                 yield self.hear(samples)
                 if self._is_ended:
                     return
@@ -121,8 +123,8 @@ class Ingress:
         if self._history is not None:
             cut = self._chunks_start_samples + self._chunker.cut_samples
             self._history.forget_before(cut - self._most_rewound_samples)
-        if self._source.sample_rate_hertz not in (0, self._resampler.from_hertz):
-            self._resampler = self._make_resampler()  # its head has come, and nothing was heard yet
+        if not self._is_rate_known and self._source.sample_rate_hertz:
+            self._resampler = self._make_resampler()  # the head has come, and nothing was heard yet
         self._ledger.place(self._source.samples_at)
         resampled = self._resampler.push(samples)
         limit = self._config.max_samples
@@ -152,7 +154,7 @@ class Ingress:
         stream with InvalidAudio behind the final.
         """
         self._require_open("ACTION_END")
-        work = [item for piece in self._heard(self._source.finish()) for item in piece]
+        work = [item for piece in self._heard(self._source.finish) for item in piece]
         return work if self._is_ended else [*work, *self.close()]
 
     def close(self) -> list[Work]:
@@ -212,6 +214,7 @@ class Ingress:
             raise InvalidMessage(f"{what} after ACTION_END; open a new stream to send more")
 
     def _make_resampler(self) -> Resampler:
+        self._is_rate_known = self._source.sample_rate_hertz != 0
         hertz = self._config.geometry.features.sample_rate_hertz
         return Resampler(self._source.sample_rate_hertz or hertz, hertz)
 

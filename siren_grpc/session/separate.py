@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,7 +45,7 @@ class SeparateIngress:
         """Take the next audio message; see `Ingress.audio_pieces`."""
         for channel in self._channels:
             channel.note(len(data), seq)
-        yield from self._heard(self._source.push(data))
+        yield from self._heard(self._source.push, data)
 
     def finalize(self, cause: FinalCause = FinalCause.FINALIZE) -> list[Feed]:
         """End the utterance of each channel here."""
@@ -63,14 +63,16 @@ class SeparateIngress:
         """End the utterances and the stream; see `Ingress.end`."""
         if self.is_ended:
             raise InvalidMessage("ACTION_END after ACTION_END; open a new stream to send more")
-        work = [item for piece in self._heard(self._source.finish()) for item in piece]
+        work = [item for piece in self._heard(self._source.finish) for item in piece]
         if any(isinstance(item, EndStream) for item in work):
             return work
         return [*work, *_tagged([channel.close() for channel in self._channels])]
 
-    def _heard(self, blocks: Iterator[NDArray[np.float32]]) -> Iterator[list[Feed]]:
+    def _heard(
+        self, decode: Callable[..., Iterable[NDArray[np.float32]]], *data: bytes
+    ) -> Iterator[list[Feed]]:
         try:
-            for block in blocks:
+            for block in decode(*data):
                 yield self._hear(block)
                 if self.is_ended:
                     return

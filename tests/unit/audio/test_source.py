@@ -396,7 +396,7 @@ class TestCompression:
         silence = encode("FLAC", np.zeros(HERTZ * 120, np.int16), HERTZ)
         assert len(silence) < 40_000
         source = make_source(AudioSpec(Encoding.FLAC, 0))
-        pieces = source.push(silence)
+        pieces = iter(source.push(silence))
         assert len(next(pieces)) < 2 * HERTZ
         assert source.n_samples < 2 * HERTZ
         assert source.n_samples + sum(len(piece) for piece in pieces) == HERTZ * 120
