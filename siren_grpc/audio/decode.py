@@ -1,4 +1,4 @@
-"""Bytes in a declared encoding to float samples, a split sample carried over."""
+"""Bytes of raw PCM to float samples, a split sample carried over; and what else there is."""
 
 from __future__ import annotations
 
@@ -17,10 +17,22 @@ class Encoding(str, Enum):
     FLOAT32 = "FLOAT32"
     MULAW = "MULAW"
     ALAW = "ALAW"
+    AUTO = "AUTO"
+    """Whichever of the following it begins as, else LINEAR16."""
+    WAV = "WAV"
+    FLAC = "FLAC"
+    OGG_OPUS = "OGG_OPUS"
+    WEBM_OPUS = "WEBM_OPUS"
+    MP3 = "MP3"
+
+    @property
+    def is_raw(self) -> bool:
+        """Whether it is samples alone; other audio says its rate and channels itself."""
+        return self in _SAMPLE_BYTES
 
     @property
     def sample_bytes(self) -> int:
-        """Bytes of one sample."""
+        """Bytes of one raw sample. Raises KeyError for encodings that are not raw."""
         return _SAMPLE_BYTES[self]
 
 
@@ -48,41 +60,52 @@ def _alaw_table() -> Samples:
 _COMPANDED = {Encoding.MULAW: _mulaw_table(), Encoding.ALAW: _alaw_table()}
 
 
-class AudioDecoder:
-    """Decodes one stream; messages may cut a sample anywhere."""
+def to_samples(encoding: Encoding, data: bytes) -> Samples:
+    """Decode whole samples of a raw encoding.
 
-    def __init__(self, encoding: Encoding) -> None:
-        """Start at the beginning of a stream in this encoding."""
+    Returns [n_samples] float32 in [-1, 1] (FLOAT32 as sent). Raises InvalidAudio for FLOAT32
+    samples that are not finite numbers.
+    """
+    if encoding is Encoding.LINEAR16:
+        pcm = np.frombuffer(data, dtype="<i2").astype(np.float32)
+        samples: Samples = pcm * np.float32(1 / 32768)
+        return samples
+    if encoding is Encoding.FLOAT32:
+        samples = np.frombuffer(data, dtype="<f4").astype(np.float32)
+        if not np.isfinite(samples).all():
+            raise InvalidAudio(
+                "FLOAT32 audio holds NaN or infinity; samples must be finite numbers in "
+                "[-1, 1]. Is the audio really 32-bit little-endian float?"
+            )
+        return samples
+    return _COMPANDED[encoding][np.frombuffer(data, dtype=np.uint8)]
+
+
+class AudioDecoder:
+    """Decodes one stream of raw PCM; messages may cut a sample anywhere."""
+
+    def __init__(self, encoding: Encoding, n_channels: int = 1) -> None:
+        """Start at the beginning of a stream. n_channels: interleaved."""
         self._encoding = encoding
+        self._frame_bytes = encoding.sample_bytes * n_channels
         self._split = b""
 
     @property
     def has_split_sample(self) -> bool:
-        """Whether the bytes so far end within a sample."""
+        """Whether the bytes so far end within a sample, or between those of two channels."""
         return bool(self._split)
 
     def push(self, data: bytes) -> Samples:
-        """Decode the samples that are now complete.
+        """Decode the samples that are now complete, those of all channels.
 
-        data: any number of bytes. Returns [n_samples] float32 in [-1, 1] (FLOAT32 as sent).
-        Raises InvalidAudio for FLOAT32 samples that are not finite numbers.
+        data: any number of bytes. Returns [n_samples * n_channels]; see `to_samples`.
         """
-        width = self._encoding.sample_bytes
         if self._split:
             data = self._split + data
-        whole = len(data) - len(data) % width
-        self._split = data[whole:]
-        if self._encoding is Encoding.LINEAR16:
-            pcm = np.frombuffer(data, dtype="<i2", count=whole // 2).astype(np.float32)
-            samples: Samples = pcm * np.float32(1 / 32768)
-            return samples
-        if self._encoding is Encoding.FLOAT32:
-            samples = np.frombuffer(data, dtype="<f4", count=whole // 4).astype(np.float32)
-            if not np.isfinite(samples).all():
-                raise InvalidAudio(
-                    "FLOAT32 audio holds NaN or infinity; samples must be finite numbers in "
-                    "[-1, 1]. Is the audio really 32-bit little-endian float?"
-                )
-            return samples
-        codes = np.frombuffer(data, dtype=np.uint8, count=whole)
-        return _COMPANDED[self._encoding][codes]
+        split = len(data) % self._frame_bytes
+        if split:
+            self._split = data[-split:]
+            data = data[:-split]
+        else:
+            self._split = b""
+        return to_samples(self._encoding, data)

@@ -11,6 +11,7 @@ import torch
 from nemo.utils import logging
 
 from siren_grpc.audio.decode import Encoding
+from siren_grpc.audio.source import AudioSpec
 from siren_grpc.bench.sizes import object_bytes, tensor_bytes
 from siren_grpc.domain.types import (
     AudioWork,
@@ -82,8 +83,7 @@ def new_ingress(info: ModelInfo, lane: Lane) -> Ingress:
     features = info.features
     return Ingress(
         IngressConfig(
-            encoding=Encoding.LINEAR16,
-            sample_rate_hertz=features.sample_rate_hertz,
+            audio=AudioSpec(Encoding.LINEAR16, features.sample_rate_hertz),
             geometry=info.geometry(lane.chunk_frames),
             preview_samples=0,
             padding_samples=features.samples_of_ms(_TAIL_PADDING_MS),

@@ -242,6 +242,18 @@ class WordDetail(Enum):
 
 
 @dataclass(frozen=True, slots=True)
+class OnChannel:
+    """Work for one of several channels that are recognised each by itself; it counts from 0."""
+
+    channel: int
+    work: Work
+
+
+Feed: TypeAlias = Work | OnChannel
+"""What a stream submits: work for a channel, or for all there are."""
+
+
+@dataclass(frozen=True, slots=True)
 class StepRow:
     """One session's part of a step. words: what the session will tell of them."""
 
@@ -381,3 +393,11 @@ class StreamEnded:
 
 
 Result: TypeAlias = Partial | Final | SpeechEvent | Reconfigured | StreamEnded
+
+
+@dataclass(frozen=True, slots=True)
+class OfChannel:
+    """A result of one of several channels, counted from 0."""
+
+    channel: int
+    result: Partial | Final | SpeechEvent

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from siren.v1 import speech_pb2 as pb
 
-from siren_grpc.audio.decode import Encoding
 from siren_grpc.domain.endpointing import FinalCause
 from siren_grpc.domain.errors import InvalidConfig
 from siren_grpc.domain.types import (
@@ -15,11 +14,13 @@ from siren_grpc.domain.types import (
     Final,
     Lane,
     ModelInfo,
+    OfChannel,
     Partial,
     Reconfigured,
     SpeechEvent,
     SpeechEventKind,
 )
+from siren_grpc.server.audio_options import PB_ENCODINGS, PB_MODES, to_audio
 from siren_grpc.server.biasing import to_phrases
 from siren_grpc.server.call_id import CallId
 from siren_grpc.server.durations import of_seconds, to_duration
@@ -28,14 +29,6 @@ from siren_grpc.server.request import ValidConfig
 from siren_grpc.server.text_options import to_text_options
 from siren_grpc.server.words import to_word_detail, to_words
 
-_ENCODINGS = {
-    pb.AUDIO_ENCODING_UNSPECIFIED: Encoding.LINEAR16,
-    pb.AUDIO_ENCODING_LINEAR16: Encoding.LINEAR16,
-    pb.AUDIO_ENCODING_FLOAT32: Encoding.FLOAT32,
-    pb.AUDIO_ENCODING_MULAW: Encoding.MULAW,
-    pb.AUDIO_ENCODING_ALAW: Encoding.ALAW,
-}
-_PB_ENCODINGS = {encoding: number for number, encoding in _ENCODINGS.items() if number}
 _DECODERS = {
     pb.DECODER_RNNT: DecoderKind.RNNT,
     pb.DECODER_CTC: DecoderKind.CTC,
@@ -56,8 +49,6 @@ _CAUSES = {
     FinalCause.SESSION_LIMIT: pb.FinalResult.CAUSE_SESSION_LIMIT,
     FinalCause.SHUTDOWN: pb.FinalResult.CAUSE_SHUTDOWN,
 }
-_DEFAULT_HERTZ = 16000
-_MIN_HERTZ, _MAX_HERTZ = 8000, 48000
 
 
 def to_config(
@@ -68,16 +59,7 @@ def to_config(
     server_masks: what `mask_profanity` masks.
     Raises InvalidConfig naming the field, what it was, and what would be right.
     """
-    encoding = _ENCODINGS.get(config.encoding)
-    if encoding is None:
-        known = ", ".join(pb.AudioEncoding.Name(n) for n in sorted(_PB_ENCODINGS.values()))
-        raise InvalidConfig.of_field("encoding", f"unknown value {config.encoding}; use {known}")
-    hertz = config.sample_rate_hertz or _DEFAULT_HERTZ
-    if not _MIN_HERTZ <= hertz <= _MAX_HERTZ:
-        raise InvalidConfig.of_field(
-            "sample_rate_hertz",
-            f"{hertz} is out of range; use {_MIN_HERTZ} to {_MAX_HERTZ}, or 0 for {_DEFAULT_HERTZ}",
-        )
+    audio = to_audio(config)
     chunk_frames = config.chunk_frames or info.default_chunk_frames
     if chunk_frames not in info.look_aheads:
         known = ", ".join(str(frames) for frames in info.look_aheads)
@@ -90,8 +72,7 @@ def to_config(
     language_code = _language(config.language_code, info)
     phrases = to_phrases(config.biasing, info, decoder)
     return ValidConfig(
-        encoding=encoding,
-        sample_rate_hertz=hertz,
+        audio=audio,
         language_code=language_code,
         lane=Lane(chunk_frames, decoder, info.id),
         options=to_options(config, info, n_phrases=len(phrases)),
@@ -145,11 +126,13 @@ def to_started(call_id: CallId, info: ModelInfo, config: ValidConfig) -> pb.Stre
         request_id=call_id.request,
         model=info.id,
         language_code=config.language_code,
-        encoding=_PB_ENCODINGS[config.encoding],
-        sample_rate_hertz=config.sample_rate_hertz,
+        encoding=PB_ENCODINGS[config.audio.encoding],
+        sample_rate_hertz=config.audio.sample_rate_hertz,
         chunk_frames=config.lane.chunk_frames,
         latency_ms=info.geometry(config.lane.chunk_frames).latency_ms,
         decoder=_PB_DECODERS[config.lane.decoder],
+        channel_count=config.audio.channels.count,
+        channel_mode=PB_MODES[config.audio.channels.mode],
     )
 
 
@@ -167,9 +150,18 @@ class Reception:
 
 
 def to_response(
-    result: Partial | Final | SpeechEvent | Reconfigured, reception: Reception
+    result: Partial | Final | SpeechEvent | Reconfigured | OfChannel, reception: Reception
 ) -> pb.StreamingRecognizeResponse:
     """Return a result as the message that carries it."""
+    if isinstance(result, OfChannel):
+        response = to_response(result.result, reception)
+        if response.HasField("partial"):
+            response.partial.channel = result.channel
+        elif response.HasField("final"):
+            response.final.channel = result.channel
+        else:
+            response.event.channel = result.channel
+        return response
     hertz = reception.hertz
     if isinstance(result, Partial):
         partial = pb.PartialResult(

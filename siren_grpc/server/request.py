@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from siren_grpc.audio.decode import Encoding
+from siren_grpc.audio.source import AudioSpec
 from siren_grpc.domain.phrases import Phrases
 from siren_grpc.domain.types import Lane, ModelOptions, StreamOptions, WordDetail
 from siren_grpc.text.options import TextOptions
@@ -14,8 +14,7 @@ from siren_grpc.text.options import TextOptions
 class ValidConfig:
     """A config the server can serve, with every default filled in."""
 
-    encoding: Encoding
-    sample_rate_hertz: int
+    audio: AudioSpec
     language_code: str
     lane: Lane
     options: StreamOptions

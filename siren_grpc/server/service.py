@@ -12,6 +12,7 @@ import grpc
 from siren.v1 import speech_pb2 as pb
 from siren.v1 import speech_pb2_grpc
 
+from siren_grpc.audio.channels import ChannelMode
 from siren_grpc.domain.errors import (
     IdleTimeout,
     InternalError,
@@ -20,7 +21,9 @@ from siren_grpc.domain.errors import (
     ShuttingDown,
     SirenError,
 )
+from siren_grpc.domain.types import ModelInfo
 from siren_grpc.engine.engine import Engine
+from siren_grpc.engine.separate import SeparateSession
 from siren_grpc.engine.session import EngineSession
 from siren_grpc.server import convert
 from siren_grpc.server.call_id import CallId
@@ -30,6 +33,7 @@ from siren_grpc.server.request import ValidConfig
 from siren_grpc.server.status import to_status
 from siren_grpc.server.stream import Stream, StreamCall
 from siren_grpc.session.ingress import Ingress, IngressConfig
+from siren_grpc.session.separate import SeparateIngress
 
 _log = logging.getLogger(__name__)
 _Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"  # generic for mypy only
@@ -95,15 +99,8 @@ class SpeechService(speech_pb2_grpc.SpeechServiceServicer):
             engine = self._running()
             requests = aiter(request_iterator)
             config = self._valid(await self._first_config(requests), engine, call_id)
-            session = await engine.open(
-                config.lane,
-                config.options,
-                config.text,
-                model_options=config.model_options,
-                phrases=config.phrases,
-                words=config.words,
-            )
-            call = self._call(call_id, config, session, has_previews=True)
+            session, ingress = await self._open(engine, config, is_live=True)
+            call = StreamCall(call_id, config, ingress, session, self._limits.idle_timeout_s)
             stream = Stream(call, requests)
             self._enter(stream)
             try:
@@ -131,16 +128,8 @@ class SpeechService(speech_pb2_grpc.SpeechServiceServicer):
         try:
             engine = self._running()
             config = self._valid(request.config, engine, call_id)
-            session = await engine.open(
-                config.lane,
-                config.options,
-                config.text,
-                model_options=config.model_options,
-                phrases=config.phrases,
-                words=config.words,
-                is_live=False,
-            )
-            call = self._call(call_id, config, session, has_previews=False)
+            session, ingress = await self._open(engine, config, is_live=False)
+            call = StreamCall(call_id, config, ingress, session, self._limits.idle_timeout_s)
             stream = Stream(call, requests_of(request.audio))
             self._enter(stream)
             try:
@@ -213,27 +202,49 @@ class SpeechService(speech_pb2_grpc.SpeechServiceServicer):
             server_masks=self._limits.masked_words,
         )
 
-    def _call(
-        self, call_id: CallId, config: ValidConfig, session: EngineSession, *, has_previews: bool
-    ) -> StreamCall:
-        info = session.info
+    async def _open(
+        self, engine: Engine, config: ValidConfig, *, is_live: bool
+    ) -> tuple[EngineSession, Ingress] | tuple[SeparateSession, SeparateIngress]:
+        """Open what recognises a stream: a session, or one for each separate channel.
+
+        Raises what the engine refuses a session with; then none of them stays open.
+        """
+        sessions: list[EngineSession] = []
+        try:
+            for _ in range(config.audio.channels.n_transcripts):
+                session = await engine.open(
+                    config.lane,
+                    config.options,
+                    config.text,
+                    model_options=config.model_options,
+                    phrases=config.phrases,
+                    words=config.words,
+                    is_live=is_live,
+                )
+                sessions.append(session)
+        except BaseException:
+            for session in sessions:
+                session.close()
+            raise
+        ingress_config = self._ingress_config(config, sessions[0].info, has_previews=is_live)
+        if config.audio.channels.mode is ChannelMode.SEPARATE:
+            ingress = SeparateIngress(ingress_config)
+            return SeparateSession(sessions, ingress.channels), ingress
+        return sessions[0], Ingress(ingress_config)
+
+    def _ingress_config(
+        self, config: ValidConfig, info: ModelInfo, *, has_previews: bool
+    ) -> IngressConfig:
         features = info.features
-        hertz = features.sample_rate_hertz
         max_s = self._limits.max_session_s
-        ingress = Ingress(
-            IngressConfig(
-                encoding=config.encoding,
-                sample_rate_hertz=config.sample_rate_hertz,
-                geometry=info.geometry(config.lane.chunk_frames),
-                preview_samples=(
-                    features.samples_of_ms(self._limits.preview_ms) if has_previews else 0
-                ),
-                padding_samples=features.samples_of_ms(self._limits.tail_padding_ms),
-                max_samples=None if max_s is None else int(max_s * hertz),
-                options=config.options,
-            )
+        return IngressConfig(
+            audio=config.audio,
+            geometry=info.geometry(config.lane.chunk_frames),
+            preview_samples=features.samples_of_ms(self._limits.preview_ms) if has_previews else 0,
+            padding_samples=features.samples_of_ms(self._limits.tail_padding_ms),
+            max_samples=None if max_s is None else int(max_s * features.sample_rate_hertz),
+            options=config.options,
         )
-        return StreamCall(call_id, config, ingress, session, self._limits.idle_timeout_s)
 
     def _enter(self, stream: Stream) -> None:
         self._streams.add(stream)

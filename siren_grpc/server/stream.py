@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass
 from time import monotonic
+from typing import cast
 
 from siren.v1 import speech_pb2 as pb
 
@@ -19,7 +20,8 @@ from siren_grpc.domain.errors import (
     ShuttingDown,
     SirenError,
 )
-from siren_grpc.domain.types import EndStream, StreamEnded, Work
+from siren_grpc.domain.types import EndStream, Feed, StreamEnded, Work
+from siren_grpc.engine.separate import SeparateSession
 from siren_grpc.engine.session import EngineSession
 from siren_grpc.server import convert
 from siren_grpc.server.biasing import to_phrases
@@ -28,6 +30,7 @@ from siren_grpc.server.options import to_updated_options
 from siren_grpc.server.request import ValidConfig
 from siren_grpc.server.status import Trailers
 from siren_grpc.session.ingress import Ingress
+from siren_grpc.session.separate import SeparateIngress
 
 _log = logging.getLogger(__name__)
 _END_LINGER_S = 0.2
@@ -40,8 +43,8 @@ class StreamCall:
 
     id: CallId
     config: ValidConfig
-    ingress: Ingress
-    session: EngineSession
+    ingress: Ingress | SeparateIngress
+    session: EngineSession | SeparateSession
     idle_timeout_s: float
 
     @property
@@ -63,10 +66,23 @@ class StreamCall:
             ("siren-step-ms", str(round(1000 * timing.step_s))),
         )
 
-    async def submit(self, work: Sequence[Work]) -> None:
+    async def submit(self, work: Sequence[Feed]) -> None:
         """Give the engine work of the ingress, cut anew behind each hard endpoint."""
-        while (rewind := await self.session.submit(work)) is not None:
-            work = self.ingress.rewind(rewind.at_samples, rewind.seq, rewind.work)
+        if isinstance(self.session, SeparateSession) or isinstance(self.ingress, SeparateIngress):
+            await self.session.submit(work)  # type: ignore[arg-type]  # both are separate
+            return
+        own = cast("Sequence[Work]", work)  # an Ingress makes no work for single channels
+        while (rewind := await self.session.submit(own)) is not None:
+            own = self.ingress.rewind(rewind.at_samples, rewind.seq, rewind.work)
+
+    async def submit_pieces(self, pieces: Iterable[Sequence[Feed]]) -> None:
+        """Submit work as it is made, in turns with other streams."""
+        is_first = True
+        for work in pieces:
+            if not is_first:
+                await asyncio.sleep(0)  # nothing else need wait, and so notice a cancellation
+            is_first = False
+            await self.submit(work)
 
 
 class Stream:
@@ -155,12 +171,12 @@ class Stream:
             elif request.HasField("update"):
                 await self._update(request.update)
             else:
-                await submit(self._receive(request))
+                await self._call.submit_pieces(self._receive(request))
             if self._interruption is not None:
                 await submit(self._interrupted())
                 return
 
-    async def _end(self, work: list[Work]) -> None:
+    async def _end(self, work: Sequence[Feed]) -> None:
         """Answer ACTION_END at once; the status waits a moment for what must not follow it."""
         *results, end = work
         await self._call.submit(results)
@@ -189,7 +205,7 @@ class Stream:
         self._options = options
         await call.submit(call.ingress.reconfigure(options))
 
-    def _interrupted(self) -> list[Work]:
+    def _interrupted(self) -> Sequence[Feed]:
         """Return the work of a stream ended from outside: a stopping server owes its final."""
         error = self._interruption
         if isinstance(error, ShuttingDown) and not self._call.ingress.is_ended:
@@ -204,18 +220,18 @@ class Stream:
         finally:
             self._waiting_since = None
 
-    def _receive(self, request: pb.StreamingRecognizeRequest) -> list[Work]:
+    def _receive(self, request: pb.StreamingRecognizeRequest) -> Iterable[Sequence[Feed]]:
         ingress = self._call.ingress
         kind = request.WhichOneof("request")
         if kind == "audio":
-            return ingress.receive_audio(request.audio.data, request.audio.seq)
+            return ingress.audio_pieces(request.audio.data, request.audio.seq)
         if kind == "control":
-            return self._control(request.control.action)
+            return [self._control(request.control.action)]
         if kind == "config":
             raise InvalidMessage("a second config; only the first message of a stream is a config")
         raise InvalidMessage("a message without audio, control or update; set one of them")
 
-    def _control(self, action: int) -> list[Work]:
+    def _control(self, action: int) -> Sequence[Feed]:
         ingress = self._call.ingress
         if action == pb.Control.ACTION_FINALIZE:
             return ingress.finalize()

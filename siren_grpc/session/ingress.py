@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from siren_grpc.audio.chunker import Chunker, CutChunk
-from siren_grpc.audio.decode import AudioDecoder, Encoding
 from siren_grpc.audio.history import History
 from siren_grpc.audio.resample import Resampler
+from siren_grpc.audio.source import AudioSource, AudioSpec, make_source
 from siren_grpc.domain.endpointing import EndpointDetector, EndpointRules, FinalCause
 from siren_grpc.domain.errors import InvalidAudio, InvalidMessage, SessionTooLong
 from siren_grpc.domain.geometry import ChunkGeometry
@@ -41,8 +41,7 @@ class IngressConfig:
     options: those it starts with.
     """
 
-    encoding: Encoding
-    sample_rate_hertz: int
+    audio: AudioSpec
     geometry: ChunkGeometry
     preview_samples: int
     padding_samples: int
@@ -56,13 +55,14 @@ class Ingress:
     After a method has returned `EndStream` or raised, the stream takes no more messages.
     """
 
-    def __init__(self, config: IngressConfig) -> None:
-        """Start before the first audio."""
+    def __init__(self, config: IngressConfig, source: AudioSource | None = None) -> None:
+        """Start before the first audio.
+
+        source: decodes it elsewhere, for `note`, `hear`, `close` and `fail` to be told of.
+        """
         self._config = config
-        self._decoder = AudioDecoder(config.encoding)
-        self._resampler = Resampler(
-            config.sample_rate_hertz, config.geometry.features.sample_rate_hertz
-        )
+        self._source: AudioSource = source or make_source(config.audio)
+        self._resampler = self._make_resampler()
         self._chunker = Chunker(config.geometry)
         self._ledger = _SeqLedger()
         self._is_ended = False
@@ -87,24 +87,50 @@ class Ingress:
         return self._is_ended
 
     def receive_audio(self, data: bytes, seq: int) -> list[Work]:
-        """Take the next audio message.
+        """Take the next audio message at once: what all of `audio_pieces` amount to."""
+        return [item for piece in self.audio_pieces(data, seq) for item in piece]
 
+    def audio_pieces(self, data: bytes, seq: int) -> Iterator[list[Work]]:
+        """Take the next audio message, and decode it as the work it amounts to is taken.
+
+        Compressed audio may be much longer than its size says: only so much is decoded as the
+        caller has submitted. Audio that does not decode ends the stream in its work.
         data: any number of bytes. seq: the client's number, 0 for none.
-        Raises InvalidMessage for audio after END or a seq that does not increase, InvalidAudio
-        for bytes that do not decode.
+        Raises InvalidMessage for audio after END or a seq that does not increase.
         """
+        self.note(len(data), seq)
+        return self._heard(self._source.push, data)
+
+    def _heard(
+        self, decode: Callable[..., Iterable[Samples]], *data: bytes
+    ) -> Iterator[list[Work]]:
+        try:
+            for samples in decode(*data):
+                yield self.hear(samples)
+                if self._is_ended:
+                    return
+        except InvalidAudio as error:
+            yield self.fail(error)
+
+    def note(self, n_bytes: int, seq: int) -> None:
+        """Take note of the next message. Raises InvalidMessage, see `audio_pieces`."""
         self._require_open("audio")
+        self._received_bytes += n_bytes
+        self._ledger.record(seq, self._received_bytes)
+
+    def hear(self, samples: Samples) -> list[Work]:
+        """Take audio that was just decoded."""
         if self._history is not None:
             cut = self._chunks_start_samples + self._chunker.cut_samples
             self._history.forget_before(cut - self._most_rewound_samples)
-        self._received_bytes += len(data)
-        width = self._config.encoding.sample_bytes
-        self._ledger.record(seq, -(-self._received_bytes // width))
-        samples = self._resampler.push(self._decoder.push(data))
+        if not self._is_rate_known and self._source.sample_rate_hertz:
+            self._resampler = self._make_resampler()  # the head has come, and nothing was heard yet
+        self._ledger.place(self._source.samples_at)
+        resampled = self._resampler.push(samples)
         limit = self._config.max_samples
-        if limit is not None and self._received_samples + len(samples) > limit:
-            return self._end_at_limit(samples[: limit - self._received_samples], limit)
-        return self._cut(samples)
+        if limit is not None and self._received_samples + len(resampled) > limit:
+            return self._end_at_limit(resampled[: limit - self._received_samples], limit)
+        return self._cut(resampled)
 
     def finalize(self, cause: FinalCause = FinalCause.FINALIZE) -> list[Work]:
         """End the utterance here; the stream goes on with a new one."""
@@ -124,16 +150,15 @@ class Ingress:
     def end(self) -> list[Work]:
         """End the utterance and the stream: ACTION_END, or the client's half-close.
 
-        Raises InvalidAudio when the audio ends within a sample.
+        Audio that ends within a sample, or where its container says that more follows, ends the
+        stream with InvalidAudio behind the final.
         """
         self._require_open("ACTION_END")
-        if self._decoder.has_split_sample:
-            self._is_ended = True
-            width = self._config.encoding.sample_bytes
-            raise InvalidAudio(
-                f"the audio ends within a sample: {self._received_bytes} bytes of "
-                f"{self._config.encoding.value} ({width} bytes a sample); send whole samples"
-            )
+        work = [item for piece in self._heard(self._source.finish) for item in piece]
+        return work if self._is_ended else [*work, *self.close()]
+
+    def close(self) -> list[Work]:
+        """End the utterance and the stream behind all decoded audio."""
         self._is_ended = True
         return [*self._end_utterance(FinalCause.END), EndStream()]
 
@@ -187,6 +212,18 @@ class Ingress:
     def _require_open(self, what: str) -> None:
         if self._is_ended:
             raise InvalidMessage(f"{what} after ACTION_END; open a new stream to send more")
+
+    def _make_resampler(self) -> Resampler:
+        self._is_rate_known = self._source.sample_rate_hertz != 0
+        hertz = self._config.geometry.features.sample_rate_hertz
+        return Resampler(self._source.sample_rate_hertz or hertz, hertz)
+
+    def fail(self, error: InvalidAudio) -> list[Work]:
+        """End the stream for its audio; what of the utterance did decode gets its final."""
+        self._is_ended = True
+        if self._source.n_samples == self._utterance_start_sent:
+            return [EndStream(error)]
+        return [*self._end_utterance(FinalCause.END), EndStream(error)]
 
     def _end_at_limit(self, samples: Samples, limit: int) -> list[Work]:
         self._is_ended = True
@@ -264,12 +301,7 @@ class Ingress:
         not add up over a long stream, nor reach behind what was decoded.
         """
         heard = self._resampler.consumed(end_samples - self._utterance_start_samples)
-        return min(self._utterance_start_sent + heard, self._decoded_samples)
-
-    @property
-    def _decoded_samples(self) -> int:
-        """Samples as sent that are whole."""
-        return self._received_bytes // self._config.encoding.sample_bytes
+        return min(self._utterance_start_sent + heard, self._source.n_samples)
 
     def _position(self, cut: CutChunk) -> int:
         # Padding lies behind the audio: it is recognised, but it is no time in the stream.
@@ -278,7 +310,7 @@ class Ingress:
     def _end_utterance(self, cause: FinalCause) -> list[Work]:
         work = self._cut(self._resampler.flush())
         # All whole samples are accounted for now, whatever the resampler rounded.
-        return [*work, *self._end_audio(self._decoded_samples, cause)]
+        return [*work, *self._end_audio(self._source.n_samples, cause)]
 
     def _end_audio(self, sent_samples: int, cause: FinalCause) -> list[Work]:
         """End the utterance with what the chunker holds; sent_samples are accounted for then."""
@@ -291,7 +323,7 @@ class Ingress:
     def _start_utterance(self) -> None:
         self._utterance_start_samples = self._received_samples
         self._chunks_start_samples = self._received_samples
-        self._utterance_start_sent = self._decoded_samples  # a split sample is yet to be heard
+        self._utterance_start_sent = self._source.n_samples  # a split sample is yet to be heard
         self._previewed_samples = 0
 
 
@@ -303,11 +335,12 @@ class _SeqLedger:
     """Which client `seq` is accounted for at which sample as sent (promise 2)."""
 
     def __init__(self) -> None:
+        self._unplaced: deque[tuple[int, int]] = deque()  # (seq, bytes sent by its end)
         self._open: deque[_Settled] = deque()
         self._last_received = 0
         self._last_settled = 0
 
-    def record(self, seq: int, sent_samples: int) -> None:
+    def record(self, seq: int, sent_bytes: int) -> None:
         if seq == 0:
             return
         if seq <= self._last_received:
@@ -316,7 +349,17 @@ class _SeqLedger:
                 "to message (or be 0 for messages that need no number)"
             )
         self._last_received = seq
-        self._open.append((seq, sent_samples))
+        self._unplaced.append((seq, sent_bytes))
+
+    def place(self, samples_at: Callable[[int], int | None]) -> None:
+        """Say by which sample the messages are over whose bytes are decoded."""
+        while self._unplaced:
+            seq, sent_bytes = self._unplaced[0]
+            sent_samples = samples_at(sent_bytes)
+            if sent_samples is None:
+                return
+            self._unplaced.popleft()
+            self._open.append((seq, sent_samples))
 
     def settle(self, sent_samples: int) -> tuple[list[_Settled], int]:
         """Settle what ends at or before so many samples; return it, and the largest seq so far."""

@@ -11,9 +11,12 @@ import wave
 from importlib.util import find_spec
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from siren_client import SirenClient
+from tests.support.audio import read_wav
+from tests.support.encode import encode
 from tests.support.server import SirenServer
 
 ROOT = Path(__file__).parents[2]
@@ -115,6 +118,28 @@ def test_the_clients_examples_run_one_after_the_other(
     assert "ServingStatus.SERVING" in lines
     for name in ("talk.srt", "talk.vtt"):
         assert said in " ".join((tmp_path / name).read_text().split())
+
+
+@pytest.mark.e2e
+def test_the_example_of_a_calls_two_sides(running_server: SirenServer, tmp_path: Path) -> None:
+    (example,) = blocks(ROOT / "docs/audio.md", "python")
+    demo = read_wav(DEMO)
+    both = np.stack([demo.samples, np.zeros_like(demo.samples)], axis=1)
+    (tmp_path / "call.flac").write_bytes(encode("FLAC", both, demo.sample_rate_hertz))
+
+    done = subprocess.run(
+        [sys.executable, "-c", example.replace(ADDRESS, running_server.target)],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+
+    assert done.returncode == 0, done.stderr
+    with SirenClient(running_server.target) as client:
+        said = client.recognize(demo.pcm, sample_rate_hertz=demo.sample_rate_hertz).text
+    assert sorted(done.stdout.splitlines()) == [f"0 0.0 {said}", "1 0.0 "]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -24,6 +24,7 @@ import pytest
 import torch
 
 from siren_grpc.audio.decode import Encoding
+from siren_grpc.audio.source import AudioSpec
 from siren_grpc.domain.types import (
     Chunk,
     DecoderKind,
@@ -327,8 +328,7 @@ async def _stream(
     random = Random(seed)
     ingress = Ingress(
         IngressConfig(
-            encoding=Encoding.LINEAR16,
-            sample_rate_hertz=16000,
+            audio=AudioSpec(Encoding.LINEAR16, 16000),
             geometry=model.siren.info.geometry(6),
             preview_samples=8000,
             padding_samples=FRAME * 6,

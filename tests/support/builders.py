@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from siren_grpc.audio.channels import ChannelPlan
 from siren_grpc.audio.decode import Encoding
+from siren_grpc.audio.source import AudioSpec
 from siren_grpc.domain.geometry import (
     BufferedContext,
     BufferedGeometry,
@@ -51,6 +53,7 @@ def make_ingress(
     *,
     encoding: Encoding = Encoding.LINEAR16,
     hertz: int = 16000,
+    channels: ChannelPlan | None = None,
     chunk_frames: int = 2,
     preview_samples: int = 0,
     padding_samples: int = 0,
@@ -60,8 +63,7 @@ def make_ingress(
     """An ingress without previews and padding, unless asked for."""
     return Ingress(
         IngressConfig(
-            encoding=encoding,
-            sample_rate_hertz=hertz,
+            audio=AudioSpec(encoding, hertz, channels or ChannelPlan()),
             geometry=make_geometry(chunk_frames),
             preview_samples=preview_samples,
             padding_samples=padding_samples,

@@ -11,6 +11,7 @@ from siren_client.errors import FieldViolation, Reason, SirenError
 from siren_client.types import (
     AudioEncoding,
     AudioItem,
+    ChannelMode,
     Control,
     Decoder,
     Final,
@@ -34,6 +35,7 @@ __all__ = [
     "AsyncSirenClient",
     "AudioEncoding",
     "AudioItem",
+    "ChannelMode",
     "Control",
     "Decoder",
     "EndpointDetector",

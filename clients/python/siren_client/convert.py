@@ -17,6 +17,7 @@ from siren_client.endpointing import (
 )
 from siren_client.types import (
     AudioEncoding,
+    ChannelMode,
     Control,
     Decoder,
     Final,
@@ -39,6 +40,17 @@ _ENCODINGS = {
     AudioEncoding.FLOAT32: pb.AUDIO_ENCODING_FLOAT32,
     AudioEncoding.MULAW: pb.AUDIO_ENCODING_MULAW,
     AudioEncoding.ALAW: pb.AUDIO_ENCODING_ALAW,
+    AudioEncoding.AUTO: pb.AUDIO_ENCODING_AUTO,
+    AudioEncoding.WAV: pb.AUDIO_ENCODING_WAV,
+    AudioEncoding.FLAC: pb.AUDIO_ENCODING_FLAC,
+    AudioEncoding.OGG_OPUS: pb.AUDIO_ENCODING_OGG_OPUS,
+    AudioEncoding.WEBM_OPUS: pb.AUDIO_ENCODING_WEBM_OPUS,
+    AudioEncoding.MP3: pb.AUDIO_ENCODING_MP3,
+}
+_CHANNEL_MODES = {
+    ChannelMode.MIX: pb.CHANNEL_MODE_MIX,
+    ChannelMode.SELECT: pb.CHANNEL_MODE_SELECT,
+    ChannelMode.SEPARATE: pb.CHANNEL_MODE_SEPARATE,
 }
 _DECODERS = {
     Decoder.RNNT: pb.DECODER_RNNT,
@@ -56,6 +68,7 @@ _EVENT_TYPES = {
 }
 
 _ENCODINGS_BY_NUMBER = {int(number): member for member, number in _ENCODINGS.items()}
+_CHANNEL_MODES_BY_NUMBER = {int(number): member for member, number in _CHANNEL_MODES.items()}
 _DECODERS_BY_NUMBER = {int(number): member for member, number in _DECODERS.items()}
 _EVENT_TYPES_BY_NUMBER = {int(number): member for member, number in _EVENT_TYPES.items()}
 
@@ -68,6 +81,9 @@ def to_config(
     language_code: str | None = None,
     encoding: AudioEncoding | str | None = None,
     sample_rate_hertz: int | None = None,
+    channel_count: int | None = None,
+    channel_mode: ChannelMode | str | None = None,
+    channel: int | None = None,
     chunk_frames: int | None = None,
     decoder: Decoder | str | None = None,
     words: bool | None = None,
@@ -86,7 +102,7 @@ def to_config(
 
     Raises:
         TypeError: phrases that are one string, or hold something else than phrases.
-        ValueError: an encoding or decoder that does not exist, or a number the
+        ValueError: an encoding, mode or decoder that does not exist, or a number the
             field cannot hold. Whether the server supports a value, it says itself.
         TypeError: `mask` is one string, not a sequence of words.
     """
@@ -101,6 +117,12 @@ def to_config(
         config.encoding = _ENCODINGS[_choose(AudioEncoding, encoding)]
     if sample_rate_hertz is not None:
         config.sample_rate_hertz = sample_rate_hertz
+    if channel_count is not None:
+        config.channel_count = channel_count
+    if channel_mode is not None:
+        config.channel_mode = _CHANNEL_MODES[_choose(ChannelMode, channel_mode)]
+    if channel is not None:
+        config.channel = channel
     if chunk_frames is not None:
         config.chunk_frames = chunk_frames
     if decoder is not None:
@@ -200,6 +222,8 @@ def from_started(message: pb.StreamStarted) -> Started:
         latency_ms=message.latency_ms,
         decoder=_DECODERS_BY_NUMBER.get(message.decoder),
         request_id=message.request_id,
+        channel_count=message.channel_count,
+        channel_mode=_CHANNEL_MODES_BY_NUMBER.get(message.channel_mode),
     )
 
 
@@ -212,6 +236,7 @@ def from_partial(message: pb.PartialResult) -> Partial:
         audio_processed_s=from_duration(message.audio_processed),
         audio_received_s=from_duration(message.audio_received),
         words=tuple(from_word(word) for word in message.words),
+        channel=message.channel,
     )
 
 
@@ -228,6 +253,7 @@ def from_final(message: pb.FinalResult) -> Final:
         spoken_text=message.spoken_text,
         words=tuple(from_word(word) for word in message.words),
         confidence=message.confidence if message.HasField("confidence") else None,
+        channel=message.channel,
     )
 
 
@@ -247,7 +273,7 @@ def from_event(message: pb.SpeechEvent) -> SpeechEvent | None:
     event_type = _EVENT_TYPES_BY_NUMBER.get(message.type)
     if event_type is None:
         return None
-    return SpeechEvent(type=event_type, time_s=from_duration(message.time))
+    return SpeechEvent(type=event_type, time_s=from_duration(message.time), channel=message.channel)
 
 
 def from_updated(message: pb.ConfigUpdated) -> Updated:

@@ -15,7 +15,11 @@ from siren_client.endpointing import Endpointing, FinalCause
 
 
 class AudioEncoding(str, Enum):
-    """How the bytes of the audio are to be read. Audio is mono."""
+    """How the bytes of the audio are to be read.
+
+    Of the first four `sample_rate_hertz` and `channel_count` say the rest; the others say it
+    themselves.
+    """
 
     LINEAR16 = "linear16"
     """Signed 16-bit little-endian PCM, 2 bytes a sample."""
@@ -25,6 +29,29 @@ class AudioEncoding(str, Enum):
     """G.711 mu-law, 1 byte a sample."""
     ALAW = "alaw"
     """G.711 A-law, 1 byte a sample."""
+    AUTO = "auto"
+    """Whichever of the following the first bytes are; LINEAR16 if they are none of these."""
+    WAV = "wav"
+    """A WAV file: PCM, float, mu-law or A-law; also one without a length, as it is recorded."""
+    FLAC = "flac"
+    """FLAC, native or in Ogg."""
+    OGG_OPUS = "ogg_opus"
+    """Opus in Ogg."""
+    WEBM_OPUS = "webm_opus"
+    """Opus in WebM or Matroska, as browsers record it."""
+    MP3 = "mp3"
+    """MPEG layer III."""
+
+
+class ChannelMode(str, Enum):
+    """What is recognised of audio with several channels."""
+
+    MIX = "mix"
+    """Their mean."""
+    SELECT = "select"
+    """One of them: the option `channel`."""
+    SEPARATE = "separate"
+    """Each by itself, in one stream: results say which they are of. Takes `channel_count`."""
 
 
 class Decoder(str, Enum):
@@ -84,7 +111,13 @@ class RecognitionOptions(TypedDict, total=False):
     encoding: AudioEncoding | str
     """How to read the audio: a member of `AudioEncoding` or its value. Left out: LINEAR16."""
     sample_rate_hertz: int
-    """Samples per second of the audio, 8000 to 48000. Left out: 16000."""
+    """Samples per second of the audio, 8000 to 48000. Left out: 16000, or what the audio says."""
+    channel_count: int
+    """Channels of the audio, at most 8, interleaved. Left out: 1, or what the audio says."""
+    channel_mode: ChannelMode | str
+    """What is recognised of several channels. Left out: their mean."""
+    channel: int
+    """The channel to be recognised, from 0, with `ChannelMode.SELECT`."""
     chunk_frames: int
     """Encoder frames of 80 ms per step, one of the model's `look_aheads`: more is more
     accurate, less is quicker. Left out: the server's default."""
@@ -132,7 +165,7 @@ class Started:
     encoding: AudioEncoding | None
     """How the audio is read; None for one this client does not know."""
     sample_rate_hertz: int
-    """Samples per second it is read at."""
+    """Samples per second it is read at; 0 when the audio is to say it."""
     chunk_frames: int
     """Encoder frames of 80 ms per step."""
     latency_ms: int
@@ -141,6 +174,10 @@ class Started:
     """The decoder in use; None for one this client does not know."""
     request_id: str = ""
     """The option `request_id`, as given."""
+    channel_count: int = 0
+    """Channels of the audio; 0 when the audio is to say it."""
+    channel_mode: ChannelMode | None = None
+    """What is recognised of them; None for a mode this client does not know."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,6 +215,8 @@ class Partial:
     """How much of it the server had received; the difference is how far it lags behind."""
     words: tuple[Word, ...] = ()
     """With the option `partial_words`: the words of `text`, of a long one the last 256."""
+    channel: int = 0
+    """The channel it is of, with `ChannelMode.SEPARATE`."""
 
     @property
     def stable(self) -> str:
@@ -215,6 +254,8 @@ class Final:
     """With the option `words`: the words of `text`, or of `spoken_text` where there is one."""
     confidence: float | None = None
     """With the option `words`: the mean of its words' confidence; None without words."""
+    channel: int = 0
+    """The channel it is of, with `ChannelMode.SEPARATE`."""
 
 
 class SpeechEventType(str, Enum):
@@ -234,6 +275,8 @@ class SpeechEvent:
     """What happened."""
     time_s: float
     """When, in seconds, to the 80 ms encoder frame."""
+    channel: int = 0
+    """The channel it is of, with `ChannelMode.SEPARATE`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,6 +5,8 @@ import pytest
 import soundfile
 
 from siren_client.cli.audio_file import AudioFileError, paced, probe, read_messages, to_linear16
+from siren_client.cli.channels import Channels, with_channel
+from siren_client.types import AudioEncoding, ChannelMode, Final, Partial
 
 
 @pytest.fixture
@@ -12,7 +14,7 @@ def every_sample() -> np.ndarray:
     return np.arange(-32768, 32768, dtype=np.int16)
 
 
-@pytest.mark.parametrize("suffix", ["wav", "flac"])
+@pytest.mark.parametrize("suffix", ["wav", "aiff"])
 def test_16_bit_mono_comes_through_bit_for_bit(tmp_path, every_sample, suffix):
     path = tmp_path / f"all.{suffix}"
     soundfile.write(path, every_sample, 16000, subtype="PCM_16")
@@ -57,8 +59,79 @@ def test_paced_gives_a_message_when_a_microphone_would_have_it():
         now_s[0] += time_s
 
     messages = iter([bytes(3200), bytes(3200), bytes(1600)])
-    for _ in paced(messages, sample_rate_hertz=16000, clock=lambda: now_s[0], sleep=sleep):
+    for _ in paced(messages, bytes_per_s=32000, clock=lambda: now_s[0], sleep=sleep):
         given_s.append(now_s[0])
         if len(given_s) == 1:
             now_s[0] += 0.15  # the server was slow: the next one is late, the third is not
     assert given_s == pytest.approx([10.1, 10.25, 10.25])
+
+
+class TestSentAsItIs:
+    @pytest.fixture
+    def stereo(self) -> np.ndarray:
+        return np.stack([np.arange(16000), -np.arange(16000)], axis=1).astype(np.int16)
+
+    @pytest.mark.parametrize(
+        ("suffix", "subtype"), [("flac", "PCM_16"), ("ogg", "OPUS"), ("mp3", "MPEG_LAYER_III")]
+    )
+    def test_what_the_server_decodes(self, tmp_path, stereo, suffix, subtype):
+        path = tmp_path / f"talk.{suffix}"
+        soundfile.write(path, stereo, 16000, subtype=subtype)
+        file = probe(path)
+        assert file.options == {"encoding": AudioEncoding.AUTO, "channel_count": 2}
+        messages = list(read_messages(file, message_ms=100))
+        assert b"".join(messages) == path.read_bytes()
+        assert len(messages) == pytest.approx(10, abs=1), "about 100 ms each"
+        assert file.bytes_per_s == pytest.approx(path.stat().st_size, rel=0.05)
+
+    def test_vorbis_is_decoded_here(self, tmp_path, stereo):
+        path = tmp_path / "talk.ogg"
+        soundfile.write(path, stereo, 16000, subtype="VORBIS")
+        assert probe(path).options["encoding"] is AudioEncoding.LINEAR16
+
+    def test_webm_says_nothing_here(self, tmp_path):
+        path = tmp_path / "talk.webm"
+        path.write_bytes(b"\x1a\x45\xdf\xa3" + bytes(40_000))
+        file = probe(path)
+        assert (file.duration_s, file.options) == (None, {"encoding": AudioEncoding.AUTO})
+        assert b"".join(read_messages(file, message_ms=100)) == path.read_bytes()
+        with pytest.raises(AudioFileError, match="how many channels"):
+            probe(path, Channels.parse("separate"))
+
+    @pytest.mark.parametrize(
+        ("choice", "options"),
+        [
+            ("separate", {"channel_mode": ChannelMode.SEPARATE, "channel_count": 2}),
+            ("1", {"channel_mode": ChannelMode.SELECT, "channel_count": 2, "channel": 1}),
+        ],
+    )
+    def test_chosen_channels_are_kept(self, tmp_path, stereo, choice, options):
+        for suffix in ("wav", "flac"):
+            path = tmp_path / f"talk.{suffix}"
+            soundfile.write(path, stereo, 16000, subtype="PCM_16")
+            file = probe(path, Channels.parse(choice))
+            assert options.items() <= file.options.items()
+        path = tmp_path / "talk.wav"
+        messages = read_messages(probe(path, Channels.parse(choice)), message_ms=100)
+        assert b"".join(messages) == stereo.tobytes()
+
+    def test_a_channel_it_has_not(self, tmp_path, stereo):
+        path = tmp_path / "talk.wav"
+        soundfile.write(path, stereo, 16000, subtype="PCM_16")
+        with pytest.raises(AudioFileError, match="no channel 2; it has 2, counted from 0"):
+            probe(path, Channels.parse("2"))
+
+
+@pytest.mark.parametrize("choice", ["both", "-1", "", "1.0"])
+def test_other_choices_are_none(choice):
+    with pytest.raises(ValueError, match="is not mix, separate or a number"):
+        Channels.parse(choice)
+
+
+def test_results_tell_their_channel_in_words():
+    partial = Partial(text="seven up", stable_len=5, seq=1, audio_processed_s=1.0, channel=1)
+    named = with_channel(partial)
+    assert isinstance(named, Partial)
+    assert (named.stable, named.tail) == ("channel 1: seven", " up")
+    final = Final(text="", seq=1, start_s=0.0, end_s=1.0)
+    assert with_channel(final) is final

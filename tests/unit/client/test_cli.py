@@ -136,6 +136,7 @@ def test_transcribe_json(run, make_wav):
         "spoken_text": "",
         "words": [],
         "confidence": None,
+        "channel": 0,
     }
 
 
@@ -281,7 +282,7 @@ def test_wrong_usage_is_2(run, make_wav, tmp_path, echo):
         ([make_wav("high.wav", sample_rate_hertz=96000)], "96000 Hz"),
         ([make_wav("ok.wav"), "-"], "`-` goes alone"),
         (["-", "--beside"], "standard input has no place beside it"),
-        ([make_wav(), "--rate", 8000], "--encoding and --rate are for `-`"),
+        ([make_wav(), "--rate", 8000], "--encoding, --rate and --channel-count are for `-`"),
         ([make_wav(), "--json", "--format", "srt"], "--json and --format"),
         ([make_wav("a.wav"), make_wav("b.wav"), "--format", "vtt"], "--beside, or --output-dir"),
         ([make_wav(), "--beside", "--output-dir", tmp_path], "name two places"),

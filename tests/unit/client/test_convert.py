@@ -74,7 +74,8 @@ def test_a_single_string_is_no_list_of_phrases():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"encoding": "mp3"}, "'mp3' is not one of 'linear16', 'float32', 'mulaw', 'alaw'"),
+        ({"encoding": "aac"}, "'aac' is not one of 'linear16', 'float32', 'mulaw', 'alaw', 'auto'"),
+        ({"channel_mode": "both"}, "'both' is not one of 'mix', 'select', 'separate'"),
         ({"decoder": "beam"}, "'beam' is not one of 'rnnt', 'ctc'"),
         ({"chunk_frames": 2**31}, "2147483648"),
     ],

@@ -54,12 +54,14 @@ def test_json_lines_name_their_type():
         "audio_processed_s": 0.5,
         "audio_received_s": 0.0,
         "words": [],
+        "channel": 0,
     }
     assert json.loads(to_json_line(EVENT, file="a.wav")) == {
         "type": "event",
         "file": "a.wav",
         "event": "speech_ended",
         "time_s": 0.88,
+        "channel": 0,
     }
 
 

@@ -28,8 +28,8 @@ INFO = make_info()
 
 def test_an_empty_config_takes_every_default() -> None:
     config = convert.to_config(pb.StreamingConfig(), INFO)
-    assert config.encoding is Encoding.LINEAR16
-    assert config.sample_rate_hertz == 16000
+    assert config.audio.encoding is Encoding.LINEAR16
+    assert config.audio.sample_rate_hertz == 16000
     assert config.language_code == "en"
     assert config.lane == Lane(7, DecoderKind.RNNT, "test-model")
 
@@ -38,14 +38,14 @@ def test_an_empty_config_takes_every_default() -> None:
 def test_encodings(name: str) -> None:
     number = pb.AudioEncoding.Value(f"AUDIO_ENCODING_{name}")
     config = convert.to_config(pb.StreamingConfig(encoding=number), INFO)
-    assert config.encoding.value == name
+    assert config.audio.encoding.value == name
     assert convert.to_started(CallId(), INFO, config).encoding == number
 
 
 @pytest.mark.parametrize(
     ("fields", "field", "says"),
     [
-        ({"encoding": 9}, "encoding", "AUDIO_ENCODING_LINEAR16, AUDIO_ENCODING_FLOAT32"),
+        ({"encoding": 99}, "encoding", "AUDIO_ENCODING_LINEAR16, AUDIO_ENCODING_FLOAT32"),
         ({"sample_rate_hertz": 7999}, "sample_rate_hertz", "8000 to 48000"),
         ({"sample_rate_hertz": 48001}, "sample_rate_hertz", "8000 to 48000"),
         ({"sample_rate_hertz": -8000}, "sample_rate_hertz", "8000 to 48000"),
@@ -229,3 +229,41 @@ def test_words_carry_their_times_and_what_is_known_of_their_confidence() -> None
     partial = convert.to_response(Partial("seven up", 5, 1, 20_000, words), reception).partial
     assert list(partial.words) == [seven, up]
     assert not convert.to_final(Final("", 1, 0, 0), reception).HasField("confidence")
+
+
+@pytest.mark.parametrize(
+    ("fields", "field", "says"),
+    [
+        ({"channel_count": 9}, "channel_count", "9 is out of range; use 0 to 8"),
+        ({"channel_count": -1}, "channel_count", "use 0 to 8"),
+        (
+            {"channel_mode": 99},
+            "channel_mode",
+            "CHANNEL_MODE_MIX, CHANNEL_MODE_SELECT, CHANNEL_MODE_SEPARATE",
+        ),
+        ({"channel_count": 2, "channel": 1}, "channel", "CHANNEL_MODE_SELECT only"),
+        ({"channel_count": 2, "channel_mode": 2, "channel": 2}, "channel", "use 0 to 1"),
+        ({"channel_mode": 2, "channel": 1}, "channel", "use 0 to 0, or say channel_count"),
+        ({"encoding": 5, "channel_mode": 2, "channel": 8}, "channel", "use 0 to 7"),
+        ({"encoding": 7, "sample_rate_hertz": 96000}, "sample_rate_hertz", "what the audio says"),
+    ],
+)
+def test_channels_are_checked(fields: dict, field: str, says: str) -> None:
+    with pytest.raises(InvalidConfig) as caught:
+        convert.to_config(pb.StreamingConfig(**fields), make_info())
+    (violation,) = caught.value.violations
+    assert violation.field == f"config.{field}"
+    assert says in violation.description
+
+
+def test_what_the_audio_is_to_say_is_started_as_unknown() -> None:
+    flac = pb.StreamingConfig(encoding=pb.AUDIO_ENCODING_FLAC)
+    raw = pb.StreamingConfig(channel_count=2, channel_mode=pb.CHANNEL_MODE_SELECT, channel=1)
+    said = [
+        convert.to_started(CallId(), INFO, convert.to_config(config, INFO))
+        for config in (flac, raw)
+    ]
+    assert [(s.sample_rate_hertz, s.channel_count, s.channel_mode) for s in said] == [
+        (0, 0, pb.CHANNEL_MODE_MIX),
+        (16000, 2, pb.CHANNEL_MODE_SELECT),
+    ]

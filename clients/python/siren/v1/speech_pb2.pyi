@@ -44,9 +44,42 @@ class _AudioEncodingEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_AudioEn
     """G.711 mu-law, 1 byte a sample."""
     AUDIO_ENCODING_ALAW: _AudioEncoding.ValueType  # 4
     """G.711 A-law, 1 byte a sample."""
+    AUDIO_ENCODING_AUTO: _AudioEncoding.ValueType  # 5
+    """Whichever of the following the first bytes are: RIFF/WAVE, FLAC, Ogg, WebM
+    or MP3 (an ID3 tag, or two frames). LINEAR16 if they are none of these; then
+    `sample_rate_hertz` and `channel_count` hold as they do for LINEAR16.
+    """
+    AUDIO_ENCODING_WAV: _AudioEncoding.ValueType  # 6
+    """A WAV file: PCM of 8, 16, 24 or 32 bits, float of 32 or 64, mu-law or A-law.
+    Its audio ends where its data chunk does; one whose size is 0 or about 2^31
+    or 2^32, as live writers put it, lasts to the end of the stream.
+    """
+    AUDIO_ENCODING_FLAC: _AudioEncoding.ValueType  # 7
+    """FLAC, native or in Ogg."""
+    AUDIO_ENCODING_OGG_OPUS: _AudioEncoding.ValueType  # 8
+    """Opus in Ogg. The encoder's run-in and the padding of the last packet are
+    left out, so that times do not shift.
+    """
+    AUDIO_ENCODING_WEBM_OPUS: _AudioEncoding.ValueType  # 9
+    """Opus in WebM or Matroska, as browsers' MediaRecorder sends it: the first
+    track of Opus is heard. Run-in and padding as in Ogg.
+    """
+    AUDIO_ENCODING_MP3: _AudioEncoding.ValueType  # 10
+    """MPEG-1, 2 or 2.5 layer III. Run-in and padding are left out where a LAME
+    tag in the first frame says how long they are, as in files; without one, as
+    in live streams, times are late by the encoder's delay, about 1105 samples.
+    """
 
 class AudioEncoding(_AudioEncoding, metaclass=_AudioEncodingEnumTypeWrapper):
-    """How the bytes of `AudioChunk.data` are to be read. Audio is mono."""
+    """How the bytes of `AudioChunk.data` are to be read. The first four are samples
+    without a header, the channels of each point in time one after the other;
+    `StreamingConfig` says their rate and how many channels they have. The others
+    say so themselves, may be cut into messages anywhere as well, and are decoded
+    as they come: a compressed packet when its last byte has arrived. Audio that
+    is damaged, truncated or something else than declared ends the stream with
+    INVALID_AUDIO, which says what was found; what was heard before gets its
+    final first.
+    """
 
 AUDIO_ENCODING_UNSPECIFIED: AudioEncoding.ValueType  # 0
 """LINEAR16."""
@@ -60,7 +93,72 @@ AUDIO_ENCODING_MULAW: AudioEncoding.ValueType  # 3
 """G.711 mu-law, 1 byte a sample."""
 AUDIO_ENCODING_ALAW: AudioEncoding.ValueType  # 4
 """G.711 A-law, 1 byte a sample."""
+AUDIO_ENCODING_AUTO: AudioEncoding.ValueType  # 5
+"""Whichever of the following the first bytes are: RIFF/WAVE, FLAC, Ogg, WebM
+or MP3 (an ID3 tag, or two frames). LINEAR16 if they are none of these; then
+`sample_rate_hertz` and `channel_count` hold as they do for LINEAR16.
+"""
+AUDIO_ENCODING_WAV: AudioEncoding.ValueType  # 6
+"""A WAV file: PCM of 8, 16, 24 or 32 bits, float of 32 or 64, mu-law or A-law.
+Its audio ends where its data chunk does; one whose size is 0 or about 2^31
+or 2^32, as live writers put it, lasts to the end of the stream.
+"""
+AUDIO_ENCODING_FLAC: AudioEncoding.ValueType  # 7
+"""FLAC, native or in Ogg."""
+AUDIO_ENCODING_OGG_OPUS: AudioEncoding.ValueType  # 8
+"""Opus in Ogg. The encoder's run-in and the padding of the last packet are
+left out, so that times do not shift.
+"""
+AUDIO_ENCODING_WEBM_OPUS: AudioEncoding.ValueType  # 9
+"""Opus in WebM or Matroska, as browsers' MediaRecorder sends it: the first
+track of Opus is heard. Run-in and padding as in Ogg.
+"""
+AUDIO_ENCODING_MP3: AudioEncoding.ValueType  # 10
+"""MPEG-1, 2 or 2.5 layer III. Run-in and padding are left out where a LAME
+tag in the first frame says how long they are, as in files; without one, as
+in live streams, times are late by the encoder's delay, about 1105 samples.
+"""
 Global___AudioEncoding: _TypeAlias = AudioEncoding  # noqa: Y015
+
+class _ChannelMode:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ChannelModeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ChannelMode.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    CHANNEL_MODE_UNSPECIFIED: _ChannelMode.ValueType  # 0
+    """CHANNEL_MODE_MIX."""
+    CHANNEL_MODE_MIX: _ChannelMode.ValueType  # 1
+    """The mean of all channels."""
+    CHANNEL_MODE_SELECT: _ChannelMode.ValueType  # 2
+    """One channel: `StreamingConfig.channel`."""
+    CHANNEL_MODE_SEPARATE: _ChannelMode.ValueType  # 3
+    """Each channel by itself, in one stream: results say which they are of, and
+    what is promised of a stream's results holds for those of each channel.
+    Controls and updates act on all channels (an update is acknowledged once);
+    the stream ends behind the last channel's last final. `channel_count` must be
+    set. Each channel takes a session of the server: all of them are there before
+    `started`, or the stream is refused with OVERLOADED.
+    """
+
+class ChannelMode(_ChannelMode, metaclass=_ChannelModeEnumTypeWrapper):
+    """What is recognised of audio with several channels."""
+
+CHANNEL_MODE_UNSPECIFIED: ChannelMode.ValueType  # 0
+"""CHANNEL_MODE_MIX."""
+CHANNEL_MODE_MIX: ChannelMode.ValueType  # 1
+"""The mean of all channels."""
+CHANNEL_MODE_SELECT: ChannelMode.ValueType  # 2
+"""One channel: `StreamingConfig.channel`."""
+CHANNEL_MODE_SEPARATE: ChannelMode.ValueType  # 3
+"""Each channel by itself, in one stream: results say which they are of, and
+what is promised of a stream's results holds for those of each channel.
+Controls and updates act on all channels (an update is acknowledged once);
+the stream ends behind the last channel's last final. `channel_count` must be
+set. Each channel takes a session of the server: all of them are there before
+`started`, or the stream is refused with OVERLOADED.
+"""
+Global___ChannelMode: _TypeAlias = ChannelMode  # noqa: Y015
 
 class _Decoder:
     ValueType = _typing.NewType("ValueType", _builtins.int)
@@ -137,7 +235,8 @@ Global___StreamingRecognizeRequest: _TypeAlias = StreamingRecognizeRequest  # no
 @_typing.final
 class StreamingConfig(_message.Message):
     """How one stream is to be recognised. Every field may be left unset; an empty
-    config is valid and means: default model, 16 kHz LINEAR16, default look-ahead.
+    config is valid and means: default model, 16 kHz LINEAR16, one channel, default
+    look-ahead.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -148,6 +247,9 @@ class StreamingConfig(_message.Message):
     SAMPLE_RATE_HERTZ_FIELD_NUMBER: _builtins.int
     CHUNK_FRAMES_FIELD_NUMBER: _builtins.int
     DECODER_FIELD_NUMBER: _builtins.int
+    CHANNEL_COUNT_FIELD_NUMBER: _builtins.int
+    CHANNEL_MODE_FIELD_NUMBER: _builtins.int
+    CHANNEL_FIELD_NUMBER: _builtins.int
     WORDS_FIELD_NUMBER: _builtins.int
     PARTIAL_WORDS_FIELD_NUMBER: _builtins.int
     ENDPOINTING_FIELD_NUMBER: _builtins.int
@@ -171,9 +273,11 @@ class StreamingConfig(_message.Message):
     encoding: Global___AudioEncoding.ValueType
     """How to read the audio. Unset: LINEAR16."""
     sample_rate_hertz: _builtins.int
-    """Samples per second of the audio sent, 8000 to 48000. 0: 16000. Other rates
-    than the model's are resampled with the filter's state carried across
-    messages.
+    """Samples per second of the audio sent, 8000 to 48000. 0: 16000, or what the
+    audio says itself. If both say it they must agree, else the stream ends with
+    INVALID_AUDIO; for Opus, 48000 and the rate its header names are right.
+    Other rates than the model's are resampled with the filter's state carried
+    across messages.
     """
     chunk_frames: _builtins.int
     """Encoder frames of 80 ms the model advances per step: its look-ahead. More
@@ -182,6 +286,16 @@ class StreamingConfig(_message.Message):
     """
     decoder: Global___Decoder.ValueType
     """Which decoder of a hybrid model. Unset: the model's default."""
+    channel_count: _builtins.int
+    """Channels of the audio sent, 0 to 8. 0: 1, or what the audio says itself. If
+    both say it they must agree, else the stream ends with INVALID_AUDIO.
+    """
+    channel_mode: Global___ChannelMode.ValueType
+    """What is recognised of several channels. Unset: their mean."""
+    channel: _builtins.int
+    """The channel CHANNEL_MODE_SELECT recognises, from 0: the left one of two.
+    Must be 0 with other modes.
+    """
     words: _builtins.bool
     """Whether finals list their words, with times and confidence, and have a
     confidence of their own. Costs some computation, hence off by default.
@@ -225,6 +339,9 @@ class StreamingConfig(_message.Message):
         sample_rate_hertz: _builtins.int = ...,
         chunk_frames: _builtins.int = ...,
         decoder: Global___Decoder.ValueType = ...,
+        channel_count: _builtins.int = ...,
+        channel_mode: Global___ChannelMode.ValueType = ...,
+        channel: _builtins.int = ...,
         words: _builtins.bool = ...,
         partial_words: _builtins.bool = ...,
         endpointing: Global___EndpointingConfig | None = ...,
@@ -235,7 +352,7 @@ class StreamingConfig(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["biasing", b"biasing", "endpointing", b"endpointing", "text", b"text"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["biasing", b"biasing", "chunk_frames", b"chunk_frames", "decoder", b"decoder", "encoding", b"encoding", "endpointing", b"endpointing", "language_code", b"language_code", "model", b"model", "partial_interval_ms", b"partial_interval_ms", "partial_words", b"partial_words", "request_id", b"request_id", "sample_rate_hertz", b"sample_rate_hertz", "text", b"text", "words", b"words"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["biasing", b"biasing", "channel", b"channel", "channel_count", b"channel_count", "channel_mode", b"channel_mode", "chunk_frames", b"chunk_frames", "decoder", b"decoder", "encoding", b"encoding", "endpointing", b"endpointing", "language_code", b"language_code", "model", b"model", "partial_interval_ms", b"partial_interval_ms", "partial_words", b"partial_words", "request_id", b"request_id", "sample_rate_hertz", b"sample_rate_hertz", "text", b"text", "words", b"words"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -592,13 +709,14 @@ class AudioChunk(_message.Message):
     SEQ_FIELD_NUMBER: _builtins.int
     data: _builtins.bytes
     """Audio in the declared encoding, any number of bytes (0 is allowed). A
-    sample may be split across messages; half a sample at the end of the
-    stream is INVALID_AUDIO.
+    sample, header or packet may be split across messages; half of one at the
+    end of the stream is INVALID_AUDIO.
     """
     seq: _builtins.int
     """The client's own number for this message, greater than that of every
     numbered message before it; results name the last one they account for.
-    0: not numbered.
+    0: not numbered. Of compressed audio a message is accounted for when the
+    packets are that its bytes belong to.
     """
     def __init__(
         self,
@@ -803,6 +921,8 @@ class StreamStarted(_message.Message):
     CHUNK_FRAMES_FIELD_NUMBER: _builtins.int
     LATENCY_MS_FIELD_NUMBER: _builtins.int
     DECODER_FIELD_NUMBER: _builtins.int
+    CHANNEL_COUNT_FIELD_NUMBER: _builtins.int
+    CHANNEL_MODE_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     session_id: _builtins.str
     """Identifies the stream in the server's log."""
@@ -813,9 +933,11 @@ class StreamStarted(_message.Message):
     `Model.language_codes`.
     """
     encoding: Global___AudioEncoding.ValueType
-    """How the audio is read."""
+    """How the audio is read: as asked for, for it is sent before any audio is
+    read. So AUTO stays AUTO.
+    """
     sample_rate_hertz: _builtins.int
-    """Samples per second it is read at."""
+    """Samples per second it is read at; 0 when the audio is to say it itself."""
     chunk_frames: _builtins.int
     """Encoder frames per step."""
     latency_ms: _builtins.int
@@ -824,6 +946,10 @@ class StreamStarted(_message.Message):
     """
     decoder: Global___Decoder.ValueType
     """The decoder in use."""
+    channel_count: _builtins.int
+    """Channels the audio has; 0 when the audio is to say it itself."""
+    channel_mode: Global___ChannelMode.ValueType
+    """What is recognised of them."""
     request_id: _builtins.str
     """The client's `StreamingConfig.request_id`; empty if it gave none."""
     def __init__(
@@ -837,11 +963,13 @@ class StreamStarted(_message.Message):
         chunk_frames: _builtins.int = ...,
         latency_ms: _builtins.int = ...,
         decoder: Global___Decoder.ValueType = ...,
+        channel_count: _builtins.int = ...,
+        channel_mode: Global___ChannelMode.ValueType = ...,
         request_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["chunk_frames", b"chunk_frames", "decoder", b"decoder", "encoding", b"encoding", "language_code", b"language_code", "latency_ms", b"latency_ms", "model", b"model", "request_id", b"request_id", "sample_rate_hertz", b"sample_rate_hertz", "session_id", b"session_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel_count", b"channel_count", "channel_mode", b"channel_mode", "chunk_frames", b"chunk_frames", "decoder", b"decoder", "encoding", b"encoding", "language_code", b"language_code", "latency_ms", b"latency_ms", "model", b"model", "request_id", b"request_id", "sample_rate_hertz", b"sample_rate_hertz", "session_id", b"session_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -859,6 +987,7 @@ class PartialResult(_message.Message):
     AUDIO_PROCESSED_FIELD_NUMBER: _builtins.int
     WORDS_FIELD_NUMBER: _builtins.int
     AUDIO_RECEIVED_FIELD_NUMBER: _builtins.int
+    CHANNEL_FIELD_NUMBER: _builtins.int
     text: _builtins.str
     """The whole utterance so far: the stable part and the part that may change."""
     stable_len: _builtins.int
@@ -872,6 +1001,8 @@ class PartialResult(_message.Message):
     """The largest `AudioChunk.seq` all of whose audio this result accounts for;
     0 while there is none.
     """
+    channel: _builtins.int
+    """With CHANNEL_MODE_SEPARATE the channel it is of, from 0; else 0."""
     @_builtins.property
     def audio_processed(self) -> _duration_pb2.Duration:
         """How much of the stream's audio this result accounts for."""
@@ -899,10 +1030,11 @@ class PartialResult(_message.Message):
         audio_processed: _duration_pb2.Duration | None = ...,
         words: _abc.Iterable[Global___WordInfo] | None = ...,
         audio_received: _duration_pb2.Duration | None = ...,
+        channel: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["audio_processed", b"audio_processed", "audio_received", b"audio_received"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["audio_processed", b"audio_processed", "audio_received", b"audio_received", "seq", b"seq", "stable_len", b"stable_len", "text", b"text", "words", b"words"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["audio_processed", b"audio_processed", "audio_received", b"audio_received", "channel", b"channel", "seq", b"seq", "stable_len", b"stable_len", "text", b"text", "words", b"words"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -984,7 +1116,9 @@ class FinalResult(_message.Message):
         CAUSE_UNSPECIFIED: FinalResult._Cause.ValueType  # 0
         """Never sent."""
         CAUSE_END: FinalResult._Cause.ValueType  # 1
-        """ACTION_END, or the client half-closed the stream."""
+        """ACTION_END, or the client half-closed the stream; or the audio does not
+        decode from here on, and INVALID_AUDIO follows.
+        """
         CAUSE_FINALIZE: FinalResult._Cause.ValueType  # 2
         """ACTION_FINALIZE."""
         CAUSE_SILENCE: FinalResult._Cause.ValueType  # 3
@@ -1006,7 +1140,9 @@ class FinalResult(_message.Message):
     CAUSE_UNSPECIFIED: FinalResult.Cause.ValueType  # 0
     """Never sent."""
     CAUSE_END: FinalResult.Cause.ValueType  # 1
-    """ACTION_END, or the client half-closed the stream."""
+    """ACTION_END, or the client half-closed the stream; or the audio does not
+    decode from here on, and INVALID_AUDIO follows.
+    """
     CAUSE_FINALIZE: FinalResult.Cause.ValueType  # 2
     """ACTION_FINALIZE."""
     CAUSE_SILENCE: FinalResult.Cause.ValueType  # 3
@@ -1031,6 +1167,7 @@ class FinalResult(_message.Message):
     AUDIO_RECEIVED_FIELD_NUMBER: _builtins.int
     DELAY_FIELD_NUMBER: _builtins.int
     CAUSE_FIELD_NUMBER: _builtins.int
+    CHANNEL_FIELD_NUMBER: _builtins.int
     SPOKEN_TEXT_FIELD_NUMBER: _builtins.int
     text: _builtins.str
     """What was said; empty when nothing was."""
@@ -1044,6 +1181,8 @@ class FinalResult(_message.Message):
     """
     cause: Global___FinalResult.Cause.ValueType
     """Why the utterance ended."""
+    channel: _builtins.int
+    """With CHANNEL_MODE_SEPARATE the channel it is of, from 0; else 0."""
     spoken_text: _builtins.str
     """The text as it was spoken, where `inverse_text_normalization` wrote it
     otherwise, small letters and masks included: "twenty five dollars" to the
@@ -1085,11 +1224,12 @@ class FinalResult(_message.Message):
         audio_received: _duration_pb2.Duration | None = ...,
         delay: _duration_pb2.Duration | None = ...,
         cause: Global___FinalResult.Cause.ValueType = ...,
+        channel: _builtins.int = ...,
         spoken_text: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_confidence", b"_confidence", "audio_received", b"audio_received", "confidence", b"confidence", "delay", b"delay", "end_time", b"end_time", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_confidence", b"_confidence", "audio_received", b"audio_received", "cause", b"cause", "confidence", b"confidence", "delay", b"delay", "end_time", b"end_time", "seq", b"seq", "spoken_text", b"spoken_text", "start_time", b"start_time", "text", b"text", "words", b"words"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_confidence", b"_confidence", "audio_received", b"audio_received", "cause", b"cause", "channel", b"channel", "confidence", b"confidence", "delay", b"delay", "end_time", b"end_time", "seq", b"seq", "spoken_text", b"spoken_text", "start_time", b"start_time", "text", b"text", "words", b"words"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__confidence: _TypeAlias = _typing.Literal["confidence"]  # noqa: Y015
     _WhichOneofArgType__confidence: _TypeAlias = _typing.Literal["_confidence", b"_confidence"]  # noqa: Y015
@@ -1132,8 +1272,11 @@ class SpeechEvent(_message.Message):
 
     TYPE_FIELD_NUMBER: _builtins.int
     TIME_FIELD_NUMBER: _builtins.int
+    CHANNEL_FIELD_NUMBER: _builtins.int
     type: Global___SpeechEvent.Type.ValueType
     """What happened."""
+    channel: _builtins.int
+    """With CHANNEL_MODE_SEPARATE the channel it is of, from 0; else 0."""
     @_builtins.property
     def time(self) -> _duration_pb2.Duration:
         """When, to the 80 ms encoder frame the decoder emitted at: some 100 ms after
@@ -1145,10 +1288,11 @@ class SpeechEvent(_message.Message):
         *,
         type: Global___SpeechEvent.Type.ValueType = ...,
         time: _duration_pb2.Duration | None = ...,
+        channel: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["time", b"time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["time", b"time", "type", b"type"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel", b"channel", "time", b"time", "type", b"type"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1163,7 +1307,7 @@ class RecognizeRequest(_message.Message):
     CONFIG_FIELD_NUMBER: _builtins.int
     AUDIO_FIELD_NUMBER: _builtins.int
     audio: _builtins.bytes
-    """The whole recording in the declared encoding."""
+    """The whole recording in the declared encoding; a file as it is with AUTO."""
     @_builtins.property
     def config(self) -> Global___StreamingConfig:
         """The same options as for a stream."""
@@ -1196,7 +1340,9 @@ class RecognizeResponse(_message.Message):
 
     @_builtins.property
     def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___FinalResult]:
-        """One for each utterance, in order; at least one."""
+        """One for each utterance, in order; at least one. With CHANNEL_MODE_SEPARATE
+        in order for each channel, at least one for each.
+        """
 
     def __init__(
         self,

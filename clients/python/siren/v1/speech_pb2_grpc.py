@@ -40,7 +40,8 @@ class SpeechServiceStub(object):
     INVALID_CONFIG     INVALID_ARGUMENT     a value the server or model does not support; the
     message lists what it does, google.rpc.BadRequest
     names the field
-    INVALID_AUDIO      INVALID_ARGUMENT     audio that does not decode in the declared encoding
+    INVALID_AUDIO      INVALID_ARGUMENT     audio that does not decode in the declared encoding;
+    the final for what was heard is sent first
     MODEL_NOT_FOUND    NOT_FOUND            unknown model id; the message lists the known ones
     OVERLOADED         RESOURCE_EXHAUSTED   every session slot is taken; carries RetryInfo
     AUDIO_TOO_FAST     RESOURCE_EXHAUSTED   unprocessed audio passed its bound although the server
@@ -94,7 +95,8 @@ class SpeechServiceServicer(object):
     INVALID_CONFIG     INVALID_ARGUMENT     a value the server or model does not support; the
     message lists what it does, google.rpc.BadRequest
     names the field
-    INVALID_AUDIO      INVALID_ARGUMENT     audio that does not decode in the declared encoding
+    INVALID_AUDIO      INVALID_ARGUMENT     audio that does not decode in the declared encoding;
+    the final for what was heard is sent first
     MODEL_NOT_FOUND    NOT_FOUND            unknown model id; the message lists the known ones
     OVERLOADED         RESOURCE_EXHAUSTED   every session slot is taken; carries RetryInfo
     AUDIO_TOO_FAST     RESOURCE_EXHAUSTED   unprocessed audio passed its bound although the server
@@ -192,7 +194,8 @@ class SpeechService(object):
     INVALID_CONFIG     INVALID_ARGUMENT     a value the server or model does not support; the
     message lists what it does, google.rpc.BadRequest
     names the field
-    INVALID_AUDIO      INVALID_ARGUMENT     audio that does not decode in the declared encoding
+    INVALID_AUDIO      INVALID_ARGUMENT     audio that does not decode in the declared encoding;
+    the final for what was heard is sent first
     MODEL_NOT_FOUND    NOT_FOUND            unknown model id; the message lists the known ones
     OVERLOADED         RESOURCE_EXHAUSTED   every session slot is taken; carries RetryInfo
     AUDIO_TOO_FAST     RESOURCE_EXHAUSTED   unprocessed audio passed its bound although the server

@@ -47,7 +47,8 @@ class SpeechServiceStub:
       INVALID_CONFIG     INVALID_ARGUMENT     a value the server or model does not support; the
                                               message lists what it does, google.rpc.BadRequest
                                               names the field
-      INVALID_AUDIO      INVALID_ARGUMENT     audio that does not decode in the declared encoding
+      INVALID_AUDIO      INVALID_ARGUMENT     audio that does not decode in the declared encoding;
+                                              the final for what was heard is sent first
       MODEL_NOT_FOUND    NOT_FOUND            unknown model id; the message lists the known ones
       OVERLOADED         RESOURCE_EXHAUSTED   every session slot is taken; carries RetryInfo
       AUDIO_TOO_FAST     RESOURCE_EXHAUSTED   unprocessed audio passed its bound although the server
@@ -112,7 +113,8 @@ class SpeechServiceAsyncStub(SpeechServiceStub):
       INVALID_CONFIG     INVALID_ARGUMENT     a value the server or model does not support; the
                                               message lists what it does, google.rpc.BadRequest
                                               names the field
-      INVALID_AUDIO      INVALID_ARGUMENT     audio that does not decode in the declared encoding
+      INVALID_AUDIO      INVALID_ARGUMENT     audio that does not decode in the declared encoding;
+                                              the final for what was heard is sent first
       MODEL_NOT_FOUND    NOT_FOUND            unknown model id; the message lists the known ones
       OVERLOADED         RESOURCE_EXHAUSTED   every session slot is taken; carries RetryInfo
       AUDIO_TOO_FAST     RESOURCE_EXHAUSTED   unprocessed audio passed its bound although the server
@@ -173,7 +175,8 @@ class SpeechServiceServicer(metaclass=_abc_1.ABCMeta):
       INVALID_CONFIG     INVALID_ARGUMENT     a value the server or model does not support; the
                                               message lists what it does, google.rpc.BadRequest
                                               names the field
-      INVALID_AUDIO      INVALID_ARGUMENT     audio that does not decode in the declared encoding
+      INVALID_AUDIO      INVALID_ARGUMENT     audio that does not decode in the declared encoding;
+                                              the final for what was heard is sent first
       MODEL_NOT_FOUND    NOT_FOUND            unknown model id; the message lists the known ones
       OVERLOADED         RESOURCE_EXHAUSTED   every session slot is taken; carries RetryInfo
       AUDIO_TOO_FAST     RESOURCE_EXHAUSTED   unprocessed audio passed its bound although the server

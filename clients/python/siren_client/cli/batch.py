@@ -56,7 +56,7 @@ class Batch:
         client: Of the server.
         recordings: What to send, in this order.
         read: Gives the messages of one; it may raise AudioFileError.
-        options: How to recognise them; the sample rate is each recording's own.
+        options: How to recognise them; how its audio is to be read each recording says.
         parallel: How many at a time.
     """
 
@@ -141,7 +141,7 @@ class Batch:
         """Stream one recording; False if it was stopped before its end."""
         recording = self._recordings[index]
         options = self._options.copy()
-        options["sample_rate_hertz"] = recording.sample_rate_hertz
+        options.update(recording.options)
         for attempt in range(1, _MOST_ATTEMPTS + 1):
             n_delivered = 0
             try:

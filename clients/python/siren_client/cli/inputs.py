@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 SOUND_SUFFIXES = frozenset(
-    ".aif .aifc .aiff .au .caf .flac .mp3 .oga .ogg .opus .rf64 .snd .w64 .wav".split()
+    ".aif .aifc .aiff .au .caf .flac .mp3 .oga .ogg .opus .rf64 .snd .w64 .wav .weba .webm".split()
 )
 """What the files taken from a folder end with. A file that is named may end with anything."""
 

@@ -1,4 +1,4 @@
-"""Raw audio from standard input, such as `arecord` writes it."""
+"""Audio from standard input, such as `arecord` writes it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,13 @@ from collections.abc import Iterator
 from siren_client._audio_queue import AudioQueue
 
 _MAX_HELD_BYTES = 1024 * 1024
-_CONTAINERS = {b"RIFF": "WAV", b"fLaC": "FLAC", b"OggS": "Ogg", b"ID3": "MP3"}
+_CONTAINERS = {
+    b"RIFF": "WAV",
+    b"fLaC": "FLAC",
+    b"OggS": "Ogg",
+    b"ID3": "MP3",
+    b"\x1a\x45\xdf\xa3": "WebM",
+}
 
 
 class StandardInputError(Exception):
@@ -22,11 +28,13 @@ class StandardInput(Iterator[bytes]):
     A thread reads ahead, by a bound: so `stop()` does not wait for a writer that is silent.
     """
 
-    def __init__(self, *, message_bytes: int, descriptor: int = 0) -> None:
+    def __init__(self, *, message_bytes: int, descriptor: int = 0, is_raw: bool = True) -> None:
         """Begin to read.
 
-        message_bytes: most audio in an item; less comes when less is there.
+        message_bytes: most audio in an item; less comes when less is there. is_raw: whether a
+        file's header would be taken for audio, and so is refused.
         """
+        self._is_raw = is_raw
         self._message_bytes = message_bytes
         # Unbuffered: a thread that waits in a buffered file aborts Python when it exits.
         self._file = io.FileIO(descriptor, closefd=False)
@@ -57,11 +65,12 @@ class StandardInput(Iterator[bytes]):
             if data is None:
                 self._queue.fail(StandardInputError("standard input does not wait for audio"))
                 return
-            if is_first and (container := container_of(data)) is not None:
+            if is_first and self._is_raw and (container := container_of(data)) is not None:
                 self._queue.fail(
                     StandardInputError(
-                        f"standard input is a {container} file, and `-` takes raw audio: write it "
-                        "raw (`arecord -t raw`, `sox ... -t raw -`), or give the file by its name"
+                        f"standard input is a {container} file, and `-` takes raw audio: say "
+                        "`--encoding auto`, write it raw (`arecord -t raw`, `sox ... -t raw -`), "
+                        "or give the file by its name"
                     )
                 )
                 return

@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from siren_client.cli.audio_file import AudioFile, AudioFileError, paced, probe, read_messages
+from siren_client.cli.channels import Channels, ChannelsOption
 from siren_client.cli.flags import ConnectionFlags, RecognitionFlags, takes_flags
 from siren_client.cli.inputs import Input, InputError, find_inputs, place_outputs
 from siren_client.cli.lines import to_json_error_line
@@ -33,10 +34,17 @@ from siren_client.cli.standard_input import StandardInput, StandardInputError
 from siren_client.cli.stopping import interrupt_calls, quiet_on_broken_pipe
 from siren_client.cli.transcribe_many import transcribe_many
 from siren_client.errors import SirenError
-from siren_client.types import AudioEncoding, RecognitionOptions
+from siren_client.types import AudioEncoding, ChannelMode, RecognitionOptions
 
 STANDARD_INPUT = "-"
-_SAMPLE_BYTES = {AudioEncoding.LINEAR16: 2, AudioEncoding.FLOAT32: 4}
+_SAMPLE_BYTES = {
+    AudioEncoding.LINEAR16: 2,
+    AudioEncoding.FLOAT32: 4,
+    AudioEncoding.MULAW: 1,
+    AudioEncoding.ALAW: 1,
+}
+_MOST_COMPRESSED_BYTES_PER_S = 64 * 1024
+"""Of a message that may hold more than it is to hold; what is there comes at once anyhow."""
 
 
 @takes_flags
@@ -46,8 +54,9 @@ def transcribe(
         typer.Argument(
             metavar="FILE...",
             allow_dash=True,
-            help="WAV, FLAC or another file that libsndfile reads, 8 to 48 kHz; a folder of "
-            "them; a pattern such as 'talks/**/*.wav'; or `-` for raw audio from standard input.",
+            help="WAV, FLAC, MP3, Opus in Ogg or WebM, or another file that libsndfile reads, 8 to "
+            "48 kHz; a folder of them; a pattern such as 'talks/**/*.wav'; or `-` for standard "
+            "input.",
             show_default=False,
         ),
     ],
@@ -85,10 +94,18 @@ def transcribe(
     ] = False,
     message_ms: MessageMsOption = 100,
     partials: PartialsOption = False,
+    channels: ChannelsOption = "mix",
     encoding: Annotated[
         AudioEncoding | None,
-        typer.Option(help="What `-` brings; linear16 when left out.", show_default=False),
+        typer.Option(
+            help="What `-` brings; linear16 when left out, auto for a file of any kind.",
+            show_default=False,
+        ),
     ] = None,
+    channel_count: Annotated[
+        int,
+        typer.Option(min=0, max=8, help="Its channels; 0 for 1, or what it says itself."),
+    ] = 0,
     rate: Annotated[
         int | None,
         typer.Option(
@@ -117,18 +134,21 @@ def transcribe(
     - `siren transcribe --words talk.wav`: when each word was said, and how certain it is
     - `siren transcribe --json talk.wav | jq -r 'select(.type == "final").text'`
     - `arecord -t raw -f S16_LE -r 16000 | siren transcribe -`: audio as it comes
+    - `curl -s $URL | siren transcribe --encoding auto -`: an MP3 stream, for one
+    - `siren transcribe --channels separate call.wav`: who is on which channel
 
     **JSON**
 
     One object a line, with `type`, `file`, and by type:
 
     - `started`: session_id, model, language_code, encoding, sample_rate_hertz,
-      chunk_frames, latency_ms, decoder, request_id
-    - `partial`: text, stable_len, seq, audio_processed_s, audio_received_s, words; in files
-      only with `--partials`
+      chunk_frames, latency_ms, decoder, request_id, channel_count, channel_mode
+    - `partial`: text, stable_len, seq, audio_processed_s, audio_received_s, words,
+      channel; in files only with `--partials`
     - `final`: text, seq, start_s, end_s, cause, audio_received_s, delay_s, spoken_text,
-      words, confidence; a word, with `--words`: text, start_s, end_s, confidence, is_stable
-    - `event`: event (speech_started, speech_ended), time_s
+      words, confidence, channel; a word, with `--words`: text, start_s, end_s, confidence,
+      is_stable
+    - `event`: event (speech_started, speech_ended), time_s, channel
     - `error`: message, status, reason: this recording failed
 
     **Exit status**: 0 all recognised; 1 a recording failed, or the server; 2 wrong usage, or
@@ -136,6 +156,7 @@ def transcribe(
     """
     chosen = choose_format(output_format, as_json=as_json)
     options = recognition.to_options(chosen)
+    chosen_channels = _choose_channels(channels, chosen)
     if [str(file) for file in files] == [STANDARD_INPUT]:
         if beside or output_dir is not None:
             fail(
@@ -143,12 +164,14 @@ def transcribe(
                 "Send the output where you want it: `siren transcribe - > talk.txt`.",
                 code=USAGE_ERROR,
             )
-        source = _open_standard_input(encoding, rate, message_ms)
-        _transcribe_one(source, connection, options, chosen, partials=partials)
+        source = _open_standard_input(encoding, rate, message_ms, chosen_channels, channel_count)
+        _transcribe_one(
+            source, connection, options, chosen, partials=partials, channels=chosen_channels
+        )
         return
-    if encoding is not None or rate is not None:
+    if encoding is not None or rate is not None or channel_count:
         fail(
-            "--encoding and --rate are for `-`; a file says itself what is in it",
+            "--encoding, --rate and --channel-count are for `-`; a file says itself what is in it",
             "For a file of raw audio: `siren transcribe - --encoding mulaw --rate 8000 < FILE`.",
             code=USAGE_ERROR,
         )
@@ -157,8 +180,10 @@ def transcribe(
     )
     if len(inputs) == 1 and outputs is None:
         is_paced = not (fast or chosen.is_subtitles)
-        source = _open_file(inputs[0].path, message_ms, is_paced=is_paced)
-        _transcribe_one(source, connection, options, chosen, partials=partials)
+        source = _open_file(inputs[0].path, message_ms, chosen_channels, is_paced=is_paced)
+        _transcribe_one(
+            source, connection, options, chosen, partials=partials, channels=chosen_channels
+        )
     else:
         transcribe_many(
             [given.path for given in inputs],
@@ -169,6 +194,7 @@ def transcribe(
             parallel=parallel,
             message_ms=message_ms,
             partials=partials,
+            channels=chosen_channels,
         )
 
 
@@ -178,8 +204,8 @@ class _Source:
 
     name: str
     messages: Iterable[bytes]
-    encoding: AudioEncoding
-    sample_rate_hertz: int
+    options: RecognitionOptions
+    """How its audio is to be read."""
     duration_s: float | None
     stop: Callable[[], None]
     """End it, without waiting."""
@@ -213,50 +239,78 @@ def _find(
     return inputs, None
 
 
-def _open_file(path: Path, message_ms: int, *, is_paced: bool) -> _Source:
+def _open_file(path: Path, message_ms: int, channels: Channels, *, is_paced: bool) -> _Source:
     try:
-        recording = probe(path)
+        recording = probe(path, channels)
     except AudioFileError as error:
         fail(str(error), code=USAGE_ERROR)
     note_channels(recording)
     messages = read_messages(recording, message_ms=message_ms)
-    if is_paced:
+    rate = recording.bytes_per_s
+    if is_paced and rate is not None:
         messages = paced(
             messages,
-            sample_rate_hertz=recording.sample_rate_hertz,
+            bytes_per_s=rate,
             clock=time.monotonic,
             sleep=time.sleep,
         )
     return _Source(
         name=str(path),
         messages=messages,
-        encoding=AudioEncoding.LINEAR16,
-        sample_rate_hertz=recording.sample_rate_hertz,
+        options=recording.options,
         duration_s=recording.duration_s,
         stop=lambda: None,  # the messages are guarded
     )
 
 
 def _open_standard_input(
-    encoding: AudioEncoding | None, rate: int | None, message_ms: int
+    encoding: AudioEncoding | None,
+    rate: int | None,
+    message_ms: int,
+    channels: Channels,
+    channel_count: int,
 ) -> _Source:
     encoding = encoding or AudioEncoding.LINEAR16
-    rate = rate or 16000
-    sample_bytes = _SAMPLE_BYTES.get(encoding, 1)
-    audio = StandardInput(message_bytes=max(1, rate * message_ms // 1000) * sample_bytes)
+    if channels.mode is ChannelMode.SEPARATE and not channel_count:
+        fail("--channels separate takes --channel-count with `-`", code=USAGE_ERROR)
+    options = channels.to_options(channel_count)
+    options["encoding"] = encoding
+    if encoding in _SAMPLE_BYTES:
+        options["sample_rate_hertz"] = rate = rate or 16000
+        second_bytes = rate * _SAMPLE_BYTES[encoding] * (channel_count or 1)
+    else:
+        if rate is not None:
+            options["sample_rate_hertz"] = rate
+        second_bytes = _MOST_COMPRESSED_BYTES_PER_S
+    audio = StandardInput(
+        message_bytes=max(1, second_bytes * message_ms // 1000), is_raw=encoding in _SAMPLE_BYTES
+    )
     return _Source(
         name=STANDARD_INPUT,
         messages=audio,
-        encoding=encoding,
-        sample_rate_hertz=rate,
+        options=options,
         duration_s=None,
         stop=audio.stop,
     )
 
 
+def _choose_channels(choice: str, output_format: Format) -> Channels:
+    try:
+        channels = Channels.parse(choice)
+    except ValueError as error:
+        fail(f"--channels: {error}", code=USAGE_ERROR)
+    if channels.mode is ChannelMode.SEPARATE and output_format.is_subtitles:
+        fail(
+            "subtitles are of one transcript",
+            "Say which: --channels mix, or the number of a channel.",
+            code=USAGE_ERROR,
+        )
+    return channels
+
+
 def note_channels(recording: AudioFile) -> None:
     """Say that channels are mixed, where there are several."""
-    if recording.n_channels > 1:
+    if recording.n_channels > 1 and recording.channels.mode is ChannelMode.MIX:
         errors_console().print(
             f"note: {recording.path}: {recording.n_channels} channels, mixed down to one",
             style="dim",
@@ -271,9 +325,10 @@ def _transcribe_one(
     output_format: Format,
     *,
     partials: bool,
+    channels: Channels,
 ) -> None:
-    options["encoding"] = source.encoding
-    options["sample_rate_hertz"] = source.sample_rate_hertz
+    options.update(source.options)
+    named = channels.namer(output_format)
     with (
         interrupt_calls(source.stop) as interrupt,
         reported_errors(connection.server),
@@ -286,7 +341,7 @@ def _transcribe_one(
     ):
         try:
             for result in results:
-                show(result)
+                show(named(result))
         except (SirenError, AudioFileError, StandardInputError) as error:
             if output_format is Format.JSON:
                 print(to_json_error_line(error, file=source.name), flush=True)

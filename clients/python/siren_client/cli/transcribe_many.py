@@ -11,6 +11,7 @@ import typer
 
 from siren_client.cli.audio_file import AudioFile, AudioFileError, probe, read_messages
 from siren_client.cli.batch import Batch, Delivered, Finished
+from siren_client.cli.channels import Channels
 from siren_client.cli.flags import ConnectionFlags
 from siren_client.cli.lines import to_json_error_line
 from siren_client.cli.options import FAILED, INTERRUPTED, errors_console, report
@@ -18,7 +19,7 @@ from siren_client.cli.output import Format, render, to_line, write_whole
 from siren_client.cli.progress import ProgressBar, Tally, summarize
 from siren_client.cli.stopping import interrupt_calls, quiet_on_broken_pipe
 from siren_client.errors import SirenError
-from siren_client.types import AudioEncoding, Partial, RecognitionOptions, Result
+from siren_client.types import Partial, RecognitionOptions, Result
 
 
 def transcribe_many(
@@ -31,6 +32,7 @@ def transcribe_many(
     parallel: int,
     message_ms: int,
     partials: bool,
+    channels: Channels,
 ) -> None:
     """Recognise recordings and say at the end which failed.
 
@@ -44,6 +46,7 @@ def transcribe_many(
         parallel: How many are sent at a time.
         message_ms: Audio in each message.
         partials: Whether partials are given too.
+        channels: What is recognised of several.
 
     Raises:
         typer.Exit: Some failed, or Ctrl-C was pressed.
@@ -53,7 +56,7 @@ def transcribe_many(
     failures: list[str] = []
     for number, path in enumerate(paths):
         try:
-            recordings.append(probe(path))
+            recordings.append(probe(path, channels))
         except AudioFileError as error:
             failures.append(str(error))
             if outputs is None and output_format is Format.JSON:
@@ -61,9 +64,9 @@ def transcribe_many(
             continue
         output = None if outputs is None else outputs[number]
         results.append(_Results(path, output, output_format, partials=partials))
-    tally = Tally([recording.duration_s for recording in recordings], clock=time.monotonic)
-    options["encoding"] = AudioEncoding.LINEAR16
+    tally = Tally([recording.duration_s or 0.0 for recording in recordings], clock=time.monotonic)
     shared_error: SirenError | None = None
+    named = channels.namer(output_format)
     with quiet_on_broken_pipe(), connection.make_client() as client:
         batch = Batch(
             client,
@@ -81,7 +84,7 @@ def transcribe_many(
                 match update:
                     case Delivered(index, result):
                         tally.add(index, result)
-                        results[index].add(result)
+                        results[index].add(named(result))
                     case Finished(index, cause):
                         failure = results[index].finish(cause)
                         if isinstance(cause, SirenError) and batch.is_given_up:

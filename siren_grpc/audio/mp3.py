@@ -1,0 +1,159 @@
+"""MP3 (ISO/IEC 11172-3 and 13818-3, layer III), with the tags around it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from siren_grpc.audio.byte_stream import Awaits, ByteStream
+from siren_grpc.audio.codec import Codec, PacketError
+from siren_grpc.audio.format import AudioFormat, Parser, named
+from siren_grpc.audio.id3 import skip_id3
+from siren_grpc.domain.errors import InvalidAudio
+
+HEAD_BYTES = 4
+DECODER_DELAY_SAMPLES = 528 + 1
+"""What every decoder's filters hold back."""
+_ID3V1_BYTES = 128
+_APE_HEAD_BYTES = 32
+_KBIT_1 = (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320)
+_KBIT_2 = (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160)
+_HERTZ = (44100, 48000, 32000)
+_VERSION_1, _VERSION_2, _VERSION_2_5 = 3, 2, 0
+_LAYER_3 = 1
+_MONO = 3
+
+
+@dataclass(frozen=True, slots=True)
+class FrameHead:
+    """The first four bytes of each frame."""
+
+    hertz: int
+    n_channels: int
+    n_bytes: int
+    n_samples: int
+    side_bytes: int
+    """From the frame's begin to behind its side information, where a tag may stand."""
+
+    @classmethod
+    def of(cls, data: bytes) -> FrameHead | None:
+        """Read it; None for anything else. data: 4 bytes, or fewer."""
+        if len(data) < HEAD_BYTES or data[0] != 0xFF or data[1] & 0xE0 != 0xE0:
+            return None
+        version, layer = data[1] >> 3 & 3, data[1] >> 1 & 3
+        rate, kbit, padding = data[2] >> 2 & 3, data[2] >> 4, data[2] >> 1 & 1
+        if version == 1 or layer != _LAYER_3 or rate == 3 or kbit in (0, 15):
+            return None
+        is_1 = version == _VERSION_1
+        hertz = _HERTZ[rate] >> {_VERSION_1: 0, _VERSION_2: 1, _VERSION_2_5: 2}[version]
+        bits = 1000 * (_KBIT_1 if is_1 else _KBIT_2)[kbit]
+        n_samples = 1152 if is_1 else 576
+        is_mono = data[3] >> 6 == _MONO
+        side = {(True, False): 32, (True, True): 17, (False, False): 17, (False, True): 9}
+        return cls(
+            hertz,
+            1 if is_mono else 2,
+            n_samples // 8 * bits // hertz + padding,
+            n_samples,
+            HEAD_BYTES + side[is_1, is_mono],
+        )
+
+
+@dataclass(slots=True)
+class _Gap:
+    """Samples to leave out: at the begin, and all behind so many."""
+
+    skipped: int = 0
+    left: int | None = None
+
+
+def parse_mp3(stream: ByteStream) -> Parser[None]:
+    """Read an MP3 stream.
+
+    A tag in the first frame says how long the encoder's run-in is, and where the audio ends
+    (LAME's, also written by libav): the samples are then those that were encoded, and no time
+    is shifted. Without one nothing is known, and nothing left out.
+    """
+    yield from skip_id3(stream)
+    first = FrameHead.of((yield from stream.peek(HEAD_BYTES)))
+    if first is None:
+        start = yield from stream.peek(HEAD_BYTES)
+        raise InvalidAudio(
+            f"not an MP3 stream: at byte {stream.position} there is {named(start)} where a frame "
+            "should begin"
+        )
+    yield AudioFormat("MP3", first.hertz, first.n_channels)
+    codec = Codec("mp3float", hertz=first.hertz, n_channels=first.n_channels)
+    gap = _Gap()
+    is_first = True
+    while (head := (yield from _next_frame(stream))) is not None:
+        if (head.hertz, head.n_channels) != (first.hertz, first.n_channels):
+            raise InvalidAudio(
+                f"the MP3 stream changes from {first.hertz} Hz, {first.n_channels} channels to "
+                f"{head.hertz} Hz, {head.n_channels} channels at byte {stream.position}"
+            )
+        at = stream.position
+        frame = yield from stream.read(head.n_bytes, "an MP3 frame")
+        tag = frame[head.side_bytes :] if is_first else b""
+        is_first = False
+        if tag.startswith((b"Xing", b"Info")):
+            gap = _gap(tag, head)
+            continue
+        if frame[36:40] == b"VBRI" and not gap.skipped and tag:
+            continue
+        try:
+            block = codec.decode(frame)
+        except PacketError as error:
+            raise InvalidAudio(
+                f"the MP3 stream is damaged: the frame at byte {at} does not decode ({error})"
+            ) from error
+        skipped = min(gap.skipped, len(block))
+        gap.skipped -= skipped
+        block = block[skipped:]
+        if gap.left is not None:
+            block = block[: gap.left]
+            gap.left -= len(block)
+        yield block
+
+
+def _next_frame(stream: ByteStream) -> Awaits[FrameHead | None]:
+    """Skip tags and padding; None at the end."""
+    while True:
+        start = yield from stream.peek(HEAD_BYTES)
+        head = FrameHead.of(start)
+        if head is not None:
+            return head
+        if not start:
+            return None
+        if start[:3] == b"ID3":
+            yield from skip_id3(stream)
+        elif start[:3] == b"TAG":
+            yield from stream.skip(_ID3V1_BYTES, "an ID3 tag")
+        elif start == b"APET":
+            tag = yield from stream.read(_APE_HEAD_BYTES, "an APE tag")
+            is_header = tag[23] & 0x20
+            yield from stream.skip(
+                int.from_bytes(tag[12:16], "little") if is_header else 0, "an APE tag"
+            )
+        elif start[0] == 0:
+            yield from stream.skip(1, "padding")
+        else:
+            raise InvalidAudio(
+                f"the MP3 stream is damaged: no frame begins at byte {stream.position}, but "
+                f"{named(start)}"
+            )
+
+
+def _gap(tag: bytes, head: FrameHead) -> _Gap:
+    """Read the tag of LAME (gabriel.mp3-tech.org/mp3infotag.html) behind one of Xing."""
+    flags = int.from_bytes(tag[4:8], "big")
+    at = 8
+    n_frames = int.from_bytes(tag[at : at + 4], "big") if flags & 1 else 0
+    for flag, size in ((1, 4), (2, 4), (4, 100), (8, 4)):
+        at += size if flags & flag else 0
+    lame = tag[at : at + 24]
+    if len(lame) < 24 or not lame[:4].isalpha():
+        return _Gap()
+    delays = int.from_bytes(lame[21:24], "big")
+    run_in, padding = delays >> 12, delays & 0xFFF
+    left = n_frames * head.n_samples - run_in - padding if n_frames else None
+    return _Gap(run_in + DECODER_DELAY_SAMPLES, left if left is None else max(0, left))
