@@ -146,3 +146,9 @@ def test_a_reset_behind_a_time_is_found():
         200 * MS,
         None,
     ]
+
+
+def test_a_sample_of_several_channels_is_found():
+    buffer = make_buffer(audio(6400, 1), audio(6400, 2), channel_count=2)
+    note(buffer, 0, 100, 50)
+    assert replayed(buffer) == [(3200, 1), (6400, 2)]

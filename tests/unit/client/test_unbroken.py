@@ -269,3 +269,10 @@ def test_the_types_a_caller_sees():
     caller = Caller(1)
     results = caller.hear(started(), partial("a", 1, 1.0, 1), final("a", 0, 1, 1, 1))
     assert [type(result) for result in results] == [Started, Partial, Final]
+
+
+def test_streams_with_separate_channels_are_one_call():
+    config = pb.StreamingConfig(channel_count=2, channel_mode=pb.CHANNEL_MODE_SEPARATE)
+    stream = UnbrokenStream(config, POLICY)
+    assert not stream.begin_call().config.resumable
+    assert stream.fail(BROKEN, now=0.0, jitter=0.0) == GiveUp((), BROKEN)
