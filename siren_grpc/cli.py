@@ -175,6 +175,8 @@ async def _run(settings: Settings, reload: Callable[[], Settings]) -> App:
             idle_timeout_s=settings.idle_timeout_s,
             max_session_s=settings.max_session_s,
             masked_words=_masked_words(settings.masked_words_file),
+            resume_grace_s=settings.resume_grace_s,
+            max_parked=settings.max_parked,
         ),
         engine=EngineLimits(
             max_backlog_s=settings.max_backlog_s,

@@ -181,6 +181,18 @@ class Settings(BaseSettings):
     idle_timeout_s: float = Field(
         60.0, gt=0, description="A stream that sends nothing for so long ends with IDLE_TIMEOUT."
     )
+    resume_grace_s: float = Field(
+        10.0,
+        ge=0,
+        le=600,
+        description="How long a resumable stream whose call broke is kept, session and all, for "
+        "its client to come back; 0 keeps none.",
+    )
+    max_parked: int = Field(
+        64,
+        ge=1,
+        description="Streams of broken calls a front end keeps at most; one more ends the oldest.",
+    )
     max_session_s: float | None = Field(
         None, gt=0, description="Audio one stream may hold, in seconds. Default: no limit."
     )

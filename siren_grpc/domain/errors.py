@@ -74,6 +74,11 @@ class InvalidConfig(SirenError):
     def _of_path(cls, path: str, description: str) -> InvalidConfig:
         return cls(f"{path}: {description}", violations=(FieldViolation(path, description),))
 
+    @classmethod
+    def of_resume(cls, field: str, description: str) -> InvalidConfig:
+        """Build the error of a stream that cannot be resumed here, by a field of `resume`."""
+        return cls._of_path(f"resume.{field}", description)
+
     def in_update(self) -> InvalidConfig:
         """Return the same error of the same field in an update."""
         (violation,) = self.violations

@@ -360,6 +360,8 @@ class Final:
     """The words of `text`, where they were asked for."""
     confidence: float | None = None
     """Of the whole utterance, 0 to 1; None without words."""
+    resume_samples: int | None = field(default=None, compare=False)
+    """From where a fresh model hears what follows as this one would have; None when unknown."""
 
 
 @dataclass(frozen=True, slots=True)

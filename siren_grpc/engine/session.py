@@ -119,6 +119,7 @@ class EngineSession:
         self._is_recognised = asyncio.Event()
         """No chunk is under way."""
         self._is_over = False
+        self._over = asyncio.Event()
         self._configure(options)
         self._on_close = on_close
         self._presentation: Presentation | None = None
@@ -221,6 +222,15 @@ class EngineSession:
         self._update_room()
         return result
 
+    async def wait_over(self) -> None:
+        """Return when the last result is there; it may wait to be taken."""
+        await self._over.wait()
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether the slot was given back; results that are there can still be taken."""
+        return self._is_closed
+
     def close(self) -> None:
         """Drop what is under way and free the slot; closing twice is harmless."""
         if not self._is_closed:
@@ -265,6 +275,7 @@ class EngineSession:
         self._outbox.put(result)
         if isinstance(result, StreamEnded):
             self._end_recognition()
+            self._over.set()
 
     def _end_recognition(self) -> None:
         self._is_over = True

@@ -79,6 +79,7 @@ def to_config(
         text=to_text_options(config.text, language_code, server_masks),
         phrases=phrases,
         words=to_word_detail(config),
+        is_resumable=config.resumable,
     )
 
 
@@ -195,6 +196,8 @@ def to_final(result: Final, reception: Reception) -> pb.FinalResult:
         words=to_words(result.words, hertz),
         confidence=result.confidence,
     )
+    if result.resume_samples is not None:
+        final.resume_time.CopyFrom(to_duration(result.resume_samples, hertz))
     if result.heard_at is not None:
         final.delay.CopyFrom(of_seconds(reception.now - result.heard_at))
     return final

@@ -21,6 +21,7 @@ class ValidConfig:
     text: TextOptions
     phrases: Phrases = ()
     words: WordDetail = WordDetail.NONE
+    is_resumable: bool = False
 
     @property
     def model_options(self) -> ModelOptions:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, NoReturn, TypeAlias
 
@@ -28,6 +29,7 @@ from siren_grpc.engine.session import EngineSession
 from siren_grpc.server import convert
 from siren_grpc.server.call_id import CallId
 from siren_grpc.server.names import ModelNames
+from siren_grpc.server.parking import Parking
 from siren_grpc.server.recording import requests_of
 from siren_grpc.server.request import ValidConfig
 from siren_grpc.server.status import to_status
@@ -53,6 +55,8 @@ class ServiceLimits:
     idle_timeout_s: float
     max_session_s: float | None
     masked_words: frozenset[str]
+    resume_grace_s: float
+    max_parked: int
 
 
 class SpeechService(speech_pb2_grpc.SpeechServiceServicer):
@@ -63,7 +67,11 @@ class SpeechService(speech_pb2_grpc.SpeechServiceServicer):
         self._limits = limits
         self._engine: Engine | None = None
         self._names = ModelNames()
-        self._streams: set[Stream] = set()
+        self._streams: dict[_Context, Stream] = {}
+        """Those with a call, by the call."""
+        self._parking: Parking[Stream] = Parking(
+            grace_s=limits.resume_grace_s, max_parked=limits.max_parked
+        )
         self._all_done = asyncio.Event()
         self._all_done.set()
         self._is_draining = False
@@ -79,11 +87,12 @@ class SpeechService(speech_pb2_grpc.SpeechServiceServicer):
         final and SHUTTING_DOWN; they may still be sending it when this returns.
         """
         self._is_draining = True
+        self._parking.close()
         waits = {asyncio.create_task(event.wait()) for event in (self._all_done, hurry)}
         await asyncio.wait(waits, timeout=grace_s, return_when=asyncio.FIRST_COMPLETED)
         for task in waits:
             task.cancel()
-        for stream in self._streams:
+        for stream in self._streams.values():
             stream.interrupt(_shutting_down())
 
     # The RPC methods are named by the protocol.
@@ -98,22 +107,28 @@ class SpeechService(speech_pb2_grpc.SpeechServiceServicer):
         try:
             engine = self._running()
             requests = aiter(request_iterator)
-            config = self._valid(await self._first_config(requests), engine, call_id)
-            session, ingress = await self._open(engine, config, is_live=True)
-            call = StreamCall(call_id, config, ingress, session, self._limits.idle_timeout_s)
-            stream = Stream(call, requests)
-            self._enter(stream)
+            first = await self._first_request(requests)
+            last_result = None
+            if first.WhichOneof("request") == "resume":
+                stream = self._parking.claim(first.resume.token)
+                if first.resume.discard:
+                    stream.abandon()
+                    return
+                call_id, last_result = stream.call.id, first.resume.last_result
+                _log.info("session %s: goes on in another call", call_id)
+            else:
+                stream = await self._begin(call_id, first.config, engine, is_live=True)
+            call = stream.call
+            self._enter(context, stream)
             try:
-                started = convert.to_started(call_id, session.info, config)
-                _log.info("session %s: started, %s", call_id, _line(started))
-                yield pb.StreamingRecognizeResponse(started=started)
-                async for response in stream.results():
-                    yield response
+                # Closed with this call: what becomes of the stream is decided then.
+                async with aclosing(stream.results(requests, last_result=last_result)) as results:
+                    async for response in results:
+                        yield response
                 _log.info("session %s: ended", call_id)
                 context.set_trailing_metadata(call.trailers)
             finally:
-                session.close()
-                self._leave(stream)
+                self._leave(context)
         except SirenError as error:
             await _abort(context, error, call_id, call)
         except Exception:
@@ -127,21 +142,20 @@ class SpeechService(speech_pb2_grpc.SpeechServiceServicer):
         call: StreamCall | None = None
         try:
             engine = self._running()
-            config = self._valid(request.config, engine, call_id)
-            session, ingress = await self._open(engine, config, is_live=False)
-            call = StreamCall(call_id, config, ingress, session, self._limits.idle_timeout_s)
-            stream = Stream(call, requests_of(request.audio))
-            self._enter(stream)
+            stream = await self._begin(call_id, request.config, engine, is_live=False)
+            call = stream.call
+            self._enter(context, stream)
             try:
-                started = convert.to_started(call_id, session.info, config)
-                _log.info("session %s: recording, %s", call_id, _line(started))
-                results = [r.final async for r in stream.results() if r.HasField("final")]
+                async with aclosing(stream.results(requests_of(request.audio))) as responses:
+                    answers = [response async for response in responses]
                 _log.info("session %s: ended", call_id)
                 context.set_trailing_metadata(call.trailers)
             finally:
-                session.close()
-                self._leave(stream)
-            return pb.RecognizeResponse(started=started, results=results)
+                self._leave(context)
+            return pb.RecognizeResponse(
+                started=answers[0].started,
+                results=[answer.final for answer in answers if answer.HasField("final")],
+            )
         except SirenError as error:
             await _abort(context, error, call_id, call)
         except Exception:
@@ -173,9 +187,26 @@ class SpeechService(speech_pb2_grpc.SpeechServiceServicer):
             )
         return self._engine
 
-    async def _first_config(
+    async def _begin(
+        self, call_id: CallId, config: pb.StreamingConfig, engine: Engine, *, is_live: bool
+    ) -> Stream:
+        """Open a new stream. Raises InvalidConfig, and what the engine refuses it with."""
+        valid = self._valid(config, engine, call_id)
+        session, ingress = await self._open(engine, valid, is_live=is_live)
+        started = convert.to_started(call_id, session.info, valid)
+        kind = "started" if is_live else "recording"
+        _log.info("session %s: %s, %s", call_id, kind, _line(started))
+        # What the channels of a stream with several have sent is not kept.
+        can_resume = valid.audio.channels.n_transcripts == 1 and self._parking.keeps_streams
+        if is_live and valid.is_resumable and can_resume:
+            started.resume_token = self._parking.make_token()
+        call = StreamCall(call_id, valid, ingress, session, self._limits.idle_timeout_s)
+        return Stream(call, started, self._parking)
+
+    async def _first_request(
         self, requests: AsyncIterator[pb.StreamingRecognizeRequest]
-    ) -> pb.StreamingConfig:
+    ) -> pb.StreamingRecognizeRequest:
+        """Return a call's first message: a config, or a resume."""
         try:
             first = await asyncio.wait_for(anext(requests, None), self._limits.idle_timeout_s)
         except asyncio.TimeoutError:
@@ -186,12 +217,12 @@ class SpeechService(speech_pb2_grpc.SpeechServiceServicer):
         if first is None:
             raise InvalidMessage("the stream ended without a config; send one as first message")
         kind = first.WhichOneof("request")
-        if kind != "config":
+        if kind not in ("config", "resume"):
             raise InvalidMessage(
                 f"the first message must be a config, not {kind or 'an empty message'}; an empty "
                 "config is valid and takes the server's defaults"
             )
-        return first.config
+        return first
 
     def _valid(self, config: pb.StreamingConfig, engine: Engine, call_id: CallId) -> ValidConfig:
         call_id.take_request(config.request_id)
@@ -246,12 +277,12 @@ class SpeechService(speech_pb2_grpc.SpeechServiceServicer):
             options=config.options,
         )
 
-    def _enter(self, stream: Stream) -> None:
-        self._streams.add(stream)
+    def _enter(self, context: _Context, stream: Stream) -> None:
+        self._streams[context] = stream
         self._all_done.clear()
 
-    def _leave(self, stream: Stream) -> None:
-        self._streams.discard(stream)
+    def _leave(self, context: _Context) -> None:
+        del self._streams[context]
         if not self._streams:
             self._all_done.set()
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
+from dataclasses import dataclass, field
 from time import monotonic
-from typing import cast
+from typing import Any, cast
 
 from siren.v1 import speech_pb2 as pb
 
@@ -20,20 +20,24 @@ from siren_grpc.domain.errors import (
     ShuttingDown,
     SirenError,
 )
-from siren_grpc.domain.types import EndStream, Feed, StreamEnded, Work
+from siren_grpc.domain.types import EndStream, Feed, Partial, StreamEnded, Work
 from siren_grpc.engine.separate import SeparateSession
 from siren_grpc.engine.session import EngineSession
 from siren_grpc.server import convert
 from siren_grpc.server.biasing import to_phrases
 from siren_grpc.server.call_id import CallId
 from siren_grpc.server.options import to_updated_options
+from siren_grpc.server.parking import Parking
 from siren_grpc.server.request import ValidConfig
+from siren_grpc.server.resumption import Resumption
 from siren_grpc.server.status import Trailers
 from siren_grpc.session.ingress import Ingress
 from siren_grpc.session.separate import SeparateIngress
 
 _log = logging.getLogger(__name__)
 _END_LINGER_S = 0.2
+_BREAK_S = 0.5
+"""How long after the last message of a call it may turn out to be broken, not half-closed."""
 _INTERNAL = "the stream failed unexpectedly; the cause is in the server's log under the session id"
 
 
@@ -85,55 +89,202 @@ class StreamCall:
             await self.submit(work)
 
 
+@dataclass(slots=True)
+class _Attachment:
+    """The call that a stream has at present.
+
+    waiting_since: when its reader began to wait for the client; None while it does not.
+    """
+
+    requests: AsyncIterator[pb.StreamingRecognizeRequest]
+    handler: asyncio.Task[Any] | None
+    reader: asyncio.Task[None] | None = None
+    waiting_since: float | None = None
+    is_detached: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def stop_reading(self) -> None:
+        """Read no more. What is being submitted is submitted: no request takes half an effect."""
+        if self.reader is not None and self.waiting_since is not None:
+            self.reader.cancel()
+
+
 class Stream:
-    """Runs one call. Whatever ends it, the reading task ends and the session is closed."""
+    """Runs one stream: its call or, if it can be resumed, one call after the other.
+
+    When a call ends, so does its reading task; the session is closed then, or parked.
+    """
 
     def __init__(
-        self, call: StreamCall, requests: AsyncIterator[pb.StreamingRecognizeRequest]
+        self, call: StreamCall, started: pb.StreamStarted, parking: Parking[Stream]
     ) -> None:
-        """Take over a call behind its config; `results` runs it."""
+        """Take over a stream behind its config; `results` runs it.
+
+        started: its answer. parking: keeps the stream when its call breaks, if it has a token.
+        """
         self._call = call
-        self._requests = requests
+        self._started = started
+        self._parking = parking
         self._options = call.config.options
         self._interruption: SirenError | None = None
-        self._reader: asyncio.Task[None] | None = None
-        self._waiting_since: float | None = None
-        """When the reader began to wait for the client; None while it does not."""
+        self._attached: _Attachment | None = None
+        self._last_reader: asyncio.Task[None] | None = None
+        self._settling: asyncio.Task[None] | None = None
+        self._ended: StreamEnded | None = None
+        self._resumption: Resumption | None = None
+        if started.resume_token:
+            self._resumption = Resumption(started)
+            parking.enter(started.resume_token, self)
+
+    @property
+    def call(self) -> StreamCall:
+        """The stream's parts."""
+        return self._call
+
+    @property
+    def holds_session(self) -> bool:
+        """Whether it still has a slot."""
+        session = self._call.session
+        return isinstance(session, EngineSession) and not session.is_closed
 
     def interrupt(self, error: SirenError) -> None:
         """End the stream from outside: no more is read, and it ends with this error."""
         self._interruption = self._interruption or error
         # A reader that is submitting goes on to the end of what it has read: no audio is skipped.
-        if self._reader is not None and self._waiting_since is not None:
-            self._reader.cancel()
+        if self._attached is not None:
+            self._attached.stop_reading()
 
-    async def results(self) -> AsyncIterator[pb.StreamingRecognizeResponse]:
-        """Yield the responses behind `started`.
+    def close(self) -> None:
+        """Give a stream without a call up, and its slot back."""
+        self._call.session.close()
+        for task in (self._last_reader, self._settling):
+            if task is not None:
+                task.cancel()
 
-        Raises the SirenError the stream ended with, after everything earned before it.
+    def abandon(self) -> None:
+        """End a resumable stream, call and all: its client wants no more of it."""
+        if self._resumption is None:
+            raise AssertionError("only a stream with a token is abandoned by it")
+        self._end_call()
+        self._parking.give_up(self._resumption.token)
+
+    async def results(
+        self,
+        requests: AsyncIterator[pb.StreamingRecognizeRequest],
+        *,
+        last_result: int | None = None,
+    ) -> AsyncGenerator[pb.StreamingRecognizeResponse, None]:
+        """Run a call: yield `started` and the responses behind it.
+
+        last_result: of a stream that is resumed, the last its client got; the call it has at
+        present, if any, ends. Raises the SirenError the stream ended with, after everything
+        earned before it, and InvalidConfig when the results missed are not kept.
         """
-        name = self._call.id.session
-        self._reader = asyncio.create_task(self._read(), name=f"read-{name}")
-        watch = asyncio.create_task(self._watch_idle(), name=f"idle-{name}")
+        greeting = [pb.StreamingRecognizeResponse(started=self._started)]
+        if self._resumption is not None and last_result is not None:
+            greeting = self._resume(self._resumption, last_result)
+        attached = self._attach(requests)
+        name = f"idle-{self._call.id.session}"
+        watch = asyncio.create_task(self._watch_idle(attached), name=name)
         try:
-            while True:
+            for response in greeting:
+                yield response
+            while self._ended is None:
                 result = await self._call.session.take()
                 if isinstance(result, StreamEnded):
-                    if result.error is not None:
-                        raise result.error
-                    return
-                yield convert.to_response(result, self._call.reception)
+                    self._ended = result
+                    break
+                response = convert.to_response(result, self._call.reception)
+                if self._resumption is not None:
+                    if self._is_cut_short and isinstance(result, Partial):
+                        continue
+                    self._resumption.number(response)
+                yield response
+            if self._ended.error is not None:
+                raise self._ended.error
+        except asyncio.CancelledError:
+            if self._attached is attached:
+                raise
+            raise InvalidMessage("the stream goes on in another call, which resumed it") from None
         finally:
-            self._call.session.close()
-            self._reader.cancel()
             watch.cancel()
-            await asyncio.gather(self._reader, watch, return_exceptions=True)
+            self._leave(attached)
+            tasks = [watch] if self._resumption is not None else [watch, attached.reader]
+            await asyncio.gather(*filter(None, tasks), return_exceptions=True)
 
-    async def _watch_idle(self) -> None:
+    @property
+    def _is_cut_short(self) -> bool:
+        """Whether the end of the audio is the server's doing.
+
+        Its last partials have heard that end. Their stable text would be no promise for a client
+        that goes on elsewhere: it does without the final too, unless it finds no other server.
+        """
+        return isinstance(self._interruption, ShuttingDown)
+
+    def _resume(
+        self, resumption: Resumption, last_result: int
+    ) -> list[pb.StreamingRecognizeResponse]:
+        self._end_call()
+        if self._settling is not None:
+            self._settling.cancel()
+        try:
+            return resumption.greet_again(last_result)
+        except SirenError:
+            self._parking.give_up(resumption.token)
+            raise
+
+    def _end_call(self) -> None:
+        """End the call there is, if any: the client knows before the server that it broke."""
+        attached = self._attached
+        if attached is not None:
+            self._detach(attached, is_parked=False)
+            if attached.handler is not None:
+                attached.handler.cancel()
+
+    def _attach(self, requests: AsyncIterator[pb.StreamingRecognizeRequest]) -> _Attachment:
+        attached = _Attachment(requests, asyncio.current_task())
+        self._attached = attached
+        if attached.handler is not None:
+            # gRPC may leave the generator of a call that broke to be collected, whenever.
+            attached.handler.add_done_callback(lambda _: self._leave(attached))
+        if self._ended is None:
+            reading = self._read(attached, self._last_reader)
+            attached.reader = asyncio.create_task(reading, name=f"read-{self._call.id.session}")
+            self._last_reader = attached.reader
+        return attached
+
+    def _leave(self, attached: _Attachment) -> None:
+        """Detach a call that is over, unless that is done."""
+        if self._attached is attached:
+            self._detach(attached)
+
+    def _detach(self, attached: _Attachment, *, is_parked: bool = True) -> None:
+        """End the stream with its call, or keep it for another."""
+        self._attached = None
+        attached.is_detached.set()
+        if self._resumption is None:
+            self.close()
+            return
+        attached.stop_reading()
+        if self._ended is not None:
+            self.close()  # its last results may have been lost on their way: they are kept
+        elif is_parked:
+            name = f"settle-{self._call.id.session}"
+            self._settling = asyncio.create_task(self._settle(), name=name)
+        if is_parked:
+            self._parking.park(self._resumption.token)
+
+    async def _settle(self) -> None:
+        """Give the slot of a stream back that has come to its end without a call."""
+        session = self._call.session
+        if isinstance(session, EngineSession):
+            await session.wait_over()
+            session.close()
+
+    async def _watch_idle(self, attached: _Attachment) -> None:
         loop = asyncio.get_running_loop()
         timeout = self._call.idle_timeout_s
         while True:
-            since = self._waiting_since
+            since = attached.waiting_since
             idle = 0.0 if since is None else loop.time() - since
             if idle >= timeout:
                 break
@@ -145,11 +296,16 @@ class Stream:
             )
         )
 
-    async def _read(self) -> None:
-        """Feed the engine until the stream ends; how it ends travels in-band, behind its audio."""
+    async def _read(self, attached: _Attachment, previous: asyncio.Task[None] | None) -> None:
+        """Feed the engine until the stream ends; how it ends travels in-band, behind its audio.
+
+        previous: the reader of the call before, which may still submit what it had read.
+        """
         submit = self._call.submit
         try:
-            await self._read_requests()
+            if previous is not None:
+                await _finish(previous)
+            await self._read_requests(attached)
         except SirenError as error:
             await submit([EndStream(error)])
         except asyncio.CancelledError:
@@ -160,14 +316,16 @@ class Stream:
             _log.exception("session %s: reading failed", self._call.id)
             await submit([EndStream(InternalError(_INTERNAL))])
 
-    async def _read_requests(self) -> None:
+    async def _read_requests(self, attached: _Attachment) -> None:
         ingress, submit = self._call.ingress, self._call.submit
-        while not ingress.is_ended:
-            request = await self._next_request()
+        while not (ingress.is_ended or attached.is_detached.is_set()):
+            request = await self._next_request(attached)
             if request is None:
+                if await self._is_broken(attached):
+                    return
                 await submit(ingress.end())
             elif request.control.action == pb.Control.ACTION_END:
-                await self._end(ingress.end())
+                await self._end(attached, ingress.end())
             elif request.HasField("update"):
                 await self._update(request.update)
             else:
@@ -176,12 +334,25 @@ class Stream:
                 await submit(self._interrupted())
                 return
 
-    async def _end(self, work: Sequence[Feed]) -> None:
+    async def _is_broken(self, attached: _Attachment) -> bool:
+        """Wait until it is clear whether a call without another message is broken or half-closed.
+
+        gRPC says first that there is no other message, and then why.
+        """
+        if self._resumption is None:
+            return False
+        try:
+            await asyncio.wait_for(attached.is_detached.wait(), _BREAK_S)
+        except asyncio.TimeoutError:
+            return False
+        return True
+
+    async def _end(self, attached: _Attachment, work: Sequence[Feed]) -> None:
         """Answer ACTION_END at once; the status waits a moment for what must not follow it."""
         *results, end = work
         await self._call.submit(results)
         try:
-            late = await asyncio.wait_for(anext(self._requests, None), _END_LINGER_S)
+            late = await asyncio.wait_for(anext(attached.requests, None), _END_LINGER_S)
         except asyncio.TimeoutError:
             late = None
         if late is not None:
@@ -212,13 +383,16 @@ class Stream:
             return [*self._call.ingress.finalize(FinalCause.SHUTDOWN), EndStream(error)]
         return [EndStream(error)]
 
-    async def _next_request(self) -> pb.StreamingRecognizeRequest | None:
-        """Return the client's next message, None when it has half-closed the stream."""
-        self._waiting_since = asyncio.get_running_loop().time()
+    async def _next_request(self, attached: _Attachment) -> pb.StreamingRecognizeRequest | None:
+        """Return the client's next message, None when there is no other in this call."""
+        attached.waiting_since = asyncio.get_running_loop().time()
         try:
-            return await anext(self._requests, None)
+            request = await anext(attached.requests, None)
         finally:
-            self._waiting_since = None
+            attached.waiting_since = None
+        if request is not None and self._resumption is not None:
+            self._resumption.count_request()
+        return request
 
     def _receive(self, request: pb.StreamingRecognizeRequest) -> Iterable[Sequence[Feed]]:
         ingress = self._call.ingress
@@ -227,8 +401,8 @@ class Stream:
             return ingress.audio_pieces(request.audio.data, request.audio.seq)
         if kind == "control":
             return [self._control(request.control.action)]
-        if kind == "config":
-            raise InvalidMessage("a second config; only the first message of a stream is a config")
+        if kind in ("config", "resume"):
+            raise InvalidMessage(f"a second {kind}; only the first message of a call is one")
         raise InvalidMessage("a message without audio, control or update; set one of them")
 
     def _control(self, action: int) -> Sequence[Feed]:
@@ -240,3 +414,12 @@ class Stream:
         raise InvalidMessage(
             f"control.action {action} is unknown; use ACTION_FINALIZE, ACTION_RESET or ACTION_END"
         )
+
+
+async def _finish(reader: asyncio.Task[None]) -> None:
+    """Wait for a reader, and take it along when cancelled: nobody else would end it."""
+    try:
+        await asyncio.wait([reader])
+    except asyncio.CancelledError:
+        reader.cancel()
+        raise

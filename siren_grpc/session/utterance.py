@@ -136,7 +136,7 @@ class Utterance:
     def finish(self, end: EndUtterance) -> list[Result]:
         """End the utterance with its one final (promise 4) and start the next, state and all."""
         endpoint = Endpoint(end.end_samples, end.cause, 0, self._endpointer.speech_end_samples)
-        results = self._conclude(endpoint, end.seq)
+        results = self._conclude(endpoint, end.seq, resume_samples=end.end_samples)
         self._restart_state(at_samples=end.end_samples)
         self._seq = end.seq
         return results
@@ -178,11 +178,12 @@ class Utterance:
             self._extend(result, taken, finding.n_tokens)
             taken = finding.n_tokens
             seq = self._seq_at(finding.at_samples, work)
-            results.extend(self._conclude(finding, seq))
             if self._rules is not None and self._rules.is_hard and finding.cause in _IN_SILENCE:
                 # What lies behind will be heard by a fresh model: as heard so far it is nothing.
                 self._rewind_to = self._rewind_point(finding, seq)
-                return results
+                at_samples = self._rewind_to.at_samples
+                return [*results, *self._conclude(finding, seq, resume_samples=at_samples)]
+            results.extend(self._conclude(finding, seq, resume_samples=self._origin_samples))
         self._extend(result, taken, len(result.tokens))
         return results
 
@@ -214,7 +215,7 @@ class Utterance:
         earliest = max(self._origin_samples, self._rules_from_samples)
         return RewindPoint(max(end.at_samples - lookback, earliest), seq)
 
-    def _conclude(self, endpoint: Endpoint, seq: int) -> list[Result]:
+    def _conclude(self, endpoint: Endpoint, seq: int, *, resume_samples: int) -> list[Result]:
         results: list[Result] = []
         if endpoint.speech_end_samples is not None:
             at = endpoint.speech_end_samples
@@ -223,7 +224,8 @@ class Utterance:
         end = endpoint.at_samples
         words = () if self._words is None else self._words.finish(end)
         final = Final(text, seq, self._start_samples, end, endpoint.cause, words=words)
-        results.append(replace(final, confidence=utterance_confidence(words)))
+        confidence = utterance_confidence(words)
+        results.append(replace(final, confidence=confidence, resume_samples=resume_samples))
         self._start(at_samples=end)
         return results
 

@@ -8,6 +8,7 @@ from siren_client.aio import AsyncSirenClient
 from siren_client.blocking import RecognitionStream, SirenClient
 from siren_client.endpointing import EndpointDetector, Endpointing, FinalCause
 from siren_client.errors import FieldViolation, Reason, SirenError
+from siren_client.reconnect import Reconnect
 from siren_client.types import (
     AudioEncoding,
     AudioItem,
@@ -22,6 +23,7 @@ from siren_client.types import (
     Recognition,
     RecognitionOptions,
     Result,
+    Resumed,
     ServingStatus,
     SpeechEvent,
     SpeechEventType,
@@ -51,7 +53,9 @@ __all__ = [
     "Recognition",
     "RecognitionOptions",
     "RecognitionStream",
+    "Reconnect",
     "Result",
+    "Resumed",
     "ServingStatus",
     "SirenClient",
     "SirenError",

@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import weakref
-from collections.abc import (
-    AsyncGenerator,
-    AsyncIterable,
-    AsyncIterator,
-    Awaitable,
-    Iterable,
-    Iterator,
-)
+from collections.abc import AsyncGenerator, AsyncIterable, Iterable
+from contextlib import aclosing, suppress
+from random import random
+from time import monotonic
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +16,7 @@ import grpc.aio
 from siren.v1 import speech_pb2 as pb
 from siren.v1.speech_pb2_grpc import SpeechServiceStub
 
+from siren_client._feed_aio import AsyncFeed
 from siren_client.connection import (
     DEFAULT_TARGET,
     ChannelOptions,
@@ -29,12 +26,11 @@ from siren_client.connection import (
 from siren_client.convert import (
     from_list_models_response,
     from_recognize_response,
-    from_response,
     to_config,
 )
 from siren_client.errors import SirenError, siren_errors
 from siren_client.health import CHECK_METHOD, parse_check, serialize_check
-from siren_client.requests import RequestSequence
+from siren_client.reconnect import DEFAULT_RECONNECT, LEAVE_S, Reconnect
 from siren_client.types import (
     AudioItem,
     Model,
@@ -43,6 +39,7 @@ from siren_client.types import (
     Result,
     ServingStatus,
 )
+from siren_client.unbroken import GiveUp, UnbrokenStream
 
 if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
@@ -120,6 +117,7 @@ class AsyncSirenClient:
         audio: AsyncIterable[AudioItem] | Iterable[AudioItem],
         *,
         timeout_s: float | None = None,
+        reconnect: Reconnect | None = DEFAULT_RECONNECT,
         **options: Unpack[RecognitionOptions],
     ) -> AsyncGenerator[Result, None]:
         """Recognise audio while it arrives.
@@ -130,7 +128,10 @@ class AsyncSirenClient:
                 and no further once the stream has ended. If it raises, the call is
                 cancelled and the stream raises the same exception. A plain iterable
                 must have its audio at hand: waiting would stop the event loop.
-            timeout_s: Seconds after which the call ends with `DEADLINE_EXCEEDED`.
+            timeout_s: Seconds after which the stream ends with `DEADLINE_EXCEEDED`.
+            reconnect: How to go on when the connection breaks: the results are then
+                those of one unbroken stream, with `Resumed` between them. None: it
+                fails.
             options: How to recognise it, see `RecognitionOptions`.
 
         Returns:
@@ -147,12 +148,44 @@ class AsyncSirenClient:
                 "audio is an iterable of bytes: pass [data], or use recognize(data) "
                 "for a complete recording"
             )
-        return self._stream(_Feed(audio, RequestSequence(to_config(**options))), timeout_s)
+        stream = UnbrokenStream(to_config(**options), reconnect)
+        return self._stream(stream, AsyncFeed(audio, stream), timeout_s)
 
-    async def _stream(self, feed: _Feed, timeout_s: float | None) -> AsyncGenerator[Result, None]:
+    async def _stream(
+        self, stream: UnbrokenStream, feed: AsyncFeed, timeout_s: float | None
+    ) -> AsyncGenerator[Result, None]:
+        deadline = None if timeout_s is None else monotonic() + timeout_s
+        try:
+            while True:
+                try:
+                    async with aclosing(self._call(stream, feed, deadline)) as results:
+                        async for result in results:
+                            yield result
+                    return
+                except SirenError as broken:
+                    error = broken
+                if error is feed.error or self._is_closed:
+                    raise error
+                outcome = stream.fail(error, now=monotonic(), jitter=random())
+                if isinstance(outcome, GiveUp):
+                    for result in outcome.results:
+                        yield result
+                    if outcome.error is not None:
+                        raise outcome.error
+                    return
+                await asyncio.sleep(outcome.delay_s)
+        finally:
+            await feed.close()
+            await self._leave(stream)
+
+    async def _call(
+        self, stream: UnbrokenStream, feed: AsyncFeed, deadline: float | None
+    ) -> AsyncGenerator[Result, None]:
+        """Run one call of a stream. Raises SirenError when it failed."""
+        timeout_s = None if deadline is None else max(0.0, deadline - monotonic())
         call = self._stub.StreamingRecognize(timeout=timeout_s, metadata=self._connection.metadata)
         self._calls.add(call)
-        sending = asyncio.create_task(feed.send(call))
+        sending = asyncio.create_task(feed.send(call, stream.begin_call()))
         try:
             responses = aiter(call)
             while True:
@@ -160,8 +193,9 @@ class AsyncSirenClient:
                     response = await anext(responses, None)
                 if response is None:
                     return
-                result = from_response(response)
-                if result is not None:
+                results = stream.receive(response, now=monotonic())
+                feed.note_answer()
+                for result in results:
                     yield result
         except (SirenError, asyncio.CancelledError) as error:
             # gRPC raises CancelledError for a call that was cancelled on this side,
@@ -175,6 +209,16 @@ class AsyncSirenClient:
             sending.cancel()
             call.cancel()
             await asyncio.wait([sending])
+
+    async def _leave(self, stream: UnbrokenStream) -> None:
+        """Tell the server of a stream left before its end, if that takes no time."""
+        goodbye = stream.leave()
+        if goodbye is not None and not self._is_closed:
+            call = self._stub.StreamingRecognize(
+                iter([goodbye]), timeout=LEAVE_S, metadata=self._connection.metadata
+            )
+            with suppress(SirenError), siren_errors():
+                await anext(aiter(call), None)
 
     async def recognize(
         self,
@@ -235,50 +279,3 @@ class AsyncSirenClient:
             if error.status is grpc.StatusCode.NOT_FOUND:
                 return ServingStatus.SERVICE_UNKNOWN
             raise
-
-
-class _Feed:
-    """The caller's audio as requests, sent by a task of its own."""
-
-    def __init__(
-        self, audio: AsyncIterable[AudioItem] | Iterable[AudioItem], sequence: RequestSequence
-    ) -> None:
-        self.error: BaseException | None = None
-        self._audio = aiter(audio) if isinstance(audio, AsyncIterable) else _iterate(iter(audio))
-        self._sequence = sequence
-
-    async def send(self, call: Any) -> None:
-        """Send until the audio or the call is over; cancel the call if the audio fails."""
-        requests = [self._sequence.open()]
-        while True:
-            for request in requests:
-                if not await _is_taken(call.write(request)):
-                    return
-            if self._sequence.is_ended:
-                break
-            try:
-                requests = self._sequence.push(await anext(self._audio))
-            except StopAsyncIteration:
-                break
-            except BaseException as error:
-                # The reader raises it. A cancelled send() is the reader's own doing,
-                # but audio may also raise CancelledError, and must not be waited for.
-                if not isinstance(error, asyncio.CancelledError):
-                    self.error = error
-                call.cancel()
-                return
-        await _is_taken(call.done_writing())
-
-
-async def _is_taken(writing: Awaitable[None]) -> bool:
-    """Wait for a write; False when the call is over, whose status the reader gets."""
-    try:
-        await writing
-    except (grpc.RpcError, asyncio.InvalidStateError):
-        return False
-    return True
-
-
-async def _iterate(audio: Iterator[AudioItem]) -> AsyncIterator[AudioItem]:
-    for item in audio:
-        yield item

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import threading
 import weakref
-from collections.abc import Iterable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from random import random
+from time import monotonic
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +16,7 @@ import grpc
 from siren.v1 import speech_pb2 as pb
 from siren.v1.speech_pb2_grpc import SpeechServiceStub
 
+from siren_client._feed_blocking import BlockingFeed
 from siren_client.connection import (
     DEFAULT_TARGET,
     ChannelOptions,
@@ -21,12 +26,11 @@ from siren_client.connection import (
 from siren_client.convert import (
     from_list_models_response,
     from_recognize_response,
-    from_response,
     to_config,
 )
 from siren_client.errors import SirenError, siren_errors
 from siren_client.health import CHECK_METHOD, parse_check, serialize_check
-from siren_client.requests import RequestSequence
+from siren_client.reconnect import DEFAULT_RECONNECT, LEAVE_S, Reconnect
 from siren_client.types import (
     AudioItem,
     Model,
@@ -35,6 +39,7 @@ from siren_client.types import (
     Result,
     ServingStatus,
 )
+from siren_client.unbroken import GiveUp, Retry, UnbrokenStream
 
 if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
@@ -80,6 +85,7 @@ class SirenClient:
             self._channel = grpc.secure_channel(
                 target, credentials, options=self._connection.options
             )
+        self._feeds: weakref.WeakSet[BlockingFeed] = weakref.WeakSet()
         self._stub = SpeechServiceStub(self._channel)
         self._check = self._channel.unary_unary(
             CHECK_METHOD, request_serializer=serialize_check, response_deserializer=parse_check
@@ -98,6 +104,8 @@ class SirenClient:
 
     def close(self) -> None:
         """Close the connection; streams that are still open are cancelled."""
+        for feed in list(self._feeds):
+            feed.stop(SirenError(grpc.StatusCode.CANCELLED, "the client was closed"))
         self._channel.close()
 
     def stream(
@@ -105,6 +113,7 @@ class SirenClient:
         audio: Iterable[AudioItem],
         *,
         timeout_s: float | None = None,
+        reconnect: Reconnect | None = DEFAULT_RECONNECT,
         **options: Unpack[RecognitionOptions],
     ) -> RecognitionStream:
         """Recognise audio while it arrives.
@@ -114,7 +123,10 @@ class SirenClient:
                 It is read in a thread of its own, no faster than the server takes
                 audio, and no further once the stream has ended. If it raises, the
                 call is cancelled and the stream raises the same exception.
-            timeout_s: Seconds after which the call ends with `DEADLINE_EXCEEDED`.
+            timeout_s: Seconds after which the stream ends with `DEADLINE_EXCEEDED`.
+            reconnect: How to go on when the connection breaks: the results are then
+                those of one unbroken stream, with `Resumed` between them. None: it
+                fails.
             options: How to recognise it, see `RecognitionOptions`.
 
         Returns:
@@ -130,12 +142,19 @@ class SirenClient:
                 "audio is an iterable of bytes: pass [data], or use recognize(data) "
                 "for a complete recording"
             )
-        feed = _Feed(iter(audio), RequestSequence(to_config(**options)))
-        call = self._stub.StreamingRecognize(
-            feed.requests(), timeout=timeout_s, metadata=self._connection.metadata
-        )
-        feed.attach(call)
-        return RecognitionStream(call, feed)
+        feed = BlockingFeed(iter(audio), UnbrokenStream(to_config(**options), reconnect))
+        self._feeds.add(feed)
+        deadline = None if timeout_s is None else monotonic() + timeout_s
+
+        def start(
+            requests: Iterator[pb.StreamingRecognizeRequest], most_s: float | None = None
+        ) -> Any:
+            left_s = None if deadline is None else max(0.0, deadline - monotonic())
+            return self._stub.StreamingRecognize(
+                requests, timeout=most_s or left_s, metadata=self._connection.metadata
+            )
+
+        return RecognitionStream(feed, start)
 
     def recognize(
         self,
@@ -201,10 +220,14 @@ class SirenClient:
 class RecognitionStream(Iterator[Result]):
     """The results of one stream: an iterator that any thread may `close()`."""
 
-    def __init__(self, call: Any, feed: _Feed) -> None:
-        self._call = call
+    def __init__(self, feed: BlockingFeed, start: Callable[..., Any]) -> None:
         self._feed = feed
-        self._is_closed = False
+        self._start = start
+        self._results: deque[Result] = deque()
+        self._error: SirenError | None = None
+        """What to raise when the results are out."""
+        self._is_over = False
+        self._call = self._begin_call()
 
     def __iter__(self) -> Self:
         return self
@@ -213,22 +236,17 @@ class RecognitionStream(Iterator[Result]):
         """Wait for the next result.
 
         Raises:
-            SirenError: The call failed; every result before that was yielded.
+            SirenError: The stream failed; every result before that was yielded.
             StopIteration: The server has sent everything, or `close()` was called.
         """
-        while True:
-            try:
-                with siren_errors():
-                    response = next(self._call)
-            except SirenError:
-                if self._feed.error is not None:
-                    raise self._feed.error from None
-                if self._is_closed:
-                    raise StopIteration from None
-                raise
-            result = from_response(response)
-            if result is not None:
-                return result
+        while not self._results:
+            if self._error is not None:
+                error, self._error = self._error, None
+                raise error
+            if self._is_over:
+                raise StopIteration
+            self._read()
+        return self._results.popleft()
 
     def __enter__(self) -> Self:
         return self
@@ -241,48 +259,64 @@ class RecognitionStream(Iterator[Result]):
     ) -> None:
         self.close()
 
+    def __del__(self) -> None:
+        # A thread that waits to send for a stream its owner dropped.
+        self._feed.stop()
+
     def close(self) -> None:
         """Cancel the call, if it is not over; iterating ends."""
-        self._is_closed = True
+        self._feed.stop()
         self._call.cancel()
+        goodbye = self._feed.leave()
+        if goodbye is not None and self._feed.stopped_with is None:
+            # Told to the server, if that takes no time: it would take this for a break.
+            with suppress(SirenError), siren_errors():
+                next(self._start(iter([goodbye]), LEAVE_S), None)
 
+    def _read(self) -> None:
+        try:
+            with siren_errors():
+                response = next(self._call)
+            self._results.extend(self._feed.receive(response, now=monotonic()))
+        except StopIteration:
+            self._is_over = True
+        except SirenError as error:
+            self._fail(error)
 
-class _Feed:
-    """The caller's audio as requests, drawn by the thread in which gRPC sends.
-
-    It refers to the call weakly: a stream that its owner drops is cancelled by
-    gRPC when it is collected, which this thread must not prevent.
-    """
-
-    def __init__(self, audio: Iterator[AudioItem], sequence: RequestSequence) -> None:
-        self.error: BaseException | None = None
-        self._audio = audio
-        self._sequence = sequence
-        self._call: weakref.ref[Any] | None = None
-        self._is_attached = threading.Event()
-
-    def attach(self, call: Any) -> None:
-        """Say which call to cancel when the audio fails."""
-        self._call = weakref.ref(call)
-        self._is_attached.set()
-
-    def requests(self) -> Iterator[pb.StreamingRecognizeRequest]:
-        yield self._sequence.open()
-        while not self._sequence.is_ended:
-            try:
-                requests = self._sequence.push(next(self._audio))
-            except StopIteration:
+    def _fail(self, error: SirenError) -> None:
+        if self._feed.error is not None:
+            self._is_over = True
+            raise self._feed.error from None
+        outcome = self._feed.fail(error, now=monotonic(), jitter=random())
+        if isinstance(outcome, Retry):
+            if not self._feed.wait_stopped(outcome.delay_s):
+                self._call = self._begin_call()
+                if self._feed.wait_stopped(0.0):
+                    self._call.cancel()  # the thread that stopped it knew only the call before
                 return
-            except BaseException as error:  # the reader raises it
-                self.error = error
-                self._cancel()
-                return
-            yield from requests
+            outcome = GiveUp((), self._feed.stopped_with)
+        self._is_over = True
+        self._results.extend(outcome.results)
+        self._error = outcome.error
 
-    def _cancel(self) -> None:
-        # The audio may fail before attach(): gRPC draws from it within the call
-        # that returns the call.
-        self._is_attached.wait()
-        call = None if self._call is None else self._call()
-        if call is not None:
-            call.cancel()
+    def _begin_call(self) -> Any:
+        """Start a call that its audio can cancel.
+
+        The audio's thread refers to it weakly: a stream that its owner drops is cancelled by gRPC
+        when it is collected, which that thread must not prevent.
+        """
+        reference: list[weakref.ref[Any]] = []
+        is_known = threading.Event()
+
+        def cancel() -> None:
+            # The audio may fail before the call is known: gRPC draws from it within the call
+            # that returns the call.
+            is_known.wait()
+            call = reference[0]()
+            if call is not None:
+                call.cancel()
+
+        call = self._start(self._feed.requests(cancel))
+        reference.append(weakref.ref(call))
+        is_known.set()
+        return call

@@ -293,7 +293,17 @@ class Updated:
     """How many phrases are preferred now."""
 
 
-Result: TypeAlias = Started | Partial | Final | SpeechEvent | Updated
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resumed:
+    """The connection broke, and the stream goes on as if it had not."""
+
+    outage_s: float
+    """From when the break was noticed until a server answered, in seconds."""
+    is_replay: bool
+    """Whether audio was sent again: the server did not keep the stream, or is another."""
+
+
+Result: TypeAlias = Started | Partial | Final | SpeechEvent | Updated | Resumed
 """What a stream yields."""
 
 

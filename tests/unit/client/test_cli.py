@@ -63,7 +63,8 @@ def test_transcribe_sends_what_was_asked_for(run, make_wav, echo):
         *("--lower-case", "--itn", "--mask", "damn", "--mask", "heck", "--mask-profanity"),
     )
     assert done.exit_code == 0
-    config, *audio = echo.service.requests
+    config, *audio, end = echo.service.requests
+    assert end.control.action == pb.Control.ACTION_END
     assert config.config == pb.StreamingConfig(
         model="m",
         language_code="en-US",
@@ -71,6 +72,7 @@ def test_transcribe_sends_what_was_asked_for(run, make_wav, echo):
         sample_rate_hertz=44100,
         chunk_frames=2,
         decoder=pb.DECODER_CTC,
+        resumable=True,
         endpointing=pb.EndpointingConfig(
             detector=pb.EndpointingConfig.DETECTOR_VAD, min_silence_ms=500, max_utterance_ms=9000
         ),

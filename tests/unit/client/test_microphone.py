@@ -222,6 +222,7 @@ def test_listen_prints_the_last_final_on_ctrl_c(run, sound, echo, tmp_path):
         encoding=pb.AUDIO_ENCODING_LINEAR16,
         sample_rate_hertz=16000,
         chunk_frames=2,
+        resumable=True,
         endpointing=pb.EndpointingConfig(detector=pb.EndpointingConfig.DETECTOR_DECODER),
     )
 

@@ -198,6 +198,7 @@ class StreamingRecognizeRequest(_message.Message):
     AUDIO_FIELD_NUMBER: _builtins.int
     CONTROL_FIELD_NUMBER: _builtins.int
     UPDATE_FIELD_NUMBER: _builtins.int
+    RESUME_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def config(self) -> Global___StreamingConfig:
         """The first message of the stream, and only the first."""
@@ -214,6 +215,12 @@ class StreamingRecognizeRequest(_message.Message):
     def update(self) -> Global___ConfigUpdate:
         """Other options from this point of the audio on; answered by `updated`."""
 
+    @_builtins.property
+    def resume(self) -> Global___Resume:
+        """Instead of `config`, as the first message of a new call: goes on with a
+        stream whose call broke.
+        """
+
     def __init__(
         self,
         *,
@@ -221,16 +228,62 @@ class StreamingRecognizeRequest(_message.Message):
         audio: Global___AudioChunk | None = ...,
         control: Global___Control | None = ...,
         update: Global___ConfigUpdate | None = ...,
+        resume: Global___Resume | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["audio", b"audio", "config", b"config", "control", b"control", "request", b"request", "update", b"update"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["audio", b"audio", "config", b"config", "control", b"control", "request", b"request", "resume", b"resume", "update", b"update"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["audio", b"audio", "config", b"config", "control", b"control", "request", b"request", "update", b"update"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["audio", b"audio", "config", b"config", "control", b"control", "request", b"request", "resume", b"resume", "update", b"update"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_request: _TypeAlias = _typing.Literal["config", "audio", "control", "update"]  # noqa: Y015
+    _WhichOneofReturnType_request: _TypeAlias = _typing.Literal["config", "audio", "control", "update", "resume"]  # noqa: Y015
     _WhichOneofArgType_request: _TypeAlias = _typing.Literal["request", b"request"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_request) -> _WhichOneofReturnType_request | None: ...
 
 Global___StreamingRecognizeRequest: _TypeAlias = StreamingRecognizeRequest  # noqa: Y015
+
+@_typing.final
+class Resume(_message.Message):
+    """Goes on with a stream of this server whose call broke. The server answers
+    `started` again, whose `received_requests` says from which request on to send;
+    then it sends the numbered results behind `last_result`, and all that
+    follows, as if the call had not broken. A call that the server still takes for
+    unbroken ends (INVALID_MESSAGE): the new one has the stream now.
+
+    INVALID_CONFIG with the field `resume.token` or `resume.last_result` means that
+    this server does not hold the stream, or not all of it, any more; see
+    `FinalResult.resume_time` for what a client can do then. Other errors are the
+    stream's own, or say that the server takes no streams now.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TOKEN_FIELD_NUMBER: _builtins.int
+    LAST_RESULT_FIELD_NUMBER: _builtins.int
+    DISCARD_FIELD_NUMBER: _builtins.int
+    token: _builtins.str
+    """`StreamStarted.resume_token` of the stream."""
+    last_result: _builtins.int
+    """The largest `StreamingRecognizeResponse.number` received in all calls of the
+    stream; 0: none.
+    """
+    discard: _builtins.bool
+    """Nobody will come back for the stream: forget it, and free its session. The
+    call ends with OK, without `started`. For clients that cancel a call on
+    purpose: the server cannot tell that from a break.
+    """
+    def __init__(
+        self,
+        *,
+        token: _builtins.str = ...,
+        last_result: _builtins.int = ...,
+        discard: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["discard", b"discard", "last_result", b"last_result", "token", b"token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Resume: _TypeAlias = Resume  # noqa: Y015
 
 @_typing.final
 class StreamingConfig(_message.Message):
@@ -257,6 +310,7 @@ class StreamingConfig(_message.Message):
     TEXT_FIELD_NUMBER: _builtins.int
     PARTIAL_INTERVAL_MS_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    RESUMABLE_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     """Id of a model in `ListModels`. Empty: the server's default model.
     Unknown ids end the stream with MODEL_NOT_FOUND.
@@ -312,6 +366,14 @@ class StreamingConfig(_message.Message):
     log. At most 128 printable ASCII characters, no space at the ends; others
     end the stream with INVALID_CONFIG. It need not be unique. Empty: none.
     """
+    resumable: _builtins.bool
+    """Whether the stream outlives its call. When a call of such a stream breaks,
+    or is cancelled, before ACTION_END, the server keeps the stream and its
+    session for a while (setting `resume_grace_s`), for a call that starts with
+    `resume`. End such a stream with ACTION_END: to tell a half-closed call from
+    a broken one takes the server half a second. Unset: a stream whose call
+    breaks is over. No meaning in `Recognize`, nor with CHANNEL_MODE_SEPARATE.
+    """
     @_builtins.property
     def endpointing(self) -> Global___EndpointingConfig:
         """When utterances end by themselves. Unset: never; the stream is one
@@ -349,10 +411,11 @@ class StreamingConfig(_message.Message):
         text: Global___TextOptions | None = ...,
         partial_interval_ms: _builtins.int = ...,
         request_id: _builtins.str = ...,
+        resumable: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["biasing", b"biasing", "endpointing", b"endpointing", "text", b"text"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["biasing", b"biasing", "channel", b"channel", "channel_count", b"channel_count", "channel_mode", b"channel_mode", "chunk_frames", b"chunk_frames", "decoder", b"decoder", "encoding", b"encoding", "endpointing", b"endpointing", "language_code", b"language_code", "model", b"model", "partial_interval_ms", b"partial_interval_ms", "partial_words", b"partial_words", "request_id", b"request_id", "sample_rate_hertz", b"sample_rate_hertz", "text", b"text", "words", b"words"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["biasing", b"biasing", "channel", b"channel", "channel_count", b"channel_count", "channel_mode", b"channel_mode", "chunk_frames", b"chunk_frames", "decoder", b"decoder", "encoding", b"encoding", "endpointing", b"endpointing", "language_code", b"language_code", "model", b"model", "partial_interval_ms", b"partial_interval_ms", "partial_words", b"partial_words", "request_id", b"request_id", "resumable", b"resumable", "sample_rate_hertz", b"sample_rate_hertz", "text", b"text", "words", b"words"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -826,9 +889,15 @@ class StreamingRecognizeResponse(_message.Message):
     FINAL_FIELD_NUMBER: _builtins.int
     EVENT_FIELD_NUMBER: _builtins.int
     UPDATED_FIELD_NUMBER: _builtins.int
+    NUMBER_FIELD_NUMBER: _builtins.int
+    number: _builtins.int
+    """For a stream that is `resumable`: counts its finals, events and updates from
+    1 on, over all its calls, for `Resume.last_result`. 0 for other results, and
+    in streams that cannot be resumed.
+    """
     @_builtins.property
     def started(self) -> Global___StreamStarted:
-        """Once, before everything else."""
+        """Once in each call, before everything else."""
 
     @_builtins.property
     def partial(self) -> Global___PartialResult:
@@ -854,10 +923,11 @@ class StreamingRecognizeResponse(_message.Message):
         final: Global___FinalResult | None = ...,
         event: Global___SpeechEvent | None = ...,
         updated: Global___ConfigUpdated | None = ...,
+        number: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["event", b"event", "final", b"final", "partial", b"partial", "response", b"response", "started", b"started", "updated", b"updated"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["event", b"event", "final", b"final", "partial", b"partial", "response", b"response", "started", b"started", "updated", b"updated"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["event", b"event", "final", b"final", "number", b"number", "partial", b"partial", "response", b"response", "started", b"started", "updated", b"updated"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_response: _TypeAlias = _typing.Literal["started", "partial", "final", "event", "updated"]  # noqa: Y015
     _WhichOneofArgType_response: _TypeAlias = _typing.Literal["response", b"response"]  # noqa: Y015
@@ -924,6 +994,8 @@ class StreamStarted(_message.Message):
     CHANNEL_COUNT_FIELD_NUMBER: _builtins.int
     CHANNEL_MODE_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    RESUME_TOKEN_FIELD_NUMBER: _builtins.int
+    RECEIVED_REQUESTS_FIELD_NUMBER: _builtins.int
     session_id: _builtins.str
     """Identifies the stream in the server's log."""
     model: _builtins.str
@@ -952,6 +1024,16 @@ class StreamStarted(_message.Message):
     """What is recognised of them."""
     request_id: _builtins.str
     """The client's `StreamingConfig.request_id`; empty if it gave none."""
+    resume_token: _builtins.str
+    """What `Resume.token` takes, should this call break. A secret of this stream.
+    Empty when `StreamingConfig.resumable` is unset or the server keeps no
+    streams.
+    """
+    received_requests: _builtins.int
+    """How many requests the server has taken in all calls of this stream, not
+    counting `config` and `resume`: send those that follow them. 0 unless the
+    call started with `resume`.
+    """
     def __init__(
         self,
         *,
@@ -966,10 +1048,12 @@ class StreamStarted(_message.Message):
         channel_count: _builtins.int = ...,
         channel_mode: Global___ChannelMode.ValueType = ...,
         request_id: _builtins.str = ...,
+        resume_token: _builtins.str = ...,
+        received_requests: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel_count", b"channel_count", "channel_mode", b"channel_mode", "chunk_frames", b"chunk_frames", "decoder", b"decoder", "encoding", b"encoding", "language_code", b"language_code", "latency_ms", b"latency_ms", "model", b"model", "request_id", b"request_id", "sample_rate_hertz", b"sample_rate_hertz", "session_id", b"session_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel_count", b"channel_count", "channel_mode", b"channel_mode", "chunk_frames", b"chunk_frames", "decoder", b"decoder", "encoding", b"encoding", "language_code", b"language_code", "latency_ms", b"latency_ms", "model", b"model", "received_requests", b"received_requests", "request_id", b"request_id", "resume_token", b"resume_token", "sample_rate_hertz", b"sample_rate_hertz", "session_id", b"session_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1169,6 +1253,7 @@ class FinalResult(_message.Message):
     CAUSE_FIELD_NUMBER: _builtins.int
     CHANNEL_FIELD_NUMBER: _builtins.int
     SPOKEN_TEXT_FIELD_NUMBER: _builtins.int
+    RESUME_TIME_FIELD_NUMBER: _builtins.int
     text: _builtins.str
     """What was said; empty when nothing was."""
     seq: _builtins.int
@@ -1212,6 +1297,17 @@ class FinalResult(_message.Message):
         control that asked for it, to its sending.
         """
 
+    @_builtins.property
+    def resume_time(self) -> _duration_pb2.Duration:
+        """From where a client whose stream was lost, and cannot be resumed, sends its
+        audio again in a new stream, to get just what would have followed this final.
+        There the recogniser started afresh: at `end_time` behind ACTION_FINALIZE, up
+        to 320 ms before it with STATE_HARD. With STATE_SOFT it is where it did so
+        last, perhaps the stream's start, and the new stream repeats the finals since
+        then. A client that has not kept so much audio may send from `end_time` on:
+        what follows may then be recognised a little differently.
+        """
+
     def __init__(
         self,
         *,
@@ -1226,10 +1322,11 @@ class FinalResult(_message.Message):
         cause: Global___FinalResult.Cause.ValueType = ...,
         channel: _builtins.int = ...,
         spoken_text: _builtins.str = ...,
+        resume_time: _duration_pb2.Duration | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_confidence", b"_confidence", "audio_received", b"audio_received", "confidence", b"confidence", "delay", b"delay", "end_time", b"end_time", "start_time", b"start_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_confidence", b"_confidence", "audio_received", b"audio_received", "confidence", b"confidence", "delay", b"delay", "end_time", b"end_time", "resume_time", b"resume_time", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_confidence", b"_confidence", "audio_received", b"audio_received", "cause", b"cause", "channel", b"channel", "confidence", b"confidence", "delay", b"delay", "end_time", b"end_time", "seq", b"seq", "spoken_text", b"spoken_text", "start_time", b"start_time", "text", b"text", "words", b"words"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_confidence", b"_confidence", "audio_received", b"audio_received", "cause", b"cause", "channel", b"channel", "confidence", b"confidence", "delay", b"delay", "end_time", b"end_time", "resume_time", b"resume_time", "seq", b"seq", "spoken_text", b"spoken_text", "start_time", b"start_time", "text", b"text", "words", b"words"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__confidence: _TypeAlias = _typing.Literal["confidence"]  # noqa: Y015
     _WhichOneofArgType__confidence: _TypeAlias = _typing.Literal["_confidence", b"_confidence"]  # noqa: Y015

@@ -39,7 +39,8 @@ class SpeechServiceStub(object):
     audio after END, seq not increasing
     INVALID_CONFIG     INVALID_ARGUMENT     a value the server or model does not support; the
     message lists what it does, google.rpc.BadRequest
-    names the field
+    names the field; a stream to resume that it does
+    not hold (field `resume.token`)
     INVALID_AUDIO      INVALID_ARGUMENT     audio that does not decode in the declared encoding;
     the final for what was heard is sent first
     MODEL_NOT_FOUND    NOT_FOUND            unknown model id; the message lists the known ones
@@ -94,7 +95,8 @@ class SpeechServiceServicer(object):
     audio after END, seq not increasing
     INVALID_CONFIG     INVALID_ARGUMENT     a value the server or model does not support; the
     message lists what it does, google.rpc.BadRequest
-    names the field
+    names the field; a stream to resume that it does
+    not hold (field `resume.token`)
     INVALID_AUDIO      INVALID_ARGUMENT     audio that does not decode in the declared encoding;
     the final for what was heard is sent first
     MODEL_NOT_FOUND    NOT_FOUND            unknown model id; the message lists the known ones
@@ -193,7 +195,8 @@ class SpeechService(object):
     audio after END, seq not increasing
     INVALID_CONFIG     INVALID_ARGUMENT     a value the server or model does not support; the
     message lists what it does, google.rpc.BadRequest
-    names the field
+    names the field; a stream to resume that it does
+    not hold (field `resume.token`)
     INVALID_AUDIO      INVALID_ARGUMENT     audio that does not decode in the declared encoding;
     the final for what was heard is sent first
     MODEL_NOT_FOUND    NOT_FOUND            unknown model id; the message lists the known ones

@@ -46,7 +46,8 @@ class SpeechServiceStub:
                                               audio after END, seq not increasing
       INVALID_CONFIG     INVALID_ARGUMENT     a value the server or model does not support; the
                                               message lists what it does, google.rpc.BadRequest
-                                              names the field
+                                              names the field; a stream to resume that it does
+                                              not hold (field `resume.token`)
       INVALID_AUDIO      INVALID_ARGUMENT     audio that does not decode in the declared encoding;
                                               the final for what was heard is sent first
       MODEL_NOT_FOUND    NOT_FOUND            unknown model id; the message lists the known ones
@@ -112,7 +113,8 @@ class SpeechServiceAsyncStub(SpeechServiceStub):
                                               audio after END, seq not increasing
       INVALID_CONFIG     INVALID_ARGUMENT     a value the server or model does not support; the
                                               message lists what it does, google.rpc.BadRequest
-                                              names the field
+                                              names the field; a stream to resume that it does
+                                              not hold (field `resume.token`)
       INVALID_AUDIO      INVALID_ARGUMENT     audio that does not decode in the declared encoding;
                                               the final for what was heard is sent first
       MODEL_NOT_FOUND    NOT_FOUND            unknown model id; the message lists the known ones
@@ -174,7 +176,8 @@ class SpeechServiceServicer(metaclass=_abc_1.ABCMeta):
                                               audio after END, seq not increasing
       INVALID_CONFIG     INVALID_ARGUMENT     a value the server or model does not support; the
                                               message lists what it does, google.rpc.BadRequest
-                                              names the field
+                                              names the field; a stream to resume that it does
+                                              not hold (field `resume.token`)
       INVALID_AUDIO      INVALID_ARGUMENT     audio that does not decode in the declared encoding;
                                               the final for what was heard is sent first
       MODEL_NOT_FOUND    NOT_FOUND            unknown model id; the message lists the known ones

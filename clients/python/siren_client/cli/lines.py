@@ -6,7 +6,16 @@ import json
 from dataclasses import asdict, replace
 
 from siren_client.errors import SirenError
-from siren_client.types import Final, Partial, Result, SpeechEvent, Started, Updated, Word
+from siren_client.types import (
+    Final,
+    Partial,
+    Result,
+    Resumed,
+    SpeechEvent,
+    Started,
+    Updated,
+    Word,
+)
 
 
 def to_plain_line(result: Result, *, partials: bool) -> str | None:
@@ -67,4 +76,5 @@ _KINDS: dict[type, str] = {
     Final: "final",
     SpeechEvent: "event",
     Updated: "updated",
+    Resumed: "resumed",
 }

@@ -19,6 +19,7 @@ from siren_client.types import (
     Final,
     Partial,
     Result,
+    Resumed,
     SpeechEvent,
     SpeechEventType,
     Started,
@@ -69,7 +70,7 @@ def advance(state: LiveState, result: Result) -> LiveState:
                 is_speaking=result.type is SpeechEventType.SPEECH_STARTED,
                 audio_s=max(state.audio_s, result.time_s),
             )
-        case Started() | Updated():
+        case Started() | Updated() | Resumed():
             return state
 
 

@@ -1,0 +1,278 @@
+from __future__ import annotations
+
+import grpc
+import pytest
+from google.protobuf.duration_pb2 import Duration
+from siren.v1 import speech_pb2 as pb
+
+from siren_client import Control, Final, Partial, Reason, Reconnect, Resumed, SirenError, Started
+from siren_client.errors import FieldViolation
+from siren_client.text import keep_stable
+from siren_client.unbroken import GiveUp, Retry, UnbrokenStream
+
+SECOND = bytes(32_000)
+POLICY = Reconnect(deadline_s=10, first_delay_s=1, max_delay_s=4)
+BROKEN = SirenError(grpc.StatusCode.UNAVAILABLE, "Socket closed")
+UNKNOWN = SirenError(
+    grpc.StatusCode.INVALID_ARGUMENT,
+    "resume.token: no stream of this name",
+    reason=Reason.INVALID_CONFIG,
+    violations=(FieldViolation("resume.token", "no stream of this name"),),
+)
+
+
+def at(seconds: float) -> Duration:
+    duration = Duration()
+    duration.FromMilliseconds(round(seconds * 1000))
+    return duration
+
+
+def started(token: str = "t", received: int = 0) -> pb.StreamingRecognizeResponse:
+    message = pb.StreamStarted(resume_token=token, received_requests=received)
+    return pb.StreamingRecognizeResponse(started=message)
+
+
+def partial(text: str, stable_len: int, time: float, seq: int) -> pb.StreamingRecognizeResponse:
+    message = pb.PartialResult(text=text, stable_len=stable_len, audio_processed=at(time), seq=seq)
+    return pb.StreamingRecognizeResponse(partial=message)
+
+
+def final(
+    text: str,
+    start: float,
+    end: float,
+    seq: int,
+    number: int,
+    cause: str = "SILENCE",
+    *,
+    resume: float | None = None,
+) -> pb.StreamingRecognizeResponse:
+    message = pb.FinalResult(
+        text=text,
+        start_time=at(start),
+        end_time=at(end),
+        seq=seq,
+        cause=f"CAUSE_{cause}",
+        resume_time=at(end if resume is None else resume),
+    )
+    return pb.StreamingRecognizeResponse(final=message, number=number)
+
+
+class Caller:
+    """Runs a stream against what the test says the server answers."""
+
+    def __init__(self, n_seconds: int, policy: Reconnect | None = POLICY) -> None:
+        self.stream = UnbrokenStream(pb.StreamingConfig(), policy)
+        self.now = 0.0
+        self.first = self.stream.begin_call()
+        for _ in range(n_seconds):
+            self.stream.push(SECOND)
+
+    def sent(self) -> list[int]:
+        """Return the seqs of what the call sends now; 0 for a control."""
+        seqs = []
+        while (request := self.stream.next_request()) is not None:
+            seqs.append(request.audio.seq)
+        return seqs
+
+    def hear(self, *responses: pb.StreamingRecognizeResponse) -> list:
+        return [r for response in responses for r in self.stream.receive(response, now=self.now)]
+
+    def fail(self, error: SirenError = BROKEN) -> Retry | GiveUp:
+        return self.stream.fail(error, now=self.now, jitter=0.0)
+
+    def break_and_begin(self, error: SirenError = BROKEN) -> pb.StreamingRecognizeRequest:
+        assert isinstance(self.fail(error), Retry)
+        self.first = self.stream.begin_call()
+        return self.first
+
+
+def test_a_resumed_stream_sends_what_the_server_has_not_taken():
+    caller = Caller(3)
+    assert caller.first.config.resumable
+    assert caller.sent() == [1, 2, 3]
+    (first, *_) = caller.hear(started(), final("a", 0, 1, 1, number=1))
+    assert isinstance(first, Started)
+    resume = caller.break_and_begin().resume
+    assert (resume.token, resume.last_result) == ("t", 1)
+    assert caller.sent() == []  # until the server says from where on
+    assert caller.hear(started(received=2)) == [Resumed(outage_s=0.0, is_replay=False)]
+    assert caller.sent() == [3]
+
+
+def test_a_server_that_does_not_know_the_stream_gets_the_audio_again():
+    caller = Caller(3)
+    caller.sent()
+    caller.hear(started(), final("a", 0, 1, 1, number=1, cause="SILENCE", resume=0.75))
+    caller.break_and_begin()
+    assert caller.break_and_begin(UNKNOWN).config.resumable
+    assert caller.hear(started("u")) == [Resumed(outage_s=0.0, is_replay=True)]
+    assert caller.sent() == [1, 2, 3]  # of the first the last quarter
+    # Its times count from there; what was final does not begin again.
+    (again,) = caller.hear(final("b", 0, 1, 2, number=1))
+    assert (again.text, again.start_s, again.end_s, again.seq) == ("b", 1.0, 1.75, 2)
+
+
+def test_finals_that_a_replay_repeats_are_shown_once():
+    caller = Caller(3)
+    caller.sent()
+    caller.hear(started(""), final("a", 0, 1, 1, 1, resume=0), final("b", 1, 2, 2, 2, resume=0))
+    caller.break_and_begin()
+    caller.hear(started(""))
+    assert caller.sent() == [1, 2, 3]
+    repeated = (partial("a", 1, 0.5, 1), final("a", 0, 1, 1, 1, resume=0), partial("b", 1, 1.5, 1))
+    assert caller.hear(*repeated, final("b", 1, 2, 2, 2, resume=0)) == []
+    shown = caller.hear(partial("c", 1, 2.5, 2), final("c", 2, 3, 3, 3, resume=0))
+    assert [result.text for result in shown] == ["c", "c"]
+
+
+def test_a_replay_shows_nothing_older_than_what_was_shown():
+    caller = Caller(3)
+    caller.sent()
+    caller.hear(started(""), partial("one two", 7, 2.0, 2))
+    caller.break_and_begin()
+    caller.hear(started(""))
+    assert caller.hear(partial("one", 3, 1.0, 1), partial("one two", 3, 2.0, 2)) == []
+    (shown,) = caller.hear(partial("one two three", 7, 2.5, 2))
+    assert shown.stable == "one two"
+
+
+@pytest.mark.parametrize(
+    ("text", "stable_len", "kept"),
+    [
+        ("one two three", 7, "one two three"),
+        ("one too three", 7, "one two three"),
+        ("won", 3, "one two"),
+        ("", 0, "one two"),
+    ],
+)
+def test_text_that_was_stable_stays(text, stable_len, kept):
+    joined, length = keep_stable("one two", text, stable_len)
+    assert joined == kept
+    assert 7 <= length <= len(joined)
+
+
+def test_behind_a_reset_nothing_of_the_old_utterance_is_expected():
+    caller = Caller(1)
+    caller.stream.push(Control.RESET)
+    caller.stream.push(SECOND)
+    caller.sent()
+    caller.hear(started(""), partial("old words", 9, 1.0, 1))
+    caller.break_and_begin()
+    caller.hear(started(""))
+    (shown,) = caller.hear(partial("new", 3, 2.0, 2))
+    assert shown.text == "new"
+
+
+def test_the_final_of_a_server_that_stops_is_for_the_worst_case():
+    stopping = SirenError(grpc.StatusCode.UNAVAILABLE, "stops", reason=Reason.SHUTTING_DOWN)
+    caller = Caller(2)
+    caller.sent()
+    assert len(caller.hear(started(), final("cut sh", 0, 1.5, 1, 1, cause="SHUTDOWN"))) == 1
+    assert caller.break_and_begin(stopping).HasField("config")
+    caller.now = 11.0
+    outcome = caller.fail()
+    assert isinstance(outcome, GiveUp)
+    assert [result.text for result in outcome.results] == ["cut sh"]
+    assert outcome.error is BROKEN
+
+
+def test_waits_grow_and_progress_makes_them_short_again():
+    caller = Caller(1)
+    caller.sent()
+    caller.hear(started(""))
+    delays = []
+    for _ in range(5):
+        delays.append(caller.fail().delay_s)
+        caller.stream.begin_call()
+    assert delays == [0, 1, 2, 4, 4]
+    caller.hear(started(""), partial("a", 1, 1.0, 1))
+    assert caller.fail() == Retry(0)
+
+
+def test_outages_without_progress_add_up_to_the_deadline():
+    caller = Caller(1)
+    caller.sent()
+    caller.hear(started(""))
+    for _ in range(3):
+        caller.break_and_begin()
+        caller.now += 4.0
+        caller.hear(started(""))
+    assert isinstance(caller.fail(), GiveUp)
+
+
+def test_a_server_says_how_long_to_wait():
+    full = SirenError(
+        grpc.StatusCode.RESOURCE_EXHAUSTED, "full", reason=Reason.OVERLOADED, retry_after_s=3.0
+    )
+    caller = Caller(1)
+    assert caller.fail(full) == GiveUp((), full)  # no stream was broken
+    caller.hear(started(""))
+    caller.break_and_begin()
+    assert caller.fail(full) == Retry(3.0)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        SirenError(grpc.StatusCode.INTERNAL, "failed", reason=Reason.MODEL_ERROR),
+        SirenError(grpc.StatusCode.INVALID_ARGUMENT, "half", reason=Reason.INVALID_AUDIO),
+        SirenError(grpc.StatusCode.DEADLINE_EXCEEDED, "timeout"),
+    ],
+)
+def test_what_would_fail_again_is_not_tried_again(error):
+    caller = Caller(1)
+    caller.hear(started())
+    assert caller.fail(error) == GiveUp((), error)
+
+
+def test_a_break_behind_the_last_final_is_none():
+    caller = Caller(1)
+    caller.stream.end()
+    assert caller.sent() == [1, 0]
+    caller.hear(started(), final("a", 0, 1, 1, 1, cause="END"))
+    assert caller.fail() == GiveUp((), None)
+
+
+def test_an_utterance_too_long_for_the_buffer_says_so():
+    caller = Caller(3, Reconnect(max_buffer_bytes=40_000))
+    caller.hear(started(""))
+    caller.sent()
+    outcome = caller.fail()
+    assert isinstance(outcome, GiveUp)
+    assert "max_buffer_bytes" in str(outcome.error)
+
+
+def test_without_a_policy_a_stream_is_one_call():
+    caller = Caller(1, policy=None)
+    assert not caller.first.config.resumable
+    caller.hear(started(""))
+    assert caller.fail() == GiveUp((), BROKEN)
+
+
+def test_only_a_stream_that_is_kept_is_left_with_a_word():
+    caller = Caller(1)
+    assert caller.stream.leave() is None
+    caller.hear(started())
+    goodbye = caller.stream.leave()
+    assert goodbye == pb.StreamingRecognizeRequest(resume=pb.Resume(token="t", discard=True))
+
+
+def test_a_policy_that_makes_no_sense_is_refused():
+    with pytest.raises(ValueError, match="negative"):
+        Reconnect(deadline_s=-1)
+    with pytest.raises(ValueError, match="negative"):
+        Reconnect(max_buffer_bytes=-1)
+
+
+def test_the_types_a_caller_sees():
+    caller = Caller(1)
+    results = caller.hear(started(), partial("a", 1, 1.0, 1), final("a", 0, 1, 1, 1))
+    assert [type(result) for result in results] == [Started, Partial, Final]
+
+
+def test_streams_with_separate_channels_are_one_call():
+    config = pb.StreamingConfig(channel_count=2, channel_mode=pb.CHANNEL_MODE_SEPARATE)
+    stream = UnbrokenStream(config, POLICY)
+    assert not stream.begin_call().config.resumable
+    assert stream.fail(BROKEN, now=0.0, jitter=0.0) == GiveUp((), BROKEN)
