@@ -84,7 +84,8 @@ async def play(
     await _sleep_until(start_at)
     audio = _send(script, book, report, start_at)
     try:
-        async for result in client.stream(audio, **options):
+        # A break is to be seen here, not to be healed; and nothing is kept for it.
+        async for result in client.stream(audio, reconnect=None, **options):
             now = monotonic()
             report.n_received += 1
             if isinstance(result, Partial):

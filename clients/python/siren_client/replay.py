@@ -170,8 +170,7 @@ class ReplayBuffer:
             self._repeats_until_ns = end_ns
             return
         if index is not None and index >= self._first:
-            before = self._entries[index - 1 - self._first]
-            self._fresh = self._last_end = _Point(index, before.end)
+            self._fresh = self._last_end = _Point(index, self._start_of(index))
             self._repeats_until_ns = None
             self._has_gap = False
         elif index is None:
@@ -205,6 +204,11 @@ class ReplayBuffer:
         if (self._last_end.index, self._last_end.byte) > (self._fresh.index, self._fresh.byte):
             self._fresh = self._last_end
             self._repeats_until_ns = None
+
+    def _start_of(self, index: int) -> int:
+        """Return the byte at which a request begins that is kept, or the next to come."""
+        at = index - self._first
+        return self._entries[at].start if at < len(self._entries) else self._sent_bytes
 
     def _is_kept(self, point: _Point) -> bool:
         if not self._entries:

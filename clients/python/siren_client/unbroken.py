@@ -151,11 +151,14 @@ class UnbrokenStream:
         now: seconds of any clock that does not jump. Raises SirenError when the server asks for
         audio that is not kept any more.
         """
+        if self._policy is None:
+            result = from_response(response)
+            return [] if result is None else [result]
         self._last_number = response.number or self._last_number
         if response.WhichOneof("response") == "started":
             results = self._start(response, now)
         else:
-            results = self._view.show(response, self._buffer, withholds=self._policy is not None)
+            results = self._view.show(response, self._buffer)
             if results:
                 self._n_attempts, self._outage_s = 0, 0.0
         return results
@@ -190,7 +193,7 @@ class UnbrokenStream:
 
     def _start(self, response: pb.StreamingRecognizeResponse, now: float) -> list[Result]:
         started = response.started
-        self._token = started.resume_token if self._policy is not None else ""
+        self._token = started.resume_token
         if self._is_resuming:
             self._cursor = self._base + started.received_requests
             if not self._buffer.first <= self._cursor <= self._buffer.end:
@@ -252,14 +255,8 @@ class _View:
         reset_ns = buffer.reset_behind(round(self._processed_s * _NS))
         self._reset_s = None if reset_ns is None else reset_ns / _NS
 
-    def show(
-        self,
-        response: pb.StreamingRecognizeResponse,
-        buffer: ReplayBuffer,
-        *,
-        withholds: bool,
-    ) -> list[Result]:
-        """Return what is new to the caller. withholds: the stream may go on elsewhere."""
+    def show(self, response: pb.StreamingRecognizeResponse, buffer: ReplayBuffer) -> list[Result]:
+        """Return what is new to the caller."""
         if self._offset_ns:
             _shift(response, self._offset_ns)
         if response.WhichOneof("response") == "updated":
@@ -269,7 +266,7 @@ class _View:
             self._n_updates += 1
         result = from_response(response)
         if isinstance(result, Final):
-            return self._show_final(result, response.final, buffer, withholds=withholds)
+            return self._show_final(result, response.final, buffer)
         if isinstance(result, Partial):
             result = self._show_partial(result)
         elif isinstance(result, SpeechEvent):
@@ -312,7 +309,7 @@ class _View:
         return partial
 
     def _show_final(
-        self, final: Final, message: pb.FinalResult, buffer: ReplayBuffer, *, withholds: bool
+        self, final: Final, message: pb.FinalResult, buffer: ReplayBuffer
     ) -> list[Result]:
         end_ns = to_ns(message.end_time)
         is_finalize = final.cause is FinalCause.FINALIZE
@@ -327,7 +324,7 @@ class _View:
         final = replace(final, start_s=start_s, seq=seq)
         results = (final,) if self._held_end is None else (self._held_end, final)
         self._held_end = None
-        if withholds and final.cause is FinalCause.SHUTDOWN:
+        if final.cause is FinalCause.SHUTDOWN:
             # The server cut the utterance short: another may hear all of it.
             self.withheld, self._withheld_end_s = results, final.end_s
             return []

@@ -152,3 +152,15 @@ def test_a_sample_of_several_channels_is_found():
     buffer = make_buffer(audio(6400, 1), audio(6400, 2), channel_count=2)
     note(buffer, 0, 100, 50)
     assert replayed(buffer) == [(3200, 1), (6400, 2)]
+
+
+@pytest.mark.parametrize("behind", [[], [audio(320, 3)]])
+def test_a_finalize_that_was_forgotten_is_answered_all_the_same(behind):
+    buffer = make_buffer(audio(3200, 1), audio(3200, 2), FINALIZE, max_bytes=0)
+    assert not buffer.can_replay
+    for request in behind:
+        buffer.append(request)
+    note(buffer, 0, 200, 200, is_finalize=True)
+    assert buffer.can_replay
+    assert replayed(buffer) == [(320, 3) for _ in behind]
+    assert buffer.start_ns == 200 * MS

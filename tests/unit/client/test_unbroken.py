@@ -250,6 +250,19 @@ def test_without_a_policy_a_stream_is_one_call():
     assert caller.fail() == GiveUp((), BROKEN)
 
 
+def test_without_a_policy_results_are_as_they_come_and_nothing_is_kept():
+    stream = UnbrokenStream(pb.StreamingConfig(), None)
+    stream.begin_call()
+    finals = []
+    for _ in range(3):
+        for item in (bytes(3200), Control.FINALIZE):
+            stream.push(item)
+            assert stream.next_request() is not None
+        finals += stream.receive(final("one", 0, 0.1, 0, 0, "FINALIZE"), now=0)
+    assert [result.text for result in finals] == ["one"] * 3
+    assert stream._buffer.first == stream._buffer.end
+
+
 def test_only_a_stream_that_is_kept_is_left_with_a_word():
     caller = Caller(1)
     assert caller.stream.leave() is None
