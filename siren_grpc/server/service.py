@@ -33,7 +33,8 @@ from siren_grpc.server.parking import Parking
 from siren_grpc.server.recording import requests_of
 from siren_grpc.server.request import ValidConfig
 from siren_grpc.server.status import to_status
-from siren_grpc.server.stream import Stream, StreamCall
+from siren_grpc.server.stream import Stream
+from siren_grpc.server.stream_call import StreamCall
 from siren_grpc.session.ingress import Ingress, IngressConfig
 from siren_grpc.session.separate import SeparateIngress
 

@@ -5,9 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
-from dataclasses import dataclass, field
-from time import monotonic
-from typing import Any, cast
 
 from siren.v1 import speech_pb2 as pb
 
@@ -20,92 +17,21 @@ from siren_grpc.domain.errors import (
     ShuttingDown,
     SirenError,
 )
-from siren_grpc.domain.types import EndStream, Feed, Partial, StreamEnded, Work
-from siren_grpc.engine.separate import SeparateSession
+from siren_grpc.domain.types import EndStream, Feed, Partial, StreamEnded
 from siren_grpc.engine.session import EngineSession
 from siren_grpc.server import convert
+from siren_grpc.server.attachment import Attachment
 from siren_grpc.server.biasing import to_phrases
-from siren_grpc.server.call_id import CallId
 from siren_grpc.server.options import to_updated_options
 from siren_grpc.server.parking import Parking
-from siren_grpc.server.request import ValidConfig
 from siren_grpc.server.resumption import Resumption
-from siren_grpc.server.status import Trailers
-from siren_grpc.session.ingress import Ingress
-from siren_grpc.session.separate import SeparateIngress
+from siren_grpc.server.stream_call import StreamCall
 
 _log = logging.getLogger(__name__)
 _END_LINGER_S = 0.2
 _BREAK_S = 0.5
 """How long after the last message of a call it may turn out to be broken, not half-closed."""
 _INTERNAL = "the stream failed unexpectedly; the cause is in the server's log under the session id"
-
-
-@dataclass(frozen=True, slots=True)
-class StreamCall:
-    """A stream whose config was accepted."""
-
-    id: CallId
-    config: ValidConfig
-    ingress: Ingress | SeparateIngress
-    session: EngineSession | SeparateSession
-    idle_timeout_s: float
-
-    @property
-    def reception(self) -> convert.Reception:
-        """What a result sent now is to say of the stream."""
-        hertz = self.session.info.features.sample_rate_hertz
-        return convert.Reception(hertz, self.ingress.received_samples, monotonic())
-
-    @property
-    def trailers(self) -> Trailers:
-        """Where the stream's time went, for its trailing metadata."""
-        timing = self.session.timing
-        hertz = self.session.info.features.sample_rate_hertz
-        return (
-            *self.id.trailers,
-            ("siren-audio-ms", str(1000 * self.ingress.received_samples // hertz)),
-            ("siren-steps", str(timing.steps)),
-            ("siren-queue-ms", str(round(1000 * timing.queue_s))),
-            ("siren-step-ms", str(round(1000 * timing.step_s))),
-        )
-
-    async def submit(self, work: Sequence[Feed]) -> None:
-        """Give the engine work of the ingress, cut anew behind each hard endpoint."""
-        if isinstance(self.session, SeparateSession) or isinstance(self.ingress, SeparateIngress):
-            await self.session.submit(work)  # type: ignore[arg-type]  # both are separate
-            return
-        own = cast("Sequence[Work]", work)  # an Ingress makes no work for single channels
-        while (rewind := await self.session.submit(own)) is not None:
-            own = self.ingress.rewind(rewind.at_samples, rewind.seq, rewind.work)
-
-    async def submit_pieces(self, pieces: Iterable[Sequence[Feed]]) -> None:
-        """Submit work as it is made, in turns with other streams."""
-        is_first = True
-        for work in pieces:
-            if not is_first:
-                await asyncio.sleep(0)  # nothing else need wait, and so notice a cancellation
-            is_first = False
-            await self.submit(work)
-
-
-@dataclass(slots=True)
-class _Attachment:
-    """The call that a stream has at present.
-
-    waiting_since: when its reader began to wait for the client; None while it does not.
-    """
-
-    requests: AsyncIterator[pb.StreamingRecognizeRequest]
-    handler: asyncio.Task[Any] | None
-    reader: asyncio.Task[None] | None = None
-    waiting_since: float | None = None
-    is_detached: asyncio.Event = field(default_factory=asyncio.Event)
-
-    def stop_reading(self) -> None:
-        """Read no more. What is being submitted is submitted: no request takes half an effect."""
-        if self.reader is not None and self.waiting_since is not None:
-            self.reader.cancel()
 
 
 class Stream:
@@ -126,7 +52,7 @@ class Stream:
         self._parking = parking
         self._options = call.config.options
         self._interruption: SirenError | None = None
-        self._attached: _Attachment | None = None
+        self._attached: Attachment | None = None
         self._last_reader: asyncio.Task[None] | None = None
         self._settling: asyncio.Task[None] | None = None
         self._ended: StreamEnded | None = None
@@ -240,8 +166,8 @@ class Stream:
             if attached.handler is not None:
                 attached.handler.cancel()
 
-    def _attach(self, requests: AsyncIterator[pb.StreamingRecognizeRequest]) -> _Attachment:
-        attached = _Attachment(requests, asyncio.current_task())
+    def _attach(self, requests: AsyncIterator[pb.StreamingRecognizeRequest]) -> Attachment:
+        attached = Attachment(requests, asyncio.current_task())
         self._attached = attached
         if attached.handler is not None:
             # gRPC may leave the generator of a call that broke to be collected, whenever.
@@ -252,12 +178,12 @@ class Stream:
             self._last_reader = attached.reader
         return attached
 
-    def _leave(self, attached: _Attachment) -> None:
+    def _leave(self, attached: Attachment) -> None:
         """Detach a call that is over, unless that is done."""
         if self._attached is attached:
             self._detach(attached)
 
-    def _detach(self, attached: _Attachment, *, is_parked: bool = True) -> None:
+    def _detach(self, attached: Attachment, *, is_parked: bool = True) -> None:
         """End the stream with its call, or keep it for another."""
         self._attached = None
         attached.is_detached.set()
@@ -280,7 +206,7 @@ class Stream:
             await session.wait_over()
             session.close()
 
-    async def _watch_idle(self, attached: _Attachment) -> None:
+    async def _watch_idle(self, attached: Attachment) -> None:
         loop = asyncio.get_running_loop()
         timeout = self._call.idle_timeout_s
         while True:
@@ -296,7 +222,7 @@ class Stream:
             )
         )
 
-    async def _read(self, attached: _Attachment, previous: asyncio.Task[None] | None) -> None:
+    async def _read(self, attached: Attachment, previous: asyncio.Task[None] | None) -> None:
         """Feed the engine until the stream ends; how it ends travels in-band, behind its audio.
 
         previous: the reader of the call before, which may still submit what it had read.
@@ -316,7 +242,7 @@ class Stream:
             _log.exception("session %s: reading failed", self._call.id)
             await submit([EndStream(InternalError(_INTERNAL))])
 
-    async def _read_requests(self, attached: _Attachment) -> None:
+    async def _read_requests(self, attached: Attachment) -> None:
         ingress, submit = self._call.ingress, self._call.submit
         while not (ingress.is_ended or attached.is_detached.is_set()):
             request = await self._next_request(attached)
@@ -334,7 +260,7 @@ class Stream:
                 await submit(self._interrupted())
                 return
 
-    async def _is_broken(self, attached: _Attachment) -> bool:
+    async def _is_broken(self, attached: Attachment) -> bool:
         """Wait until it is clear whether a call without another message is broken or half-closed.
 
         gRPC says first that there is no other message, and then why.
@@ -347,7 +273,7 @@ class Stream:
             return False
         return True
 
-    async def _end(self, attached: _Attachment, work: Sequence[Feed]) -> None:
+    async def _end(self, attached: Attachment, work: Sequence[Feed]) -> None:
         """Answer ACTION_END at once; the status waits a moment for what must not follow it."""
         *results, end = work
         await self._call.submit(results)
@@ -383,7 +309,7 @@ class Stream:
             return [*self._call.ingress.finalize(FinalCause.SHUTDOWN), EndStream(error)]
         return [EndStream(error)]
 
-    async def _next_request(self, attached: _Attachment) -> pb.StreamingRecognizeRequest | None:
+    async def _next_request(self, attached: Attachment) -> pb.StreamingRecognizeRequest | None:
         """Return the client's next message, None when there is no other in this call."""
         attached.waiting_since = asyncio.get_running_loop().time()
         try:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TypeAlias
 
 from siren_grpc.audio.chunker import Chunker, CutChunk
 from siren_grpc.audio.history import History
@@ -26,6 +24,7 @@ from siren_grpc.domain.types import (
     Voice,
     Work,
 )
+from siren_grpc.session.seq_ledger import SeqLedger, Settled
 
 _REWIND_S = 1.0
 """How far before the last chunk a rewind may go."""
@@ -64,7 +63,7 @@ class Ingress:
         self._source: AudioSource = source or make_source(config.audio)
         self._resampler = self._make_resampler()
         self._chunker = Chunker(config.geometry)
-        self._ledger = _SeqLedger()
+        self._ledger = SeqLedger()
         self._is_ended = False
         self._received_bytes = 0
         self._received_samples = 0  # at the model's rate
@@ -286,7 +285,7 @@ class Ingress:
             cut.samples, cut.feature_frames, cut.is_first, end, seq, cut.is_last, marks, voice
         )
 
-    def _marks(self, settled: Sequence[_Settled], end_samples: int) -> tuple[tuple[int, int], ...]:
+    def _marks(self, settled: Sequence[Settled], end_samples: int) -> tuple[tuple[int, int], ...]:
         """Return where messages end: the first position by which they are accounted for."""
         start, start_sent = self._utterance_start_samples, self._utterance_start_sent
         return tuple(
@@ -325,55 +324,3 @@ class Ingress:
         self._chunks_start_samples = self._received_samples
         self._utterance_start_sent = self._source.n_samples  # a split sample is yet to be heard
         self._previewed_samples = 0
-
-
-_Settled: TypeAlias = tuple[int, int]
-"""A message's seq, and how many samples were sent by its end."""
-
-
-class _SeqLedger:
-    """Which client `seq` is accounted for at which sample as sent (promise 2)."""
-
-    def __init__(self) -> None:
-        self._unplaced: deque[tuple[int, int]] = deque()  # (seq, bytes sent by its end)
-        self._open: deque[_Settled] = deque()
-        self._last_received = 0
-        self._last_settled = 0
-
-    def record(self, seq: int, sent_bytes: int) -> None:
-        if seq == 0:
-            return
-        if seq <= self._last_received:
-            raise InvalidMessage(
-                f"audio.seq is {seq} after {self._last_received}; it must increase from message "
-                "to message (or be 0 for messages that need no number)"
-            )
-        self._last_received = seq
-        self._unplaced.append((seq, sent_bytes))
-
-    def place(self, samples_at: Callable[[int], int | None]) -> None:
-        """Say by which sample the messages are over whose bytes are decoded."""
-        while self._unplaced:
-            seq, sent_bytes = self._unplaced[0]
-            sent_samples = samples_at(sent_bytes)
-            if sent_samples is None:
-                return
-            self._unplaced.popleft()
-            self._open.append((seq, sent_samples))
-
-    def settle(self, sent_samples: int) -> tuple[list[_Settled], int]:
-        """Settle what ends at or before so many samples; return it, and the largest seq so far."""
-        settled = []
-        while self._open and self._open[0][1] <= sent_samples:
-            settled.append(self._open.popleft())
-            self._last_settled = settled[-1][0]
-        return settled, self._last_settled
-
-    def accounted(self, sent_samples: int) -> int:
-        """Return the same without settling it: a preview is looked at again."""
-        seq = self._last_settled
-        for open_seq, end in self._open:
-            if end > sent_samples:
-                break
-            seq = open_seq
-        return seq
