@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 export PROTO_PYTHON ?= $(abspath $(BIN))/python
 ARGS ?=
 
-.PHONY: help setup demo test e2e bench lint types proto docs lock clean
+.PHONY: help setup demo test long e2e bench lint types proto docs lock clean
 
 help: ## List the targets
 	@echo "Siren gRPC: streaming speech-to-text. Start with 'make demo', then 'make test'."
@@ -25,8 +25,11 @@ setup: ## Make the virtual environment (done by every target that needs it)
 demo: setup ## Start a server, stream a recording to it and watch it become text
 	@scripts/demo.sh
 
-test: setup ## Run every test that needs no GPU
-	@$(BIN)/python -m pytest -m "not gpu" $(ARGS)
+test: setup ## Run every test that needs no GPU, and not minutes
+	@$(BIN)/python -m pytest -m "not gpu and not long" $(ARGS)
+
+long: setup ## Run the tests that take minutes: an hour of audio in one stream
+	@$(BIN)/python -m pytest -m "long and not gpu" $(ARGS)
 
 e2e: setup ## Run only the tests with a real server and a real model
 	@$(BIN)/python -m pytest -m "e2e and not gpu" $(ARGS)

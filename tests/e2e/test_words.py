@@ -282,7 +282,7 @@ def test_right_words_are_more_certain_than_wrong_ones(wire: Wire, decoder: int) 
     assert mean(wins) > 0.65
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("decoder", DECODERS)
 def test_nothing_drifts_in_an_hour(wire: Wire, decoder: int) -> None:
     """An hour in one stream, as fast as it is taken: its last words are where they were put."""

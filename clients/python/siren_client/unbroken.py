@@ -167,12 +167,13 @@ class UnbrokenStream:
         """Say what to do about a call that failed. jitter: in [0, 1), random."""
         if self._policy is None:
             return GiveUp((), error)
-        if self._view.is_complete:
-            return GiveUp((), None)  # what was lost is only the word that all went well
         is_reconnecting = self._outage_since is not None
         is_refused = self._is_resuming and is_refused_resume(error)
         if not (is_refused or is_break(error, is_reconnecting=is_reconnecting)):
+            # The server's own word, behind the last final too: of audio that ends too soon, say.
             return GiveUp(self._view.withheld, error)
+        if self._view.is_complete:
+            return GiveUp((), None)  # what was lost is only the word that all went well
         if is_stream_gone(error):
             self._token = ""
         if not self._token and not self._buffer.can_replay:
@@ -229,6 +230,8 @@ class _View:
         self._held_end: SpeechEvent | None = None
         """The end of speech, until its final comes."""
         self._has_shown_start = False
+        self._start_s = 0.0
+        """Where speech started, if that was shown; a replay may say so again behind a partial."""
         self._last_end_s = 0.0
         self._seq = 0
         # Of the current utterance:
@@ -284,9 +287,10 @@ class _View:
             self._held_end = event
             return None
         if event.type is SpeechEventType.SPEECH_STARTED:
-            if self._has_shown_start and self._is_behind:
+            is_old = self._is_behind or event.time_s <= self._start_s
+            if self._has_shown_start and is_old:
                 return None
-            self._has_shown_start = True
+            self._has_shown_start, self._start_s = True, event.time_s
         return event
 
     def _show_partial(self, partial: Partial) -> Partial | None:

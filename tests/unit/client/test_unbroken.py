@@ -234,6 +234,34 @@ def test_a_break_behind_the_last_final_is_none():
     assert caller.fail() == GiveUp((), None)
 
 
+def test_an_error_behind_the_last_final_is_told():
+    caller = Caller(1)
+    caller.stream.end()
+    caller.sent()
+    caller.hear(started(), final("a", 0, 1, 1, 1, cause="END"))
+    bad = SirenError(grpc.StatusCode.INVALID_ARGUMENT, "cut short", reason=Reason.INVALID_AUDIO)
+    assert caller.fail(bad) == GiveUp((), bad)
+
+
+def test_a_replay_says_once_that_speech_started_though_a_preview_comes_first():
+    event = pb.StreamingRecognizeResponse(
+        event=pb.SpeechEvent(type=pb.SpeechEvent.TYPE_SPEECH_STARTED, time=at(0.5)), number=1
+    )
+    caller = Caller(3)
+    caller.sent()
+    shown = caller.hear(started(""), event)
+    caller.break_and_begin()
+    preview = partial("a", 0, 0.6, 0)
+    shown += caller.hear(started(""), preview, event, partial("a", 1, 1.0, 0))
+    assert [type(result).__name__ for result in shown] == [
+        "Started",
+        "SpeechEvent",
+        "Resumed",
+        "Partial",
+        "Partial",
+    ]
+
+
 def test_an_utterance_too_long_for_the_buffer_says_so():
     caller = Caller(3, Reconnect(max_buffer_bytes=40_000))
     caller.hear(started(""))
