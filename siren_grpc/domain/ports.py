@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from siren_grpc.domain.phrases import Phrases
-from siren_grpc.domain.types import Lane, ModelInfo, ModelOptions, StepResult, StepRow
+from siren_grpc.domain.readings import FrameSpan, Reading
+from siren_grpc.domain.types import DecoderKind, Lane, ModelInfo, ModelOptions, StepResult, StepRow
 
 
 class OutOfMemory(Exception):
@@ -46,6 +47,35 @@ class PhraseTrees(Protocol):
         ...
 
 
+class EncodedFrames(Protocol):
+    """Encoder frames of one session, on the model's device."""
+
+
+class Readings(Protocol):
+    """Other readings of what a model's slots heard. Only `search` may be called from any thread.
+
+    The others belong to the thread that resets slots.
+    """
+
+    def take(self, slot: int, span: FrameSpan) -> EncodedFrames | None:
+        """Return frames of a slot's rows with `keeps_frames`, and forget those before their end.
+
+        None when they are not all there any more, or none: a minute is kept.
+        """
+        ...
+
+    def search(self, decoder: DecoderKind, frames: EncodedFrames, most: int) -> list[Reading]:
+        """Return the likeliest readings of frames, the best first, and `most` others at most.
+
+        It may take a tenth of a second. Searches run one at a time.
+        """
+        ...
+
+    def clear(self, slot: int) -> None:
+        """Forget a slot's frames: its session is over."""
+        ...
+
+
 class ModelBackend(Protocol):
     """A loaded model with one slot of recognition state per session.
 
@@ -82,6 +112,11 @@ class ModelBackend(Protocol):
     @property
     def phrase_trees(self) -> PhraseTrees | None:
         """What makes it listen for phrases; None for a model that cannot."""
+        ...
+
+    @property
+    def readings(self) -> Readings | None:
+        """What reads utterances again; None for a model that cannot."""
         ...
 
     def reset_slot(self, slot: int) -> None:

@@ -23,6 +23,7 @@ from siren_grpc.domain.geometry import (
     FeatureGeometry,
 )
 from siren_grpc.domain.phrases import Phrases
+from siren_grpc.domain.readings import Alternative, FrameSpan
 
 Samples: TypeAlias = NDArray[np.float32]
 """Mono audio, [n_samples], in [-1, 1], at the model's sample rate."""
@@ -255,11 +256,16 @@ Feed: TypeAlias = Work | OnChannel
 
 @dataclass(frozen=True, slots=True)
 class StepRow:
-    """One session's part of a step. words: what the session will tell of them."""
+    """One session's part of a step.
+
+    words: what the session will tell of them. keeps_frames: whether its chunks' encoder frames are
+    to be there for other readings.
+    """
 
     slot: int
     work: AudioWork
     words: WordDetail = WordDetail.NONE
+    keeps_frames: bool = False
 
     @property
     def wants_timing(self) -> bool:
@@ -362,6 +368,10 @@ class Final:
     """Of the whole utterance, 0 to 1; None without words."""
     resume_samples: int | None = field(default=None, compare=False)
     """From where a fresh model hears what follows as this one would have; None when unknown."""
+    frames: FrameSpan | None = field(default=None, compare=False)
+    """Where the model heard it; None when unknown."""
+    alternatives: tuple[Alternative, ...] = ()
+    """Other readings, where they were asked for, the likeliest first."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -85,13 +85,15 @@ class Engine:
         phrases: Phrases = (),
         is_live: bool = True,
         words: WordDetail = WordDetail.NONE,
+        alternatives: int = 0,
     ) -> EngineSession:
         """Open a session of a lane; one that names no model means the first.
 
         text: how its text is changed. The first stream of a written language waits for its
         grammar, some seconds, before it takes a slot. phrases: preferred from its start on.
         is_live: False for a recording, which is recognised when no live session has work. words:
-        which of its results list their words.
+        which of its results list their words. alternatives: how many other readings its finals
+        list at most.
 
         Raises InvalidConfig for options the model does not have or a phrase it cannot write,
         Overloaded when every slot of the model is taken, memory has run out or the steps have
@@ -118,11 +120,14 @@ class Engine:
         session = EngineSession(
             session_id, self._send, self._limits, info, utterance, options, self._forget
         )
+        if alternatives:
+            session.list_alternatives(alternatives, self._detokenizers[name])
         if text != _AS_RECOGNISED:
             session.present(text, self._normaliser)
         self._sessions[session_id] = session
         lane = replaced(lane, model=name)
-        self._send([Open(session_id, lane, model_options, phrases, is_live, words)])
+        opening = Open(session_id, lane, model_options, phrases, is_live, words, alternatives)
+        self._send([opening])
         try:
             await session.wait_open()
         except BaseException:  # cancelled, too: nobody else would close it

@@ -7,6 +7,7 @@ from typing import TypeAlias
 
 from siren_grpc.domain.errors import SirenError
 from siren_grpc.domain.phrases import Phrases
+from siren_grpc.domain.readings import FrameSpan, Reading
 from siren_grpc.domain.types import (
     DEFAULT_MODEL_OPTIONS,
     AudioWork,
@@ -36,7 +37,8 @@ def front_end_of(session_id: SessionId) -> int:
 class Open:
     """Give a session a slot; answered by `Opened` or `Refused`, when its phrases are ready.
 
-    is_live: as for `Scheduler.add`. words: which results list their words.
+    is_live: as for `Scheduler.add`. words: which results list their words. alternatives: how many
+    other readings its finals list at most.
     """
 
     session_id: SessionId
@@ -45,6 +47,15 @@ class Open:
     phrases: Phrases = ()
     is_live: bool = True
     words: WordDetail = WordDetail.NONE
+    alternatives: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """Find other readings of what a session heard; answered by `Found`, beside its steps."""
+
+    session_id: SessionId
+    span: FrameSpan
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +85,7 @@ class Close:
     session_id: SessionId
 
 
-Message: TypeAlias = Open | Prepare | Push | Close
+Message: TypeAlias = Open | Prepare | Push | Search | Close
 """From a front end to the stepper."""
 
 
@@ -98,6 +109,13 @@ class Prepared:
 
 
 @dataclass(frozen=True, slots=True)
+class Found:
+    """What a search found, the likeliest reading first; nothing where the frames were gone."""
+
+    readings: tuple[Reading, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Recognised:
     """A chunk or preview, and what its step found. step_s: how long that took, mates and all."""
 
@@ -117,7 +135,7 @@ class Failed:
     error: SirenError
 
 
-Outcome: TypeAlias = Opened | Refused | Prepared | Recognised | Failed | Marker
+Outcome: TypeAlias = Opened | Refused | Prepared | Found | Recognised | Failed | Marker
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from siren_grpc.domain.errors import InternalError
+from siren_grpc.domain.readings import distinct
 from siren_grpc.domain.types import Final, Partial, Result, StreamEnded, Word
 from siren_grpc.text.normalisation import Task, Written
 from siren_grpc.text.options import TextOptions
@@ -108,7 +109,11 @@ class Presentation:
             return replace(result, text=text, stable_len=stable_len, words=words)
         if isinstance(result, Final):
             words = _spoken_words(result.words, self._spoken, 0)
-            return replace(result, text=self._spoken.final(result.text), words=words)
+            text = self._spoken.final(result.text)
+            others = [
+                replace(other, text=self._spoken.final(other.text)) for other in result.alternatives
+            ]
+            return replace(result, text=text, words=words, alternatives=distinct(text, others))
         return result
 
     def _is_old(self, result: Result) -> bool:
@@ -150,7 +155,13 @@ class Presentation:
         if isinstance(result, Final):
             text, _ = await self._finish(self._written.final(result.text), normaliser)
             spoken = "" if text == result.text else result.text
-            return replace(result, text=text, spoken_text=spoken)
+            others = []
+            for other in result.alternatives:
+                written, _ = await self._finish(self._written.final(other.text), normaliser)
+                others.append(replace(other, text=written))
+            return replace(
+                result, text=text, spoken_text=spoken, alternatives=distinct(text, others)
+            )
         return result
 
     async def _finish(self, writing: Writing, normaliser: Normaliser) -> Shown:

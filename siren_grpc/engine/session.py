@@ -26,9 +26,11 @@ from siren_grpc.domain.types import (
     UsePhrases,
     Work,
 )
+from siren_grpc.engine.alternatives import AlternativesStage
 from siren_grpc.engine.messages import (
     Close,
     Failed,
+    Found,
     Message,
     Opened,
     Outcome,
@@ -37,11 +39,13 @@ from siren_grpc.engine.messages import (
     Push,
     Recognised,
     Refused,
+    Search,
 )
 from siren_grpc.engine.presentation import Normaliser, Presentation
 from siren_grpc.scheduling.plan import SessionId
 from siren_grpc.session.outbox import Outbox
 from siren_grpc.session.utterance import Utterance
+from siren_grpc.text.detokenizer import Detokenizer
 from siren_grpc.text.options import TextOptions
 
 
@@ -122,6 +126,7 @@ class EngineSession:
         self._over = asyncio.Event()
         self._configure(options)
         self._on_close = on_close
+        self._alternatives: AlternativesStage | None = None
         self._presentation: Presentation | None = None
         self._opening: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._preparing: asyncio.Future[None] | None = None
@@ -147,6 +152,15 @@ class EngineSession:
     def present(self, options: TextOptions, normaliser: Normaliser | None) -> None:
         """Change the text of all results that follow; before the first work."""
         self._presentation = Presentation(options, self._deliver, normaliser)
+
+    def list_alternatives(self, most: int, detokenizer: Detokenizer) -> None:
+        """List other readings in finals; before the first work."""
+        self._alternatives = AlternativesStage(
+            most,
+            detokenizer,
+            lambda span: self._send([Search(self._id, span)]),
+            self._pass_on,
+        )
 
     async def wait_open(self) -> None:
         """Return when the session has a slot. Raises what it was refused with."""
@@ -248,6 +262,11 @@ class EngineSession:
         if isinstance(outcome, Prepared):
             self._end_preparing(outcome.error)
             return
+        if isinstance(outcome, Found):
+            if self._alternatives is not None and not self._over.is_set():
+                self._alternatives.receive(outcome.readings)
+                self._update_room()
+            return
         if self._is_over:
             return
         heard_at = self._note(outcome)
@@ -256,13 +275,21 @@ class EngineSession:
             self._end_recognition()
         elif not self._backlog:
             self._is_recognised.set()
+        found = None if isinstance(outcome, DiscardUtterance) else results
+        if self._alternatives is None:
+            self._pass_on(found)
+        else:
+            self._alternatives.push(found)
+        self._update_room()
+
+    def _pass_on(self, results: Sequence[Result] | None) -> None:
+        """Take results as recognised; None for a discarded utterance."""
         if self._presentation is None:
-            self._deliver(results)
-        elif isinstance(outcome, DiscardUtterance):
+            self._deliver(results or ())
+        elif results is None:
             self._presentation.restart()
         else:
             self._presentation.push(results)
-        self._update_room()
 
     def _deliver(self, results: Sequence[Result]) -> None:
         for result in results:
@@ -361,6 +388,7 @@ class EngineSession:
             and len(self._ends) < self._max_due_finals
             and not self._outbox.is_full
             and (self._presentation is None or self._presentation.n_waiting < self._max_due_finals)
+            and (self._alternatives is None or self._alternatives.n_waiting < self._max_due_finals)
         )
         # What is submitted to a session that is over goes nowhere: nobody need wait for it.
         if has_room or self._is_over:

@@ -15,6 +15,7 @@ from typing import TypeAlias
 from siren_grpc.domain.errors import ModelNotFound, SirenError
 from siren_grpc.domain.ports import ModelBackend, OutOfMemory
 from siren_grpc.domain.types import (
+    DecoderKind,
     DiscardUtterance,
     EndUtterance,
     Lane,
@@ -29,6 +30,7 @@ from siren_grpc.engine.messages import (
     Close,
     Delivery,
     Failed,
+    Found,
     Message,
     Open,
     Opened,
@@ -38,9 +40,11 @@ from siren_grpc.engine.messages import (
     Push,
     Recognised,
     Refused,
+    Search,
     front_end_of,
 )
 from siren_grpc.engine.phrases import PhraseStore, TreeBuilt
+from siren_grpc.engine.search import SearchEnded, Searches
 from siren_grpc.scheduling.admission import Admission
 from siren_grpc.scheduling.plan import LaneLimits, SessionId, StepPlan
 from siren_grpc.scheduling.scheduler import Scheduler
@@ -74,7 +78,9 @@ class _Done:
     outcome: BatchOutcome | BaseException
 
 
-_Inbound: TypeAlias = Message | _AddModel | _RetireModel | _CloseAll | _Done | TreeBuilt
+_Inbound: TypeAlias = (
+    Message | _AddModel | _RetireModel | _CloseAll | _Done | TreeBuilt | SearchEnded
+)
 
 
 @dataclass(slots=True)
@@ -92,6 +98,8 @@ class _Stream:
     model: _Model
     slot: int
     words: WordDetail
+    decoder: DecoderKind
+    alternatives: int
 
 
 class Stepper:
@@ -129,6 +137,7 @@ class Stepper:
         self._workers = ThreadPoolExecutor(os.cpu_count(), "step")
         # One at a time: it is Python's work, which the steps would wait for.
         self._phrase_worker = ThreadPoolExecutor(1, "phrases")
+        self._searches = Searches(self._post)
         self._inbox: deque[_Inbound] = deque()
         self._wakeup = threading.Condition()
         self._is_stopping = False
@@ -146,6 +155,7 @@ class Stepper:
         self._thread.join(timeout_s)
         self._workers.shutdown(wait=False)
         self._phrase_worker.shutdown(wait=False, cancel_futures=True)
+        self._searches.stop()
 
     @property
     def is_alive(self) -> bool:
@@ -213,6 +223,10 @@ class Stepper:
             self._prepare(message)
         elif isinstance(message, TreeBuilt):
             message.store.receive(message)
+        elif isinstance(message, Search):
+            self._search(message)
+        elif isinstance(message, SearchEnded):
+            self._deliver([Delivery(message.session_id, Found(message.readings))])
         elif isinstance(message, Close):
             self._close(message.session_id)
         elif isinstance(message, _CloseAll):
@@ -245,7 +259,9 @@ class Stepper:
             model.slots.release(slot)
             self._deliver([Delivery(session_id, Refused(error))])
             return
-        self._streams[session_id] = _Stream(model, slot, message.words)
+        self._streams[session_id] = _Stream(
+            model, slot, message.words, message.lane.decoder, message.alternatives
+        )
         self._scheduler.add(session_id, message.lane, _limits(model), is_live=message.is_live)
         if not message.phrases:
             self._deliver([Delivery(session_id, Opened())])
@@ -273,6 +289,23 @@ class Stepper:
                 lambda error: self._deliver([Delivery(session_id, Prepared(error))]),
             )
 
+    def _search(self, message: Search) -> None:
+        stream = self._streams.get(message.session_id)
+        if stream is None:
+            return
+        readings = stream.model.backend.readings
+        if readings is None:
+            self._deliver([Delivery(message.session_id, Found(()))])
+            return
+        self._searches.begin(
+            message.session_id,
+            readings,
+            stream.decoder,
+            stream.slot,
+            message.span,
+            stream.alternatives,
+        )
+
     def _admit(self, name: str, *, is_live: bool) -> _Model:
         """Return a model that has a free slot. Raises what a new session of it is refused with."""
         model = self._models.get(name)
@@ -295,6 +328,8 @@ class Stepper:
         if stream is not None:
             if stream.model.phrases is not None:
                 stream.model.phrases.close(session_id)
+            if stream.alternatives and stream.model.backend.readings is not None:
+                stream.model.backend.readings.clear(stream.slot)
             stream.model.slots.release(stream.slot)
             if stream.model.on_freed is not None:
                 name = next(n for n, model in self._models.items() if model is stream.model)
@@ -321,7 +356,9 @@ class Stepper:
         rows = []
         for session_id, work in plan.rows:
             stream = self._streams[session_id]
-            rows.append(StepRow(stream.slot, work, stream.words))
+            rows.append(
+                StepRow(stream.slot, work, stream.words, keeps_frames=stream.alternatives > 0)
+            )
         backend = self._models[plan.lane.model].backend
         if self._n_workers == 1:
             self._end(_Done(plan, step_batch(backend, plan.lane, rows)))

@@ -27,6 +27,7 @@ from siren_grpc.models.biasing import SlotPhrases
 from siren_grpc.models.buffered_window import AudioWindows
 from siren_grpc.models.decoders import Emitted, SlotDecoder, frames_from
 from siren_grpc.models.prompts import LanguagePrompts
+from siren_grpc.models.readings import Readings
 from siren_grpc.models.threads import use_threads
 from siren_grpc.models.token_timing import FoundTokens, with_timing
 
@@ -40,6 +41,7 @@ class BufferedParts:
     windows: AudioWindows
     decoders: Mapping[DecoderKind, SlotDecoder]
     phrases: SlotPhrases
+    readings: Readings
     prompts: LanguagePrompts | None = None
     """None for a model that is not told the language."""
 
@@ -104,11 +106,17 @@ class BufferedBackend:
         if self._parts.prompts is not None:
             self._parts.prompts.choose(slot, options.language_code)
         self.reset_slot(slot)
+        self._parts.readings.clear(slot)
 
     @property
     def phrase_trees(self) -> SlotPhrases:
         """What makes its slots prefer phrases."""
         return self._parts.phrases
+
+    @property
+    def readings(self) -> Readings:
+        """What reads utterances again."""
+        return self._parts.readings
 
     def reset_slot(self, slot: int) -> None:
         """Make the slot's state that of a stream that has heard nothing; its language stays."""
@@ -117,6 +125,7 @@ class BufferedBackend:
             for decoder in self._parts.decoders.values():
                 decoder.reset(slot)
             self._parts.phrases.restart(slot)
+            self._parts.readings.frames.restart(slot)
 
     def step(self, lane: Lane, rows: Sequence[StepRow]) -> list[StepResult]:
         """Recognise every row's audio and keep the state of those whose work is a `Chunk`.
@@ -174,6 +183,9 @@ class BufferedBackend:
         def keep() -> None:
             parts.windows.keep(slots[kept], windows, starts + lengths, kept)
             keep_decoder(slots[kept], kept)
+            for i, row in enumerate(rows):
+                if row.keeps_frames and isinstance(row.work, Chunk):
+                    parts.readings.frames.push(row.slot, fresh[i, : lengths[i]])
 
         results = _results(emitted, tail)[: len(rows)]
         if any(row.wants_timing for row in rows):

@@ -17,9 +17,11 @@ from siren_grpc.models.checkpoint import (
     decoders_of,
     feature_geometry_of,
     languages_of,
+    max_symbols_of,
     slot_phrases_of,
 )
 from siren_grpc.models.prompts import prompts_of
+from siren_grpc.models.readings import readings_of
 from siren_grpc.models.vocabulary import end_tokens, token_texts
 
 DEFAULT_CONTEXT = BufferedSeconds(10.0, 2.0, 2.0)
@@ -89,7 +91,8 @@ def buffered_backend_of(
         frame_samples=geometry.encoder_frame_samples,
         device=next(model.parameters()).device,
     )
-    parts = BufferedParts(info, model, windows, decoders, phrases, prompts)
+    readings = readings_of(model, decoders, n_slots=slots, max_symbols=max_symbols_of(model))
+    parts = BufferedParts(info, model, windows, decoders, phrases, readings, prompts)
     return BufferedBackend(parts, n_slots=n_slots, batch_sizes=sizes_up_to(max_batch))
 
 

@@ -97,7 +97,7 @@ def _transducer(
         "decoder": model.decoder,
         "joint": model.joint,
         "blank_index": model.decoder.blank_idx,
-        "max_symbols_per_step": _max_symbols(model),
+        "max_symbols_per_step": max_symbols_of(model),
         "allow_cuda_graphs": True,
     }
     if not getattr(model.joint, "num_extra_outputs", 0):
@@ -116,7 +116,7 @@ def _ctc(head: Any, n_slots: int, phrases: SlotPhrases | None) -> CtcSlotDecoder
     return CtcSlotDecoder(head, head.num_classes_with_blank - 1, n_slots, preferring)
 
 
-def _max_symbols(model: Any) -> int:
+def max_symbols_of(model: Any) -> int:
     """Return the most tokens per encoder frame: the checkpoint's own setting, as NeMo uses it."""
     greedy = model.cfg.decoding.get("greedy", None)
     wanted = None if greedy is None else greedy.get("max_symbols", None)

@@ -24,6 +24,7 @@ from siren_grpc.models.checkpoint import (
     decoders_of,
     feature_geometry_of,
     languages_of,
+    max_symbols_of,
     slot_phrases_of,
 )
 from siren_grpc.models.conformer import why_unsupported
@@ -31,6 +32,7 @@ from siren_grpc.models.encoder import InputCacheEncoder, KeyValueEncoder, SlotEn
 from siren_grpc.models.features import StreamingFeatures
 from siren_grpc.models.nemo_backend import NemoBackend, NemoParts
 from siren_grpc.models.prompts import prompts_of
+from siren_grpc.models.readings import readings_of
 from siren_grpc.models.vocabulary import end_tokens, token_texts
 
 EMBEDDED_MODEL = "siren-mini-en"
@@ -198,7 +200,8 @@ def backend_of(
         punctuation=frozenset(getattr(model.decoding, "supported_punctuation", None) or ()),
     )
     slot_encoder = _slot_encoder(encoder, contexts, name, encoder_cache, precision, n_slots=slots)
-    parts = NemoParts(info, model, features, slot_encoder, decoders, phrases, prompts)
+    readings = readings_of(model, decoders, n_slots=slots, max_symbols=max_symbols_of(model))
+    parts = NemoParts(info, model, features, slot_encoder, decoders, phrases, readings, prompts)
     return NemoBackend(parts, n_slots=n_slots, batch_sizes=sizes_up_to(max_batch))
 
 

@@ -24,6 +24,7 @@ from siren_grpc.models.decoders import SlotDecoder
 from siren_grpc.models.encoder import FeatureGroup, SlotEncoder
 from siren_grpc.models.features import StreamingFeatures
 from siren_grpc.models.prompts import LanguagePrompts
+from siren_grpc.models.readings import Readings
 from siren_grpc.models.threads import use_threads
 from siren_grpc.models.token_timing import FoundTokens, with_timing
 
@@ -38,6 +39,7 @@ class NemoParts:
     encoder: SlotEncoder
     decoders: Mapping[DecoderKind, SlotDecoder]
     phrases: SlotPhrases
+    readings: Readings
     prompts: LanguagePrompts | None = None
     """None for a model that is not told the language."""
 
@@ -109,11 +111,17 @@ class NemoBackend:
         if self._parts.prompts is not None:
             self._parts.prompts.choose(slot, options.language_code)
         self.reset_slot(slot)
+        self._parts.readings.clear(slot)
 
     @property
     def phrase_trees(self) -> SlotPhrases:
         """What makes its slots prefer phrases."""
         return self._parts.phrases
+
+    @property
+    def readings(self) -> Readings:
+        """What reads utterances again."""
+        return self._parts.readings
 
     def reset_slot(self, slot: int) -> None:
         """Make the slot's state that of a stream that has heard nothing; its language stays."""
@@ -123,6 +131,7 @@ class NemoBackend:
             for decoder in self._parts.decoders.values():
                 decoder.reset(slot)
             self._parts.phrases.restart(slot)
+            self._parts.readings.frames.restart(slot)
 
     def step(self, lane: Lane, rows: Sequence[StepRow]) -> list[StepResult]:
         """Recognise every row's audio and keep the state of those whose work is a `Chunk`.
@@ -195,6 +204,9 @@ class NemoBackend:
             parts.features.tail[where] = torch.cat(tails)[which]
             keep_encoder(where, which)
             keep_decoder(where, which)
+            for i in kept:
+                if rows[i].keeps_frames:
+                    parts.readings.frames.push(rows[i].slot, encoded[i, : lengths[i]])
         return results
 
     def _featurise(self, lane: Lane, rows: list[StepRow]) -> tuple[FeatureGroup, torch.Tensor]:

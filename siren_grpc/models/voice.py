@@ -15,7 +15,7 @@ from importlib.metadata import distribution
 import numpy as np
 import torch
 
-from siren_grpc.domain.ports import PhraseTrees
+from siren_grpc.domain.ports import PhraseTrees, Readings
 from siren_grpc.domain.types import (
     Chunk,
     Lane,
@@ -188,6 +188,11 @@ class ListeningBackend:
     def phrase_trees(self) -> PhraseTrees | None:
         """What makes its slots prefer phrases."""
         return self._backend.phrase_trees
+
+    @property
+    def readings(self) -> Readings | None:
+        """What reads its slots' utterances again."""
+        return self._backend.readings
 
     def reset_slot(self, slot: int) -> None:
         """Make the slot's state that of a stream that has heard nothing."""

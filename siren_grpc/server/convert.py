@@ -27,7 +27,7 @@ from siren_grpc.server.durations import of_seconds, to_duration
 from siren_grpc.server.options import to_options, to_updated
 from siren_grpc.server.request import ValidConfig
 from siren_grpc.server.text_options import to_text_options
-from siren_grpc.server.words import to_word_detail, to_words
+from siren_grpc.server.words import to_alternatives, to_word_detail, to_words
 
 _DECODERS = {
     pb.DECODER_RNNT: DecoderKind.RNNT,
@@ -80,6 +80,7 @@ def to_config(
         phrases=phrases,
         words=to_word_detail(config),
         is_resumable=config.resumable,
+        alternatives=to_alternatives(config),
     )
 
 
@@ -195,6 +196,10 @@ def to_final(result: Final, reception: Reception) -> pb.FinalResult:
         spoken_text=result.spoken_text,
         words=to_words(result.words, hertz),
         confidence=result.confidence,
+        alternatives=[
+            pb.Alternative(text=other.text, probability=other.probability)
+            for other in result.alternatives
+        ],
     )
     if result.resume_samples is not None:
         final.resume_time.CopyFrom(to_duration(result.resume_samples, hertz))

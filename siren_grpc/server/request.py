@@ -22,6 +22,7 @@ class ValidConfig:
     phrases: Phrases = ()
     words: WordDetail = WordDetail.NONE
     is_resumable: bool = False
+    alternatives: int = 0
 
     @property
     def model_options(self) -> ModelOptions:

@@ -251,6 +251,7 @@ class SpeechService(speech_pb2_grpc.SpeechServiceServicer):
                     model_options=config.model_options,
                     phrases=config.phrases,
                     words=config.words,
+                    alternatives=config.alternatives,
                     is_live=is_live,
                 )
                 sessions.append(session)

@@ -1,4 +1,4 @@
-"""The words of results: protocol messages to the domain's types and back."""
+"""The words of results and other readings: protocol messages to the domain's types and back."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from collections.abc import Iterable
 
 from siren.v1 import speech_pb2 as pb
 
+from siren_grpc.domain.errors import InvalidConfig
+from siren_grpc.domain.readings import MOST_ALTERNATIVES
 from siren_grpc.domain.types import Word, WordDetail
 from siren_grpc.server.durations import to_duration
 
@@ -15,6 +17,16 @@ def to_word_detail(config: pb.StreamingConfig) -> WordDetail:
     if config.partial_words:
         return WordDetail.PARTIALS
     return WordDetail.FINALS if config.words else WordDetail.NONE
+
+
+def to_alternatives(config: pb.StreamingConfig) -> int:
+    """Return how many alternatives finals list at most. Raises InvalidConfig."""
+    if not 0 <= config.max_alternatives <= MOST_ALTERNATIVES:
+        raise InvalidConfig.of_field(
+            "max_alternatives",
+            f"{config.max_alternatives} is out of range; use 0 (none) to {MOST_ALTERNATIVES}",
+        )
+    return config.max_alternatives
 
 
 def to_words(words: Iterable[Word], hertz: int) -> list[pb.WordInfo]:

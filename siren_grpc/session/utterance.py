@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from siren_grpc.domain.endpointing import EndpointDetector, EndpointRules, FinalCause
 from siren_grpc.domain.geometry import ChunkGeometry
+from siren_grpc.domain.readings import FrameSpan
 from siren_grpc.domain.types import (
     AudioWork,
     Chunk,
@@ -71,6 +72,7 @@ class Utterance:
         self._words: WordTimes | None = None
         if words is not WordDetail.NONE:
             self._words = WordTimes(detokenizer, geometry.features.encoder_frame_samples)
+        self._n_states = -1
         self._start(at_samples=0)
         hertz = geometry.features.sample_rate_hertz
         self._endpointer = Endpointer(None, hertz, start_samples=0)
@@ -93,6 +95,7 @@ class Utterance:
     def _restart_state(self, *, at_samples: int) -> None:
         """Count encoder frames from a position on: the model starts afresh."""
         self._origin_samples = at_samples
+        self._n_states += 1
         if self._words is not None:
             self._words.set_origin(at_samples)
         self._feature_frames = 0
@@ -136,7 +139,8 @@ class Utterance:
     def finish(self, end: EndUtterance) -> list[Result]:
         """End the utterance with its one final (promise 4) and start the next, state and all."""
         endpoint = Endpoint(end.end_samples, end.cause, 0, self._endpointer.speech_end_samples)
-        results = self._conclude(endpoint, end.seq, resume_samples=end.end_samples)
+        # What is heard in the padding behind its end is its own, too.
+        results = self._conclude(endpoint, end.seq, resume_samples=end.end_samples, is_whole=True)
         self._restart_state(at_samples=end.end_samples)
         self._seq = end.seq
         return results
@@ -215,7 +219,9 @@ class Utterance:
         earliest = max(self._origin_samples, self._rules_from_samples)
         return RewindPoint(max(end.at_samples - lookback, earliest), seq)
 
-    def _conclude(self, endpoint: Endpoint, seq: int, *, resume_samples: int) -> list[Result]:
+    def _conclude(
+        self, endpoint: Endpoint, seq: int, *, resume_samples: int, is_whole: bool = False
+    ) -> list[Result]:
         results: list[Result] = []
         if endpoint.speech_end_samples is not None:
             at = endpoint.speech_end_samples
@@ -225,9 +231,19 @@ class Utterance:
         words = () if self._words is None else self._words.finish(end)
         final = Final(text, seq, self._start_samples, end, endpoint.cause, words=words)
         confidence = utterance_confidence(words)
-        results.append(replace(final, confidence=confidence, resume_samples=resume_samples))
+        final = replace(final, confidence=confidence, resume_samples=resume_samples)
+        results.append(replace(final, frames=self._frames(None if is_whole else end)))
         self._start(at_samples=end)
         return results
+
+    def _frames(self, end_samples: int | None) -> FrameSpan:
+        """Return the encoder frames from the utterance's start on, to a position or the last."""
+        frame_samples = self._geometry.features.encoder_frame_samples
+        first = -(-max(0, self._start_samples - self._origin_samples) // frame_samples)
+        behind = None
+        if end_samples is not None:
+            behind = -(-(end_samples - self._origin_samples) // frame_samples)
+        return FrameSpan(self._n_states, first, behind)
 
     def _seq_at(self, at_samples: int, work: Chunk) -> int:
         """Return the last message that ends by a position within a chunk (promise 2)."""

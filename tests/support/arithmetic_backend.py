@@ -7,17 +7,60 @@ from a preview shows in the text.
 
 from __future__ import annotations
 
+import math
 import threading
 import zlib
 from collections.abc import Sequence
 
 from siren_grpc.domain.errors import InvalidConfig
 from siren_grpc.domain.ports import OutOfMemory
-from siren_grpc.domain.types import Chunk, Lane, ModelInfo, ModelOptions, StepResult, StepRow
+from siren_grpc.domain.readings import FrameSpan, Reading
+from siren_grpc.domain.types import (
+    Chunk,
+    DecoderKind,
+    Lane,
+    ModelInfo,
+    ModelOptions,
+    StepResult,
+    StepRow,
+)
 from tests.support.builders import make_info
 
 POISON = 9.0
 """A chunk whose first sample is this makes the step raise."""
+
+
+class ArithmeticReadings:
+    """Reads tokens backwards; `gate`, when given, must be set for a search to go on."""
+
+    def __init__(self, n_slots: int) -> None:
+        self.heard: list[list[tuple[int, int, int]]] = [[] for _ in range(n_slots)]
+        self.state = [0] * n_slots
+        self.gate: threading.Event | None = None
+        self.fails = False
+
+    def take(self, slot: int, span: FrameSpan) -> tuple[int, ...] | None:
+        behind = float("inf") if span.behind is None else span.behind
+        return tuple(
+            token
+            for state, frame, token in self.heard[slot]
+            if state == span.state and span.first <= frame < behind
+        )
+
+    def push(self, slot: int, chunk: int, tokens: tuple[int, ...]) -> None:
+        self.heard[slot] += [(self.state[slot], chunk, token) for token in tokens]
+
+    def search(self, decoder: DecoderKind, frames: tuple[int, ...], most: int) -> list[Reading]:
+        if self.gate is not None:
+            self.gate.wait()
+        if self.fails:
+            raise RuntimeError("no beam")
+        likeliest = Reading(frames, math.log(0.75))
+        return [likeliest, Reading(frames[::-1], math.log(0.25))][: most + 1]
+
+    def clear(self, slot: int) -> None:
+        self.heard[slot] = []
+        self.state[slot] = 0
 
 
 class ArithmeticBackend:
@@ -44,6 +87,7 @@ class ArithmeticBackend:
         self.largest_batch = 0
         self.most_rows: int | None = None  # more than these find no memory
         self.dies = False
+        self._readings = ArithmeticReadings(n_slots)
 
     @property
     def info(self) -> ModelInfo:
@@ -61,6 +105,10 @@ class ArithmeticBackend:
     def phrase_trees(self) -> None:
         return None
 
+    @property
+    def readings(self) -> ArithmeticReadings:
+        return self._readings
+
     def open_gate(self) -> None:
         """Let the steps that wait go on, so that the engine can be stopped."""
         if self._gate is not None:
@@ -71,12 +119,14 @@ class ArithmeticBackend:
             raise InvalidConfig.of_field("language_code", "use en, de-DE")
         self._fresh[slot] = zlib.crc32(options.language_code.encode())
         self.reset_slot(slot)
+        self._readings.clear(slot)
 
     def reset_slot(self, slot: int) -> None:
         if self.dies:
             raise RuntimeError("the device is gone")
         self._state[slot] = self._fresh[slot]
         self._frames[slot] = 0
+        self._readings.state[slot] += 1
 
     def step(self, lane: Lane, rows: Sequence[StepRow]) -> list[StepResult]:
         self.is_waiting.set()
@@ -90,8 +140,11 @@ class ArithmeticBackend:
         states = [zlib.crc32(row.work.samples.tobytes(), self._state[row.slot]) for row in rows]
         results = []
         for row, state in zip(rows, states, strict=True):
+            result = StepResult((26 + state % 26, state // 26 % 26), (0, 0))
             if isinstance(row.work, Chunk):
                 self._state[row.slot] = state
+                if row.keeps_frames:
+                    self._readings.push(row.slot, self._frames[row.slot], result.tokens)
                 self._frames[row.slot] += 1
-            results.append(StepResult((26 + state % 26, state // 26 % 26), (0, 0)))
+            results.append(result)
         return results

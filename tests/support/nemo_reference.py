@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 from nemo.collections.asr.models import ASRModel, EncDecCTCModel, EncDecHybridRNNTCTCModel
-from nemo.collections.asr.parts.submodules.ctc_decoding import CTCBPEDecoding
+from nemo.collections.asr.parts.submodules.ctc_decoding import CTCBPEDecoding, CTCBPEDecodingConfig
 from nemo.collections.asr.parts.submodules.rnnt_decoding import RNNTBPEDecoding
 from nemo.collections.asr.parts.utils.streaming_utils import (
     CacheAwareStreamingAudioBuffer,
@@ -156,6 +156,47 @@ class NemoReference:
             confidences,
             _timed_words(decoding, tokens, found, decoder),
         )
+
+    def decode_best(
+        self, encoded: torch.Tensor, decoder: str, beam: int
+    ) -> list[tuple[tuple[int, ...], float]]:
+        """Return the beam's readings of encoder frames [n_frames, d_model], the best first.
+
+        Each is its tokens and their log probability.
+        """
+        frames, lengths = encoded.T[None], torch.tensor([len(encoded)])
+        options = {
+            "strategy": "beam_batch" if decoder == "ctc" else "malsd_batch",
+            "beam": {
+                "beam_size": beam,
+                "return_best_hypothesis": False,
+                "beam_beta": 0.0,
+                "allow_cuda_graphs": False,
+            },
+        }
+        model = self.model
+        with torch.inference_mode():
+            if decoder == "ctc":
+                config = OmegaConf.merge(OmegaConf.structured(CTCBPEDecodingConfig), options)
+                decoding = CTCBPEDecoding(config, model.tokenizer)
+                head = self._ctc_head(encoder_output=frames)
+                found = decoding.ctc_decoder_predictions_tensor(
+                    head, lengths, return_hypotheses=True
+                )
+            else:
+                config = OmegaConf.to_container(model.cfg.decoding) | options
+                config["beam"]["score_norm"] = False
+                config["beam"]["max_symbols"] = config["greedy"]["max_symbols"]
+                decoding = RNNTBPEDecoding(
+                    OmegaConf.create(config), model.decoder, model.joint, model.tokenizer
+                )
+                found = decoding.rnnt_decoder_predictions_tensor(
+                    frames, lengths, return_hypotheses=True
+                )
+        return [
+            (tuple(int(token) for token in hypothesis.y_sequence), float(hypothesis.score))
+            for hypothesis in found[0]
+        ]
 
     def decode_stepwise(
         self, samples: NDArray[np.float32], look_ahead: tuple[int, int], decoder: str

@@ -10,6 +10,7 @@ from siren_client.endpointing import EndpointDetector, Endpointing, FinalCause
 from siren_client.errors import FieldViolation, Reason, SirenError
 from siren_client.reconnect import Reconnect
 from siren_client.types import (
+    Alternative,
     AudioEncoding,
     AudioItem,
     ChannelMode,
@@ -34,6 +35,7 @@ from siren_client.types import (
 )
 
 __all__ = [
+    "Alternative",
     "AsyncSirenClient",
     "AudioEncoding",
     "AudioItem",

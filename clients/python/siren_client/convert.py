@@ -16,6 +16,7 @@ from siren_client.endpointing import (
     to_endpointing,
 )
 from siren_client.types import (
+    Alternative,
     AudioEncoding,
     ChannelMode,
     Control,
@@ -88,6 +89,7 @@ def to_config(
     decoder: Decoder | str | None = None,
     words: bool | None = None,
     partial_words: bool | None = None,
+    max_alternatives: int | None = None,
     endpointing: Endpointing | None = None,
     partial_interval_ms: int | None = None,
     lower_case: bool = False,
@@ -131,6 +133,8 @@ def to_config(
         config.words = words
     if partial_words is not None:
         config.partial_words = partial_words
+    if max_alternatives is not None:
+        config.max_alternatives = max_alternatives
     if endpointing is not None:
         config.endpointing.CopyFrom(to_endpointing(endpointing))
     if partial_interval_ms is not None:
@@ -253,6 +257,10 @@ def from_final(message: pb.FinalResult) -> Final:
         spoken_text=message.spoken_text,
         words=tuple(from_word(word) for word in message.words),
         confidence=message.confidence if message.HasField("confidence") else None,
+        alternatives=tuple(
+            Alternative(text=other.text, probability=round(other.probability, 4))
+            for other in message.alternatives
+        ),
         channel=message.channel,
     )
 

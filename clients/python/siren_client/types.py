@@ -127,6 +127,9 @@ class RecognitionOptions(TypedDict, total=False):
     """Whether finals list their words, with times and confidence. Left out: no."""
     partial_words: bool
     """Whether partials do, too; implies `words`. Left out: no."""
+    max_alternatives: int
+    """How many other readings of its utterance a final lists at most, up to 10; it waits for
+    their search. Left out: none."""
     endpointing: Endpointing
     """When utterances end by themselves. Left out: they do not."""
     partial_interval_ms: int
@@ -230,6 +233,16 @@ class Partial:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Alternative:
+    """Another reading of an utterance."""
+
+    text: str
+    """What may have been said instead."""
+    probability: float
+    """How likely the model finds it among all readings it looked at, 0 to 1."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Final:
     """The result of a whole utterance; it does not change any more."""
 
@@ -254,6 +267,8 @@ class Final:
     """With the option `words`: the words of `text`, or of `spoken_text` where there is one."""
     confidence: float | None = None
     """With the option `words`: the mean of its words' confidence; None without words."""
+    alternatives: tuple[Alternative, ...] = ()
+    """With the option `max_alternatives`: what else may have been said, the likeliest first."""
     channel: int = 0
     """The channel it is of, with `ChannelMode.SEPARATE`."""
 

@@ -2,14 +2,22 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
 
 from siren_client.cli.lines import to_json_line, to_plain_line, without_words
 from siren_client.cli.transcribe import transcribe
-from siren_client.types import Final, Partial, SpeechEvent, SpeechEventType, Started, Word
+from siren_client.types import (
+    Alternative,
+    Final,
+    Partial,
+    SpeechEvent,
+    SpeechEventType,
+    Started,
+    Word,
+)
 
 EVENT = SpeechEvent(type=SpeechEventType.SPEECH_ENDED, time_s=0.88)
 
@@ -92,6 +100,14 @@ def test_words_have_a_line_each_with_their_times():
     assert to_plain_line(SPOKEN, partials=False) == (
         "     0.40      0.56  0.97  seven\n  3601.20   3601.28     -  up"
     )
+
+
+def test_alternatives_have_a_line_each():
+    others = (Alternative(text="seven cup", probability=0.125),)
+    said = replace(SPOKEN, alternatives=others)
+    assert to_plain_line(without_words(said), partials=False) == "seven up\n  or 0.12  seven cup"
+    silent = Final(text="", seq=1, start_s=0.0, end_s=1.0)
+    assert to_plain_line(silent, partials=False) is None
 
 
 def test_words_can_be_left_out():

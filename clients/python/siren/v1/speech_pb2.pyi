@@ -305,6 +305,7 @@ class StreamingConfig(_message.Message):
     CHANNEL_FIELD_NUMBER: _builtins.int
     WORDS_FIELD_NUMBER: _builtins.int
     PARTIAL_WORDS_FIELD_NUMBER: _builtins.int
+    MAX_ALTERNATIVES_FIELD_NUMBER: _builtins.int
     ENDPOINTING_FIELD_NUMBER: _builtins.int
     BIASING_FIELD_NUMBER: _builtins.int
     TEXT_FIELD_NUMBER: _builtins.int
@@ -356,6 +357,13 @@ class StreamingConfig(_message.Message):
     """
     partial_words: _builtins.bool
     """Whether partials list their words, too; implies `words`."""
+    max_alternatives: _builtins.int
+    """How many other readings of the utterance (n-best) finals list at most, 0 to
+    10: see `FinalResult.alternatives`. Unset: none. A final then waits for a
+    beam search over its utterance, beside the steps: on a CPU some 20 ms for
+    each second of speech with an RNNT, a tenth of it with CTC; partials behind
+    it wait, too.
+    """
     partial_interval_ms: _builtins.int
     """Audio between two partials at least, in milliseconds, 0 to 60000. 0: a
     partial for each change of the hypothesis.
@@ -406,6 +414,7 @@ class StreamingConfig(_message.Message):
         channel: _builtins.int = ...,
         words: _builtins.bool = ...,
         partial_words: _builtins.bool = ...,
+        max_alternatives: _builtins.int = ...,
         endpointing: Global___EndpointingConfig | None = ...,
         biasing: Global___BiasingConfig | None = ...,
         text: Global___TextOptions | None = ...,
@@ -415,7 +424,7 @@ class StreamingConfig(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["biasing", b"biasing", "endpointing", b"endpointing", "text", b"text"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["biasing", b"biasing", "channel", b"channel", "channel_count", b"channel_count", "channel_mode", b"channel_mode", "chunk_frames", b"chunk_frames", "decoder", b"decoder", "encoding", b"encoding", "endpointing", b"endpointing", "language_code", b"language_code", "model", b"model", "partial_interval_ms", b"partial_interval_ms", "partial_words", b"partial_words", "request_id", b"request_id", "resumable", b"resumable", "sample_rate_hertz", b"sample_rate_hertz", "text", b"text", "words", b"words"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["biasing", b"biasing", "channel", b"channel", "channel_count", b"channel_count", "channel_mode", b"channel_mode", "chunk_frames", b"chunk_frames", "decoder", b"decoder", "encoding", b"encoding", "endpointing", b"endpointing", "language_code", b"language_code", "max_alternatives", b"max_alternatives", "model", b"model", "partial_interval_ms", b"partial_interval_ms", "partial_words", b"partial_words", "request_id", b"request_id", "resumable", b"resumable", "sample_rate_hertz", b"sample_rate_hertz", "text", b"text", "words", b"words"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1186,6 +1195,35 @@ class WordInfo(_message.Message):
 Global___WordInfo: _TypeAlias = WordInfo  # noqa: Y015
 
 @_typing.final
+class Alternative(_message.Message):
+    """Another reading of an utterance."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TEXT_FIELD_NUMBER: _builtins.int
+    PROBABILITY_FIELD_NUMBER: _builtins.int
+    text: _builtins.str
+    """What may have been said instead."""
+    probability: _builtins.float
+    """How likely the model finds it among all readings that the search found, the
+    final's `text` included: 0 to 1. What all alternatives leave of 1 is that
+    of `text` and of readings that are not listed.
+    """
+    def __init__(
+        self,
+        *,
+        text: _builtins.str = ...,
+        probability: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["probability", b"probability", "text", b"text"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Alternative: _TypeAlias = Alternative  # noqa: Y015
+
+@_typing.final
 class FinalResult(_message.Message):
     """The result of a whole utterance. All of its text is stable."""
 
@@ -1248,6 +1286,7 @@ class FinalResult(_message.Message):
     END_TIME_FIELD_NUMBER: _builtins.int
     WORDS_FIELD_NUMBER: _builtins.int
     CONFIDENCE_FIELD_NUMBER: _builtins.int
+    ALTERNATIVES_FIELD_NUMBER: _builtins.int
     AUDIO_RECEIVED_FIELD_NUMBER: _builtins.int
     DELAY_FIELD_NUMBER: _builtins.int
     CAUSE_FIELD_NUMBER: _builtins.int
@@ -1288,6 +1327,15 @@ class FinalResult(_message.Message):
         """
 
     @_builtins.property
+    def alternatives(self) -> _containers.RepeatedCompositeFieldContainer[Global___Alternative]:
+        """With `StreamingConfig.max_alternatives`: what else may have been said, the
+        likeliest first; never `text` itself, nor empty. Found by a beam search with
+        the stream's decoder, in which phrases have no say; small letters, masks and
+        inverse text normalisation are applied. None where the search found nothing
+        else, and in utterances of more than a minute.
+        """
+
+    @_builtins.property
     def audio_received(self) -> _duration_pb2.Duration:
         """How much of the stream's audio the server has received when it sends this."""
 
@@ -1317,6 +1365,7 @@ class FinalResult(_message.Message):
         end_time: _duration_pb2.Duration | None = ...,
         words: _abc.Iterable[Global___WordInfo] | None = ...,
         confidence: _builtins.float | None = ...,
+        alternatives: _abc.Iterable[Global___Alternative] | None = ...,
         audio_received: _duration_pb2.Duration | None = ...,
         delay: _duration_pb2.Duration | None = ...,
         cause: Global___FinalResult.Cause.ValueType = ...,
@@ -1326,7 +1375,7 @@ class FinalResult(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_confidence", b"_confidence", "audio_received", b"audio_received", "confidence", b"confidence", "delay", b"delay", "end_time", b"end_time", "resume_time", b"resume_time", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_confidence", b"_confidence", "audio_received", b"audio_received", "cause", b"cause", "channel", b"channel", "confidence", b"confidence", "delay", b"delay", "end_time", b"end_time", "resume_time", b"resume_time", "seq", b"seq", "spoken_text", b"spoken_text", "start_time", b"start_time", "text", b"text", "words", b"words"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_confidence", b"_confidence", "alternatives", b"alternatives", "audio_received", b"audio_received", "cause", b"cause", "channel", b"channel", "confidence", b"confidence", "delay", b"delay", "end_time", b"end_time", "resume_time", b"resume_time", "seq", b"seq", "spoken_text", b"spoken_text", "start_time", b"start_time", "text", b"text", "words", b"words"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__confidence: _TypeAlias = _typing.Literal["confidence"]  # noqa: Y015
     _WhichOneofArgType__confidence: _TypeAlias = _typing.Literal["_confidence", b"_confidence"]  # noqa: Y015

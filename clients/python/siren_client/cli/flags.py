@@ -79,6 +79,17 @@ class RecognitionFlags:
             "each is, 0 to 1.",
         ),
     ] = False
+    alternatives: Annotated[
+        int | None,
+        typer.Option(
+            "--alternatives",
+            min=1,
+            max=10,
+            metavar="N",
+            help="Give up to N other readings of each utterance, and how likely each is, 0 to 1.",
+            show_default=False,
+        ),
+    ] = None
     endpointing: Annotated[
         EndpointDetector | None,
         typer.Option(
@@ -149,6 +160,8 @@ class RecognitionFlags:
             options["words"] = True
         if self.words and output_format is Format.JSON:
             options["partial_words"] = True
+        if self.alternatives is not None:
+            options["max_alternatives"] = self.alternatives
         if (endpointing := self._endpointing()) is not None:
             options["endpointing"] = endpointing
         if self.lower_case:

@@ -7,6 +7,7 @@ from dataclasses import asdict, replace
 
 from siren_client.errors import SirenError
 from siren_client.types import (
+    Alternative,
     Final,
     Partial,
     Result,
@@ -21,12 +22,13 @@ from siren_client.types import (
 def to_plain_line(result: Result, *, partials: bool) -> str | None:
     """Write a result as a line of text; None for one that is not shown.
 
-    A final is its text, an empty one nothing; one with words is a line for each of them. A
-    partial, where asked for, is its text with what will not change any more in brackets, as
-    the protocol's example writes it.
+    A final is its text, an empty one nothing; one with words is a line for each of them, and
+    each of its alternatives is a line behind it. A partial, where asked for, is its text with
+    what will not change any more in brackets, as the protocol's example writes it.
     """
     if isinstance(result, Final):
-        return "\n".join(map(to_word_line, result.words)) or result.text or None
+        lines = [*map(to_word_line, result.words)] or [result.text]
+        return "\n".join((*lines, *map(to_alternative_line, result.alternatives))) or None
     if isinstance(result, Partial) and partials:
         return f"[{result.stable}]{result.tail}"
     return None
@@ -36,6 +38,11 @@ def to_word_line(word: Word) -> str:
     """Write a word as columns: start and end in seconds, confidence, the word."""
     sure = "   -" if word.confidence is None else f"{word.confidence:4.2f}"
     return f"{word.start_s:9.2f} {word.end_s:9.2f}  {sure}  {word.text}"
+
+
+def to_alternative_line(other: Alternative) -> str:
+    """Write another reading: how likely it is, and its text."""
+    return f"  or {other.probability:4.2f}  {other.text}"
 
 
 def without_words(result: Result) -> Result:

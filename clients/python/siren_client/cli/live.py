@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from siren_client.cli.lines import to_word_line
+from siren_client.cli.lines import to_alternative_line, to_word_line
 from siren_client.types import (
     Final,
     Partial,
@@ -97,11 +97,12 @@ def render_state(state: LiveState, *, max_chars: int) -> Text:
 
 
 def render_final(final: Final) -> Text:
-    """Draw the line an utterance leaves behind, and one for each of its words, if it has them."""
+    """Draw the line an utterance leaves behind, and one for each word and alternative it has."""
     return Text.assemble(
         (f"{_clock(final.start_s)} – {_clock(final.end_s)}   ", NOTE_STYLE),
         (final.text, FINAL_STYLE) if final.text else ("(no speech)", "dim italic"),
         *((f"\n{to_word_line(word)}", NOTE_STYLE) for word in final.words),
+        *((f"\n{to_alternative_line(other)}", NOTE_STYLE) for other in final.alternatives),
     )
 
 

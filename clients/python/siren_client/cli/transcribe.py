@@ -132,6 +132,7 @@ def transcribe(
     - `siren transcribe --parallel 16 --output-dir texts talks/`: more at a time
     - `siren transcribe --phrase siren --phrase "winter river:4" talk.wav`: names to listen for
     - `siren transcribe --words talk.wav`: when each word was said, and how certain it is
+    - `siren transcribe --alternatives 3 talk.wav`: what else it may have been
     - `siren transcribe --json talk.wav | jq -r 'select(.type == "final").text'`
     - `arecord -t raw -f S16_LE -r 16000 | siren transcribe -`: audio as it comes
     - `curl -s $URL | siren transcribe --encoding auto -`: an MP3 stream, for one
@@ -146,8 +147,8 @@ def transcribe(
     - `partial`: text, stable_len, seq, audio_processed_s, audio_received_s, words,
       channel; in files only with `--partials`
     - `final`: text, seq, start_s, end_s, cause, audio_received_s, delay_s, spoken_text,
-      words, confidence, channel; a word, with `--words`: text, start_s, end_s, confidence,
-      is_stable
+      words, confidence, alternatives, channel; a word, with `--words`: text, start_s, end_s,
+      confidence, is_stable; an alternative: text, probability
     - `event`: event (speech_started, speech_ended), time_s, channel
     - `error`: message, status, reason: this recording failed
 
