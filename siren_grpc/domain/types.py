@@ -7,6 +7,7 @@ Times are sample counts at the model's rate until the server converts them.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import TypeAlias
@@ -107,6 +108,8 @@ class ModelInfo:
     """Marks that take no space before them."""
     end_tokens: frozenset[int] = frozenset()
     """Ids of tokens such as `<EOU>`, by which the model says that a speaker has finished."""
+    language_tags: Mapping[int, str] = field(default_factory=dict, hash=False)
+    """The code of the language that a token says the sentence before it was in, by its id."""
     hears_voice: bool = False
     """Whether its steps tell speech from silence where a chunk asks for it."""
     buffered: tuple[BufferedContext, ...] = ()
@@ -368,6 +371,8 @@ class Final:
     """Of the whole utterance, 0 to 1; None without words."""
     resume_samples: int | None = field(default=None, compare=False)
     """From where a fresh model hears what follows as this one would have; None when unknown."""
+    language_code: str = ""
+    """Of the language the model says it was in, else the one the stream asked for; may be empty."""
     frames: FrameSpan | None = field(default=None, compare=False)
     """Where the model heard it; None when unknown."""
     alternatives: tuple[Alternative, ...] = ()

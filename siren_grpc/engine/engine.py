@@ -116,6 +116,8 @@ class Engine:
             options,
             end_tokens=info.end_tokens,
             words=words,
+            language_code=_known(model_options.language_code or info.language_codes[0]),
+            language_tags=info.language_tags,
         )
         session = EngineSession(
             session_id, self._send, self._limits, info, utterance, options, self._forget
@@ -156,3 +158,8 @@ class Engine:
 
     def _forget(self, session_id: SessionId) -> None:
         self._sessions.pop(session_id, None)
+
+
+def _known(language_code: str) -> str:
+    """Return the language of a stream that asked for it; empty where the model is to find out."""
+    return "" if language_code == "auto" else language_code

@@ -22,7 +22,7 @@ from siren_grpc.models.checkpoint import (
 )
 from siren_grpc.models.prompts import prompts_of
 from siren_grpc.models.readings import readings_of
-from siren_grpc.models.vocabulary import end_tokens, token_texts
+from siren_grpc.models.vocabulary import end_tokens, language_tags, token_texts
 
 DEFAULT_CONTEXT = BufferedSeconds(10.0, 2.0, 2.0)
 """What NVIDIA streams its offline models with: close to their accuracy, 4 s of latency."""
@@ -82,6 +82,7 @@ def buffered_backend_of(
         biasing_decoders=tuple(decoders),
         token_texts=token_texts(model),
         end_tokens=end_tokens(model),
+        language_tags=language_tags(model),
         punctuation=frozenset(getattr(model.decoding, "supported_punctuation", None) or ()),
         buffered=tuple(contexts.values()),
     )

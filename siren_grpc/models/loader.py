@@ -33,7 +33,7 @@ from siren_grpc.models.features import StreamingFeatures
 from siren_grpc.models.nemo_backend import NemoBackend, NemoParts
 from siren_grpc.models.prompts import prompts_of
 from siren_grpc.models.readings import readings_of
-from siren_grpc.models.vocabulary import end_tokens, token_texts
+from siren_grpc.models.vocabulary import end_tokens, language_tags, token_texts
 
 EMBEDDED_MODEL = "siren-mini-en"
 """The model that ships with the package."""
@@ -197,6 +197,7 @@ def backend_of(
         biasing_decoders=tuple(decoders),
         token_texts=token_texts(model),
         end_tokens=end_tokens(model),
+        language_tags=language_tags(model),
         punctuation=frozenset(getattr(model.decoding, "supported_punctuation", None) or ()),
     )
     slot_encoder = _slot_encoder(encoder, contexts, name, encoder_cache, precision, n_slots=slots)

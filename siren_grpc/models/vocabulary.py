@@ -11,7 +11,7 @@ _WORD_START = "\u2581"
 _END_OF_UTTERANCE = "<EOU>"
 _TURN_MARKS = frozenset({_END_OF_UTTERANCE, "<EOB>"})
 """Ends of utterances and of backchannels ("uh-huh"): no text."""
-_LANGUAGE_TAG = re.compile(rf"^{_WORD_START}?<[a-z]{{2,3}}-[A-Z]{{2}}>$")
+_LANGUAGE_TAG = re.compile(rf"^{_WORD_START}?<([a-z]{{2,3}}-[A-Z]{{2}})>$")
 """What a model that finds out the language says of it, after each sentence."""
 _BYTE_TOKEN = re.compile(r"^<0x([0-9A-Fa-f]{2})>$")
 
@@ -43,6 +43,17 @@ def end_tokens(model: Any) -> frozenset[int]:
         return frozenset()
     pieces = [_piece(tokenizer.tokenizer, i) for i in range(tokenizer.vocab_size)]
     return frozenset(i for i, piece in enumerate(pieces) if piece == _END_OF_UTTERANCE)
+
+
+def language_tags(model: Any) -> dict[int, str]:
+    """Return the BCP-47 code that each language tag of a model says, by the token's id."""
+    tokenizer = getattr(model, "tokenizer", None)
+    if not isinstance(tokenizer, SentencePieceTokenizer):
+        return {}
+    processor = tokenizer.tokenizer
+    pieces = (str(processor.id_to_piece(i)) for i in range(processor.get_piece_size()))
+    tags = ((i, _LANGUAGE_TAG.match(piece)) for i, piece in enumerate(pieces))
+    return {i: tag.group(1) for i, tag in tags if tag is not None}
 
 
 def _tokenizer_texts(tokenizer: Any) -> list[str | int | None]:

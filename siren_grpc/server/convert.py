@@ -196,6 +196,7 @@ def to_final(result: Final, reception: Reception) -> pb.FinalResult:
         spoken_text=result.spoken_text,
         words=to_words(result.words, hertz),
         confidence=result.confidence,
+        language_code=result.language_code,
         alternatives=[
             pb.Alternative(text=other.text, probability=other.probability)
             for other in result.alternatives

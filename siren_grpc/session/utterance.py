@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 from siren_grpc.domain.endpointing import EndpointDetector, EndpointRules, FinalCause
 from siren_grpc.domain.geometry import ChunkGeometry
@@ -57,12 +58,17 @@ class Utterance:
         *,
         end_tokens: frozenset[int] = frozenset(),
         words: WordDetail = WordDetail.NONE,
+        language_code: str = "",
+        language_tags: Mapping[int, str] = MappingProxyType({}),
     ) -> None:
         """Start the first utterance at the stream's first sample.
 
         end_tokens: ids by which the model says that a speaker has finished. words: which results
-        list their words.
+        list their words. language_code: of what is spoken, until one of language_tags, codes by
+        token id, says otherwise; empty when nobody knows.
         """
+        self._language_code = language_code
+        self._language_tags = language_tags
         self._detokenizer = detokenizer
         self._geometry = geometry
         self._end_tokens = end_tokens
@@ -192,7 +198,11 @@ class Utterance:
         return results
 
     def _extend(self, result: StepResult, first: int, behind: int) -> None:
-        self._hypothesis.extend(result.tokens[first:behind])
+        tokens = result.tokens[first:behind]
+        self._hypothesis.extend(tokens)
+        if self._language_tags:
+            said = [self._language_tags[token] for token in tokens if token in self._language_tags]
+            self._language_code = said[-1] if said else self._language_code
         if self._words is not None:
             self._words.push(result, first, behind)
 
@@ -229,10 +239,20 @@ class Utterance:
         text = self._hypothesis.finish()
         end = endpoint.at_samples
         words = () if self._words is None else self._words.finish(end)
-        final = Final(text, seq, self._start_samples, end, endpoint.cause, words=words)
-        confidence = utterance_confidence(words)
-        final = replace(final, confidence=confidence, resume_samples=resume_samples)
-        results.append(replace(final, frames=self._frames(None if is_whole else end)))
+        results.append(
+            Final(
+                text,
+                seq,
+                self._start_samples,
+                end,
+                endpoint.cause,
+                words=words,
+                confidence=utterance_confidence(words),
+                resume_samples=resume_samples,
+                language_code=self._language_code,
+                frames=self._frames(None if is_whole else end),
+            )
+        )
         self._start(at_samples=end)
         return results
 

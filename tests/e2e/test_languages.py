@@ -44,8 +44,11 @@ def test_languages_are_listed_and_the_default_is_the_models(multilingual: Wire) 
     (model,) = multilingual.stub.ListModels(pb.ListModelsRequest()).models
     assert list(model.language_codes) == CODES
     for asked, chosen in (("", "auto"), ("DE-de", "de-DE"), ("mt", "mt-MT"), ("en-AU", "en")):
-        (started,) = multilingual.recognise(b"", language_code=asked).of("started")
+        exchange = multilingual.recognise(b"", language_code=asked)
+        (started,) = exchange.of("started")
         assert started.language_code == chosen
+        (final,) = exchange.of("final")
+        assert final.language_code == ("" if chosen == "auto" else chosen)
 
 
 def test_a_language_the_model_does_not_have_is_refused_with_those_it_has(

@@ -257,6 +257,7 @@ def from_final(message: pb.FinalResult) -> Final:
         spoken_text=message.spoken_text,
         words=tuple(from_word(word) for word in message.words),
         confidence=message.confidence if message.HasField("confidence") else None,
+        language_code=message.language_code,
         alternatives=tuple(
             Alternative(text=other.text, probability=round(other.probability, 4))
             for other in message.alternatives

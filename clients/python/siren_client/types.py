@@ -267,6 +267,9 @@ class Final:
     """With the option `words`: the words of `text`, or of `spoken_text` where there is one."""
     confidence: float | None = None
     """With the option `words`: the mean of its words' confidence; None without words."""
+    language_code: str = ""
+    """BCP-47 code of the language it was spoken in: what the model found under `auto`, empty
+    where it has not said it."""
     alternatives: tuple[Alternative, ...] = ()
     """With the option `max_alternatives`: what else may have been said, the likeliest first."""
     channel: int = 0

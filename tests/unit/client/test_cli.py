@@ -138,6 +138,7 @@ def test_transcribe_json(run, make_wav):
         "spoken_text": "",
         "words": [],
         "confidence": None,
+        "language_code": "",
         "alternatives": [],
         "channel": 0,
     }

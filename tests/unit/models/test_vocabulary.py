@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from nemo.collections.common.tokenizers import SentencePieceTokenizer
 
-from siren_grpc.models.vocabulary import end_tokens, token_texts
+from siren_grpc.models.vocabulary import end_tokens, language_tags, token_texts
 from siren_grpc.text.detokenizer import Detokenizer, DetokenizerState
 
 CORPUS = """
@@ -101,3 +101,14 @@ def test_tags_of_languages_are_no_text() -> None:
     assert text_of(tagged, ids) == "I am fine. How"
     texts = token_texts(model_with(tagged))
     assert texts[tagged.piece_to_id("<b>")] == "<b>"
+
+
+def test_tags_say_their_language() -> None:
+    tagged = processor(vocab_size=90, user_defined_symbols=["<en-US>", "<fil-PH>", "<b>"])
+    tags = language_tags(model_with(tagged))
+    assert {tagged.id_to_piece(token): code for token, code in tags.items()} == {
+        "<en-US>": "en-US",
+        "<fil-PH>": "fil-PH",
+    }
+    assert language_tags(model_with(PLAIN)) == {}
+    assert language_tags(SimpleNamespace(tokenizer=None)) == {}

@@ -268,3 +268,27 @@ def test_a_hard_endpoint_asks_for_a_rewind_into_the_silence_and_drops_what_lies_
     assert start == SpeechEvent(SpeechEventKind.SPEECH_STARTED, 3200 + 5 * 1280)
     assert isinstance(partial, Partial)
     assert partial.text == "b"
+
+
+def test_a_final_says_the_language_that_the_model_said_last() -> None:
+    geometry = INFO.geometry(INFO.default_chunk_frames)
+    detokenizer = Detokenizer(INFO.token_texts, INFO.punctuation)
+    tags = {ord("x") - ord("a"): "de-DE", ord("y") - ord("a"): "fr-FR"}
+    utterance = Utterance(detokenizer, geometry, language_code="en", language_tags=tags)
+
+    def said(text: str) -> str:
+        utterance.advance(make_chunk(), found(text))
+        return final_of(utterance.finish(EndUtterance(0, 1))).language_code
+
+    assert [said(text) for text in ("ab", "ax", "ab", "xaya", "a")] == [
+        "en",
+        "de-DE",
+        "de-DE",
+        "fr-FR",
+        "fr-FR",
+    ]
+
+
+def final_of(results: list[Result]) -> Final:
+    (final,) = [result for result in results if isinstance(result, Final)]
+    return final

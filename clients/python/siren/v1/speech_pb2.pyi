@@ -1293,6 +1293,7 @@ class FinalResult(_message.Message):
     CHANNEL_FIELD_NUMBER: _builtins.int
     SPOKEN_TEXT_FIELD_NUMBER: _builtins.int
     RESUME_TIME_FIELD_NUMBER: _builtins.int
+    LANGUAGE_CODE_FIELD_NUMBER: _builtins.int
     text: _builtins.str
     """What was said; empty when nothing was."""
     seq: _builtins.int
@@ -1311,6 +1312,11 @@ class FinalResult(_message.Message):
     """The text as it was spoken, where `inverse_text_normalization` wrote it
     otherwise, small letters and masks included: "twenty five dollars" to the
     `text` "$25". Empty where both are the same.
+    """
+    language_code: _builtins.str
+    """BCP-47 code of the language it was spoken in. Under `auto` what the model
+    found, as of its last sentence; empty while the model has not said it. Else
+    `StreamStarted.language_code`.
     """
     @_builtins.property
     def start_time(self) -> _duration_pb2.Duration:
@@ -1372,10 +1378,11 @@ class FinalResult(_message.Message):
         channel: _builtins.int = ...,
         spoken_text: _builtins.str = ...,
         resume_time: _duration_pb2.Duration | None = ...,
+        language_code: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_confidence", b"_confidence", "audio_received", b"audio_received", "confidence", b"confidence", "delay", b"delay", "end_time", b"end_time", "resume_time", b"resume_time", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_confidence", b"_confidence", "alternatives", b"alternatives", "audio_received", b"audio_received", "cause", b"cause", "channel", b"channel", "confidence", b"confidence", "delay", b"delay", "end_time", b"end_time", "resume_time", b"resume_time", "seq", b"seq", "spoken_text", b"spoken_text", "start_time", b"start_time", "text", b"text", "words", b"words"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_confidence", b"_confidence", "alternatives", b"alternatives", "audio_received", b"audio_received", "cause", b"cause", "channel", b"channel", "confidence", b"confidence", "delay", b"delay", "end_time", b"end_time", "language_code", b"language_code", "resume_time", b"resume_time", "seq", b"seq", "spoken_text", b"spoken_text", "start_time", b"start_time", "text", b"text", "words", b"words"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__confidence: _TypeAlias = _typing.Literal["confidence"]  # noqa: Y015
     _WhichOneofArgType__confidence: _TypeAlias = _typing.Literal["_confidence", b"_confidence"]  # noqa: Y015

@@ -147,8 +147,8 @@ def transcribe(
     - `partial`: text, stable_len, seq, audio_processed_s, audio_received_s, words,
       channel; in files only with `--partials`
     - `final`: text, seq, start_s, end_s, cause, audio_received_s, delay_s, spoken_text,
-      words, confidence, alternatives, channel; a word, with `--words`: text, start_s, end_s,
-      confidence, is_stable; an alternative: text, probability
+      words, confidence, language_code, alternatives, channel; a word, with `--words`: text,
+      start_s, end_s, confidence, is_stable; an alternative: text, probability
     - `event`: event (speech_started, speech_ended), time_s, channel
     - `error`: message, status, reason: this recording failed
 
