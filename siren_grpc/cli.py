@@ -53,7 +53,11 @@ Examples:
 
   siren serve
 
-  siren serve --model nvidia/nemotron-speech-streaming-en-0.6b --host 0.0.0.0
+  siren serve --model nvidia/nemotron-speech-streaming-en-0.6b
+
+  siren token new --name phone --file tokens.txt
+
+  siren serve --host 0.0.0.0 --tokens-file tokens.txt
 
   SIREN_MAX_SESSIONS=200 siren serve --config siren.toml
 """

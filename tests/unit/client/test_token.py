@@ -13,43 +13,23 @@ from siren_client.connection import make_connection
 from siren_client.token import authorization_of, is_local
 from tests.support.certificates import Authority
 
+HERE = (
+    "127.0.0.1:50051 localhost:1 localhost LOCALHOST.:1 [::1]:50051 ::1 127.9.9.9 "
+    "unix:/run/siren.sock dns:///localhost:1 ipv4:127.0.0.1:1,127.0.0.2:1 ipv6:[::1]:1"
+).split()
+ELSEWHERE = (
+    "10.0.0.1:50051 asr.example.org:443 dns:///siren:50051 0.0.0.0:50051 [fe80::1]:1 "
+    "ipv4:127.0.0.1:1,10.0.0.1:1 localhost.example.org:1 127.0.0.1.example.org:1 "
+    "xds:///localhost dns://10.0.0.1/localhost.example"
+).split()
 
-@pytest.mark.parametrize(
-    "target",
-    [
-        "127.0.0.1:50051",
-        "localhost:1",
-        "localhost",
-        "LOCALHOST.:1",
-        "[::1]:50051",
-        "::1",
-        "127.9.9.9",
-        "unix:/run/siren.sock",
-        "dns:///localhost:1",
-        "ipv4:127.0.0.1:1,127.0.0.2:1",
-        "ipv6:[::1]:1",
-    ],
-)
+
+@pytest.mark.parametrize("target", HERE)
 def test_targets_on_this_machine(target: str) -> None:
     assert is_local(target)
 
 
-@pytest.mark.parametrize(
-    "target",
-    [
-        "10.0.0.1:50051",
-        "asr.example.org:443",
-        "dns:///siren:50051",
-        "0.0.0.0:50051",
-        "[fe80::1]:1",
-        "ipv4:127.0.0.1:1,10.0.0.1:1",
-        "localhost.example.org:1",
-        "127.0.0.1.example.org:1",
-        "",
-        "xds:///localhost",
-        "dns://10.0.0.1/localhost.example",
-    ],
-)
+@pytest.mark.parametrize("target", [*ELSEWHERE, ""])
 def test_targets_that_may_be_elsewhere(target: str) -> None:
     assert not is_local(target)
 
