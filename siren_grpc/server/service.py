@@ -30,6 +30,7 @@ from siren_grpc.engine.separate import SeparateSession
 from siren_grpc.engine.session import EngineSession
 from siren_grpc.server import convert
 from siren_grpc.server.call_id import CallId
+from siren_grpc.server.discretion import loggable
 from siren_grpc.server.names import ModelNames
 from siren_grpc.server.parking import Parking
 from siren_grpc.server.recording import requests_of
@@ -309,7 +310,7 @@ class SpeechService(speech_pb2_grpc.SpeechServiceServicer):
 async def _abort(
     context: _Context, error: SirenError, call_id: CallId, call: StreamCall | None = None
 ) -> NoReturn:
-    _log.info("session %s: %s: %s", call_id, error.reason.value, error.message)
+    _log.info("session %s: %s: %s", call_id, error.reason.value, loggable(error))
     trailers = call_id.trailers if call is None else call.trailers
     await context.abort_with_status(to_status(error, session_id=call_id.session, trailers=trailers))
     raise AssertionError("abort_with_status raises")
