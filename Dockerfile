@@ -1,7 +1,7 @@
 # syntax=docker/dockerfile:1
 # A server that runs on the CPU:    docker build -t siren .
 # The same for an NVIDIA GPU:       docker build -t siren:cuda --build-arg TORCH_INDEX=https://download.pytorch.org/whl/cu130 .
-#                                   docker run --gpus all -p 50051:50051 siren:cuda
+#                                   docker run --gpus all -p 50051:50051 -e SIREN_TOKENS=me=TOKEN siren:cuda
 ARG PYTHON_VERSION=3.11
 
 FROM python:${PYTHON_VERSION}-slim AS build
@@ -35,6 +35,7 @@ WORKDIR /var/lib/siren
 EXPOSE 50051
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=15s --timeout=5s --start-period=120s --retries=3 \
-    CMD ["siren", "health", "--server", "127.0.0.1:50051"]
+    CMD ["sh", "-c", "exec siren health --server 127.0.0.1:${SIREN_HEALTH_PORT:-${SIREN_PORT:-50051}}"]
+# It starts with tokens, JWTs or client certificates, or SIREN_ALLOW_ANONYMOUS=true: docs/security.md.
 ENTRYPOINT ["siren"]
 CMD ["serve", "--host", "0.0.0.0"]

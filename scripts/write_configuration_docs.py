@@ -44,7 +44,8 @@ def bounds_of(field: FieldInfo) -> str:
 
 def row(name: str, field: FieldInfo) -> str:
     """Return a setting's line of the table."""
-    default = "unset" if field.default in (None, (), {}) else f"`{field.default}`"
+    plain = ", ".join(field.default) if isinstance(field.default, tuple) else field.default
+    default = "unset" if plain in (None, "", {}) else f"`{plain}`"
     value = type_of(field.annotation) + bounds_of(field)
     prefix = Settings.model_config["env_prefix"]
     return f"| `{name}` | `{prefix}{name.upper()}` | {value} | {default} | {field.description} |"

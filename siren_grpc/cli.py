@@ -20,12 +20,13 @@ from pydantic_core import PydanticUndefined
 from rich.console import Console
 
 from siren_grpc.bench.commands import app as bench_app
-from siren_grpc.config import Settings, load_settings
+from siren_grpc.config import ENVIRONMENT_ONLY, Settings, load_settings
 from siren_grpc.domain.geometry import BufferedSeconds
 from siren_grpc.domain.ports import ModelBackend
 from siren_grpc.domain.types import DecoderKind, EncoderCache, Precision
 from siren_grpc.observe.logging import configure_logging
 from siren_grpc.runtime import cores, front_ends_for, share_the_cores
+from siren_grpc.server.security.token_command import app as token_app
 from siren_grpc.text.masking import read_masked_words
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ def register(app: typer.Typer) -> None:
     app.command("serve", help=_SERVE_HELP)(_with_setting_flags(_serve))
     app.command("pull", help=_PULL_HELP)(_pull)
     app.add_typer(bench_app, name="bench")
+    app.add_typer(token_app, name="token")
 
 
 _SERVE_HELP = """Serve speech recognition over gRPC.
@@ -51,7 +53,11 @@ Examples:
 
   siren serve
 
-  siren serve --model nvidia/nemotron-speech-streaming-en-0.6b --host 0.0.0.0
+  siren serve --model nvidia/nemotron-speech-streaming-en-0.6b
+
+  siren token new --name phone --file tokens.txt
+
+  siren serve --host 0.0.0.0 --tokens-file tokens.txt
 
   SIREN_MAX_SESSIONS=200 siren serve --config siren.toml
 """
@@ -89,16 +95,18 @@ def _with_setting_flags(
         )
     ]
     for name, field in Settings.model_fields.items():
-        default = (
-            "" if field.default in (None, PydanticUndefined, (), {}) else f" [{field.default}]"
-        )
+        if name in ENVIRONMENT_ONLY:
+            continue
+        plain = ", ".join(field.default) if isinstance(field.default, tuple) else field.default
+        default = "" if plain in (None, PydanticUndefined, "", {}) else f" [{plain}]"
         kind = next(
             t
-            for t in (int, float, str)
+            for t in (bool, int, float, str)
             if t in (field.annotation, *getattr(field.annotation, "__args__", ())) or t is str
         )
+        flag = f"--{name.replace('_', '-')}"
         option = typer.Option(
-            f"--{name.replace('_', '-')}",
+            f"{flag}/--no-{flag[2:]}" if kind is bool else flag,
             help=f"{field.description}{default}",
             show_default=False,
         )
@@ -121,9 +129,11 @@ def _serve(given: dict[str, Any], file: Path | None) -> None:
     except ValidationError as error:
         for fault in error.errors():
             name = ".".join(str(part) for part in fault["loc"])
-            _fail(f"setting {name}: {fault['msg']} (got {fault['input']!r})")
+            is_secret = fault["loc"][:1] and fault["loc"][0] in ENVIRONMENT_ONLY
+            got = "" if is_secret else f" (got {fault['input']!r})"
+            _fail(f"setting {name}: {fault['msg']}{got}")
         raise typer.Exit(2) from None
-    except FileNotFoundError as error:
+    except (FileNotFoundError, ValueError) as error:
         _fail(str(error))
         raise typer.Exit(2) from None
     configure_logging(settings.log_level)
@@ -159,6 +169,7 @@ async def _run(settings: Settings, reload: Callable[[], Settings]) -> App:
     from siren_grpc.server.app import App, AppConfig, Models
     from siren_grpc.server.front_end import FrontEndConfig
     from siren_grpc.server.itn import check_languages
+    from siren_grpc.server.security.setup import security_of
     from siren_grpc.server.service import ServiceLimits
 
     check_languages(settings.itn_languages)
@@ -182,6 +193,7 @@ async def _run(settings: Settings, reload: Callable[[], Settings]) -> App:
             max_backlog_s=settings.max_backlog_s,
             max_unsent_results=settings.max_unsent_results,
         ),
+        security=security_of(settings),
     )
     config = AppConfig(
         n_front_ends=_n_front_ends(settings),

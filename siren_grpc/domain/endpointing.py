@@ -22,7 +22,7 @@ class FinalCause(str, Enum):
     NO_SPEECH = "no_speech"
     """Nobody began to speak for `EndpointRules.no_speech_ms`."""
     SESSION_LIMIT = "session_limit"
-    """The stream reached the server's maximum of audio."""
+    """The stream reached the server's maximum of audio, or its principal may have no more."""
     SHUTDOWN = "shutdown"
     """The server stops."""
 

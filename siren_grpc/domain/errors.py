@@ -9,6 +9,7 @@ from enum import Enum
 class Reason(str, Enum):
     """`google.rpc.ErrorInfo.reason` of an error, domain `siren`."""
 
+    AUTH_FAILED = "AUTH_FAILED"
     INVALID_MESSAGE = "INVALID_MESSAGE"
     INVALID_CONFIG = "INVALID_CONFIG"
     INVALID_AUDIO = "INVALID_AUDIO"
@@ -52,6 +53,12 @@ class SirenError(Exception):
         self.message = message
         self.violations = violations
         self.retry_after_s = retry_after_s
+
+
+class AuthFailed(SirenError):
+    """A call showed no token, or none that is good here (any more)."""
+
+    reason = Reason.AUTH_FAILED
 
 
 class InvalidMessage(SirenError):
@@ -102,6 +109,10 @@ class Overloaded(SirenError):
     """Every session slot is taken."""
 
     reason = Reason.OVERLOADED
+
+
+class QuotaExceeded(Overloaded):
+    """The principal of the call has had all that it may; others are served."""
 
 
 class AudioTooFast(SirenError):

@@ -9,6 +9,7 @@ from dataclasses import replace as replaced
 
 from siren_grpc.domain.errors import InternalError, ModelNotFound
 from siren_grpc.domain.phrases import Phrases
+from siren_grpc.domain.principal import ANONYMOUS_CALLER, Caller
 from siren_grpc.domain.types import (
     DEFAULT_MODEL_OPTIONS,
     Lane,
@@ -86,6 +87,7 @@ class Engine:
         is_live: bool = True,
         words: WordDetail = WordDetail.NONE,
         alternatives: int = 0,
+        caller: Caller = ANONYMOUS_CALLER,
     ) -> EngineSession:
         """Open a session of a lane; one that names no model means the first.
 
@@ -93,12 +95,12 @@ class Engine:
         grammar, some seconds, before it takes a slot. phrases: preferred from its start on.
         is_live: False for a recording, which is recognised when no live session has work. words:
         which of its results list their words. alternatives: how many other readings its finals
-        list at most.
+        list at most. caller: whose quota it counts against.
 
         Raises InvalidConfig for options the model does not have or a phrase it cannot write,
-        Overloaded when every slot of the model is taken, memory has run out or the steps have
-        fallen behind real time, KeyError for a model that is not in service, ModelNotFound for
-        one that just went, InternalError when the stepper has died.
+        QuotaExceeded, Overloaded when every slot of the model is taken, memory has run out or the
+        steps have fallen behind real time, KeyError for a model that is not in service,
+        ModelNotFound for one that just went, InternalError when the stepper has died.
         """
         if text.written_language and self._normaliser is not None:
             await self._normaliser.prepare(text.written_language)
@@ -128,7 +130,9 @@ class Engine:
             session.present(text, self._normaliser)
         self._sessions[session_id] = session
         lane = replaced(lane, model=name)
-        opening = Open(session_id, lane, model_options, phrases, is_live, words, alternatives)
+        opening = Open(
+            session_id, lane, model_options, phrases, is_live, words, alternatives, caller
+        )
         self._send([opening])
         try:
             await session.wait_open()

@@ -7,6 +7,7 @@ from typing import TypeAlias
 
 from siren_grpc.domain.errors import SirenError
 from siren_grpc.domain.phrases import Phrases
+from siren_grpc.domain.principal import ANONYMOUS_CALLER, Caller
 from siren_grpc.domain.readings import FrameSpan, Reading
 from siren_grpc.domain.types import (
     DEFAULT_MODEL_OPTIONS,
@@ -38,7 +39,7 @@ class Open:
     """Give a session a slot; answered by `Opened` or `Refused`, when its phrases are ready.
 
     is_live: as for `Scheduler.add`. words: which results list their words. alternatives: how many
-    other readings its finals list at most.
+    other readings its finals list at most. caller: whose quota it counts against.
     """
 
     session_id: SessionId
@@ -48,6 +49,7 @@ class Open:
     is_live: bool = True
     words: WordDetail = WordDetail.NONE
     alternatives: int = 0
+    caller: Caller = ANONYMOUS_CALLER
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +137,14 @@ class Failed:
     error: SirenError
 
 
-Outcome: TypeAlias = Opened | Refused | Prepared | Found | Recognised | Failed | Marker
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """The session should end, with this error, when what it has heard has its final."""
+
+    error: SirenError
+
+
+Outcome: TypeAlias = Opened | Refused | Prepared | Found | Notice | Recognised | Failed | Marker
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from siren_grpc.domain.errors import InternalError, ModelError, SirenError
 from siren_grpc.domain.phrases import Phrases
@@ -50,6 +50,16 @@ class SeparateSession:
             sum(timing.queue_s for timing in all_of),
             sum(timing.step_s for timing in all_of),
         )
+
+    @property
+    def on_notice(self) -> Callable[[SirenError], None]:
+        """Called when the stepper wants the session of any channel to end, with why."""
+        return self._sessions[0].on_notice
+
+    @on_notice.setter
+    def on_notice(self, call: Callable[[SirenError], None]) -> None:
+        for session in self._sessions:
+            session.on_notice = call
 
     async def set_phrases(self, phrases: Phrases) -> None:
         """Prefer these phrases in each channel; see `EngineSession.set_phrases`."""

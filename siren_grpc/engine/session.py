@@ -32,6 +32,7 @@ from siren_grpc.engine.messages import (
     Failed,
     Found,
     Message,
+    Notice,
     Opened,
     Outcome,
     Prepare,
@@ -131,6 +132,8 @@ class EngineSession:
         self._opening: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._preparing: asyncio.Future[None] | None = None
         self._is_closed = False
+        self.on_notice: Callable[[SirenError], None] = _ignore
+        """Called when the stepper wants the session to end, with why."""
         self._is_preview_due = False
         """A preview went out since the last chunk, and nothing has come of it."""
 
@@ -251,6 +254,7 @@ class EngineSession:
             self._is_closed = True
             if self._presentation is not None:
                 self._presentation.close()
+            self.on_notice = _ignore  # whoever listens may refer to this
             self._on_close(self._id)
             self._send([Close(self._id)])
 
@@ -266,6 +270,9 @@ class EngineSession:
             if self._alternatives is not None and not self._over.is_set():
                 self._alternatives.receive(outcome.readings)
                 self._update_room()
+            return
+        if isinstance(outcome, Notice):
+            self.on_notice(outcome.error)
             return
         if self._is_over:
             return
@@ -395,3 +402,7 @@ class EngineSession:
             self._has_room.set()
         else:
             self._has_room.clear()
+
+
+def _ignore(error: SirenError) -> None:
+    pass

@@ -15,6 +15,7 @@ from typing import TypeAlias
 from siren_grpc.domain.errors import ModelNotFound, SirenError
 from siren_grpc.domain.ports import ModelBackend, OutOfMemory
 from siren_grpc.domain.types import (
+    Chunk,
     DecoderKind,
     DiscardUtterance,
     EndUtterance,
@@ -32,6 +33,7 @@ from siren_grpc.engine.messages import (
     Failed,
     Found,
     Message,
+    Notice,
     Open,
     Opened,
     Outcome,
@@ -47,6 +49,7 @@ from siren_grpc.engine.phrases import PhraseStore, TreeBuilt
 from siren_grpc.engine.search import SearchEnded, Searches
 from siren_grpc.scheduling.admission import Admission
 from siren_grpc.scheduling.plan import LaneLimits, SessionId, StepPlan
+from siren_grpc.scheduling.quotas import QuotaLedger
 from siren_grpc.scheduling.scheduler import Scheduler
 from siren_grpc.scheduling.slots import SlotTable
 
@@ -127,6 +130,7 @@ class Stepper:
         self._on_death = on_death
         self._scheduler = Scheduler(max_delay_s=max_delay_s)
         self._admission = Admission()
+        self._quotas = QuotaLedger()
         self._models: dict[str, _Model] = {}
         self._streams: dict[SessionId, _Stream] = {}
         self._in_flight: set[SessionId] = set()
@@ -214,6 +218,8 @@ class Stepper:
     def _receive(self, message: _Inbound) -> None:
         if isinstance(message, Push):
             self._scheduler.push(message.session_id, message.work, message.received_at)
+            if isinstance(message.work, Chunk) and self._quotas.counts(message.session_id):
+                self._charge(message.session_id, message.work)
         elif isinstance(message, Open):
             self._open(message)
         elif isinstance(message, _Done):
@@ -248,7 +254,7 @@ class Stepper:
     def _open(self, message: Open) -> None:
         session_id = message.session_id
         try:
-            model = self._admit(message.lane.model, is_live=message.is_live)
+            model = self._admit(message)
         except SirenError as error:
             self._deliver([Delivery(session_id, Refused(error))])
             return
@@ -262,6 +268,7 @@ class Stepper:
         self._streams[session_id] = _Stream(
             model, slot, message.words, message.lane.decoder, message.alternatives
         )
+        self._quotas.open(session_id, message.caller, monotonic())
         self._scheduler.add(session_id, message.lane, _limits(model), is_live=message.is_live)
         if not message.phrases:
             self._deliver([Delivery(session_id, Opened())])
@@ -306,14 +313,25 @@ class Stepper:
             stream.alternatives,
         )
 
-    def _admit(self, name: str, *, is_live: bool) -> _Model:
+    def _charge(self, session_id: SessionId, chunk: Chunk) -> None:
+        """Count audio against a quota; when that is used up, the session is told to end."""
+        stream = self._streams.get(session_id)
+        if stream is None:
+            return
+        hertz = stream.model.backend.info.features.sample_rate_hertz
+        refusal = self._quotas.charge(session_id, chunk.end_samples, hertz, monotonic())
+        if refusal is not None:
+            self._deliver([Delivery(session_id, Notice(refusal))])
+
+    def _admit(self, message: Open) -> _Model:
         """Return a model that has a free slot. Raises what a new session of it is refused with."""
+        name = message.lane.model
         model = self._models.get(name)
         if model is None or model.on_freed is not None:
             raise ModelNotFound(f"model {name} has just been taken out of service")
-        n_slots, n_free = model.slots.n_slots, model.slots.n_free
-        refusal = self._admission.refusal(
-            name, n_slots=n_slots, n_free=n_free, is_live=is_live, now=monotonic()
+        n_slots, n_free, now = model.slots.n_slots, model.slots.n_free, monotonic()
+        refusal = self._quotas.refusal(message.caller, now) or self._admission.refusal(
+            name, n_slots=n_slots, n_free=n_free, is_live=message.is_live, now=now
         )
         if refusal is not None:
             raise refusal
@@ -326,6 +344,7 @@ class Stepper:
             return
         stream = self._streams.pop(session_id, None)
         if stream is not None:
+            self._quotas.close(session_id)
             if stream.model.phrases is not None:
                 stream.model.phrases.close(session_id)
             if stream.alternatives and stream.model.backend.readings is not None:

@@ -1,4 +1,4 @@
-"""By what names a call is found in logs: the server's, and the client's own."""
+"""By what names a call is found in logs: the server's, the client's own, and whose it is."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import re
 import uuid
 
 from siren_grpc.domain.errors import InvalidConfig
+from siren_grpc.domain.principal import ANONYMOUS, ANONYMOUS_CALLER, Caller, Principal
 from siren_grpc.server.status import Trailers
 
 _MAX_CHARS = 128
@@ -16,10 +17,16 @@ _PRINTABLE = re.compile(r"[!-~]([ -~]*[!-~])?")
 class CallId:
     """The session's id, and the request's once its config is read."""
 
-    def __init__(self) -> None:
-        """Make up a session id."""
+    def __init__(self, caller: Caller = ANONYMOUS_CALLER) -> None:
+        """Make up a session id. caller: who makes the call."""
         self.session = uuid.uuid4().hex
+        self.caller = caller
         self.request = ""
+
+    @property
+    def principal(self) -> Principal:
+        """Whose the call is."""
+        return self.caller.principal
 
     def take_request(self, request_id: str) -> None:
         """Take over the client's own id; empty for none.
@@ -41,7 +48,10 @@ class CallId:
 
     def __str__(self) -> str:
         """Return what log lines call it."""
-        return f"{self.session} (request {self.request})" if self.request else self.session
+        names = [f"request {self.request}"] if self.request else []
+        if self.principal != ANONYMOUS:
+            names.append(f"of {self.principal.name}")
+        return f"{self.session} ({', '.join(names)})" if names else self.session
 
     @property
     def trailers(self) -> Trailers:

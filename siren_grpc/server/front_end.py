@@ -15,6 +15,9 @@ from siren_grpc.engine.engine import Engine
 from siren_grpc.engine.session import EngineLimits
 from siren_grpc.server.names import ModelNames
 from siren_grpc.server.reflection import add_reflection
+from siren_grpc.server.security.config import NO_SECURITY, SecurityConfig
+from siren_grpc.server.security.guard import Guard
+from siren_grpc.server.security.health_port import HealthPort
 from siren_grpc.server.service import ServiceLimits, SpeechService
 
 _log = logging.getLogger(__name__)
@@ -48,6 +51,7 @@ class FrontEndConfig:
     itn_languages: tuple[str, ...]
     service: ServiceLimits
     engine: EngineLimits
+    security: SecurityConfig = NO_SECURITY
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,19 +66,25 @@ class FrontEnd:
     """A gRPC server in front of an engine. Belongs to one event loop."""
 
     def __init__(self, config: FrontEndConfig, engine: Engine) -> None:
-        """Prepare; `start` binds."""
+        """Prepare; `start` binds.
+
+        Raises OSError or ValueError when the files of tokens or certificates cannot be used.
+        """
         self._config = config
         self._engine = engine
         self._health = health.aio.HealthServicer()
-        self._service = SpeechService(config.service)
+        self._guard = Guard(config.security)
+        self._health_port = HealthPort(self._health)
+        self._service = SpeechService(config.service, self._guard.caller_of)
         self._server = grpc.aio.server(
+            interceptors=self._guard.interceptors(),
             options=[
                 ("grpc.max_receive_message_length", config.max_message_bytes),
                 ("grpc.max_send_message_length", config.max_message_bytes),
                 # Unless it is meant to share, a second server on the port is an error, no twin.
                 ("grpc.so_reuseport", int(config.shares_port)),
                 *_KEEPALIVE,
-            ]
+            ],
         )
 
     async def start(self) -> int:
@@ -87,7 +97,11 @@ class FrontEnd:
         add_reflection(self._server, (_SERVICE, health.SERVICE_NAME))
         await self._set_health(is_serving=False)
         port = self._bind()
+        if self._config.security.health_port is not None:
+            address = _address(self._config.host, self._config.security.health_port)
+            await self._health_port.start(address, is_shared=self._config.shares_port)
         await self._server.start()
+        self._guard.follow(self._service.revoke)
         return port
 
     async def serve(self, catalog: Catalog) -> None:
@@ -103,13 +117,14 @@ class FrontEnd:
         """
         await self._set_health(is_serving=False)
         await self._service.drain(grace_s=self._config.shutdown_grace_s, hurry=hurry)
+        self._guard.close()
+        await self._health_port.stop()
         await self._server.stop(_FINISH_S)
 
     def _bind(self) -> int:
-        host = self._config.host
-        address = f"[{host}]:{self._config.port}" if ":" in host else f"{host}:{self._config.port}"
+        address = _address(self._config.host, self._config.port)
         try:
-            port = self._server.add_insecure_port(address)
+            port = self._guard.add_port(self._server, address)
         except RuntimeError as error:
             raise OSError(f"cannot listen on {address}: {error}") from error
         if port == 0:
@@ -120,3 +135,7 @@ class FrontEnd:
         status = health_pb2.HealthCheckResponse
         for name in _HEALTH_NAMES:
             await self._health.set(name, status.SERVING if is_serving else status.NOT_SERVING)
+
+
+def _address(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -51,10 +51,10 @@ async def _run(end: socket.socket) -> None:
     configure_logging(setup.log_level)
     normaliser = NormaliserProcess(log_level=setup.log_level, cache=grammar_cache())
     engine = Engine(setup.config.engine, link.send, front_end=setup.number, normaliser=normaliser)
-    front_end = FrontEnd(setup.config, engine)
     try:
+        front_end = FrontEnd(setup.config, engine)
         link.send(Bound(await front_end.start()))
-    except OSError as error:
+    except (OSError, ValueError) as error:
         link.send(NotBound(str(error)))
         link.close()
         return

@@ -36,9 +36,10 @@ class ItnGrammar:
     def _spans(self, words: tuple[str, ...]) -> Sequence[Span]:
         try:
             return self._read(words)
-        except Exception:
-            # A sentence the grammar cannot read is written as it was spoken.
-            _log.warning("cannot normalise %d words", len(words), exc_info=True)
+        except Exception as error:
+            # A sentence the grammar cannot read is written as it was spoken. What the library
+            # says of it may quote it: speech is not logged.
+            _log.warning("cannot normalise %d words: %s", len(words), type(error).__name__)
             return [Span(1, None)] * len(words)
 
     def _read(self, words: tuple[str, ...]) -> Sequence[Span]:

@@ -9,6 +9,7 @@ from collections import OrderedDict
 from typing import Generic, Protocol, TypeVar
 
 from siren_grpc.domain.errors import InvalidConfig
+from siren_grpc.domain.principal import ANONYMOUS, Principal
 
 _log = logging.getLogger(__name__)
 _TOKEN_BYTES = 18
@@ -22,6 +23,11 @@ class Parkable(Protocol):
     @property
     def holds_session(self) -> bool:
         """Whether it still has a slot."""
+        ...
+
+    @property
+    def principal(self) -> Principal:
+        """Whose it is: nobody else may go on with it."""
         ...
 
     def close(self) -> None:
@@ -82,13 +88,14 @@ class Parking(Generic[_S]):
         while len(rows) > most:
             self._drop(next(iter(rows)))
 
-    def claim(self, token: str) -> _S:
+    def claim(self, token: str, principal: Principal = ANONYMOUS) -> _S:
         """Return a stream for a new call, whether or not the old one is known to be over.
 
-        Raises InvalidConfig for a token this front end does not know, or not any more.
+        principal: whose the new call is. Raises InvalidConfig for a token this front end does not
+        know, or not any more; one of somebody else's stream is answered likewise.
         """
         stream = self._streams.get(token)
-        if stream is None:
+        if stream is None or stream.principal != principal:
             raise InvalidConfig.of_resume(
                 "token",
                 "no stream of this name is kept here (any more); open a new one and send again "

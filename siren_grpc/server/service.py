@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, NoReturn, TypeAlias
@@ -15,6 +15,7 @@ from siren.v1 import speech_pb2_grpc
 
 from siren_grpc.audio.channels import ChannelMode
 from siren_grpc.domain.errors import (
+    AuthFailed,
     IdleTimeout,
     InternalError,
     InvalidMessage,
@@ -22,12 +23,14 @@ from siren_grpc.domain.errors import (
     ShuttingDown,
     SirenError,
 )
+from siren_grpc.domain.principal import ANONYMOUS_CALLER, Caller
 from siren_grpc.domain.types import ModelInfo
 from siren_grpc.engine.engine import Engine
 from siren_grpc.engine.separate import SeparateSession
 from siren_grpc.engine.session import EngineSession
 from siren_grpc.server import convert
 from siren_grpc.server.call_id import CallId
+from siren_grpc.server.discretion import loggable
 from siren_grpc.server.names import ModelNames
 from siren_grpc.server.parking import Parking
 from siren_grpc.server.recording import requests_of
@@ -63,9 +66,17 @@ class ServiceLimits:
 class SpeechService(speech_pb2_grpc.SpeechServiceServicer):
     """Answers the three methods with the models of an engine."""
 
-    def __init__(self, limits: ServiceLimits) -> None:
-        """Start without models: every call is asked to come back later until `serve`."""
+    def __init__(
+        self,
+        limits: ServiceLimits,
+        caller_of: Callable[[_Context], Caller] = lambda context: ANONYMOUS_CALLER,
+    ) -> None:
+        """Start without models: every call is asked to come back later until `serve`.
+
+        caller_of: says who makes a call.
+        """
         self._limits = limits
+        self._caller_of = caller_of
         self._engine: Engine | None = None
         self._names = ModelNames()
         self._streams: dict[_Context, Stream] = {}
@@ -96,6 +107,12 @@ class SpeechService(speech_pb2_grpc.SpeechServiceServicer):
         for stream in self._streams.values():
             stream.interrupt(_shutting_down())
 
+    def revoke(self, names: frozenset[str]) -> None:
+        """End the streams of principals that may not have them any more, finals first."""
+        for stream in self._streams.values():
+            if stream.principal.name in names:
+                stream.interrupt(AuthFailed("the token of this stream is not good any more"))
+
     # The RPC methods are named by the protocol.
     async def StreamingRecognize(
         self,
@@ -103,7 +120,7 @@ class SpeechService(speech_pb2_grpc.SpeechServiceServicer):
         context: _Context,
     ) -> AsyncIterator[pb.StreamingRecognizeResponse]:
         """Recognise live audio; see the protocol."""
-        call_id = CallId()
+        call_id = CallId(self._caller_of(context))
         call: StreamCall | None = None
         try:
             engine = self._running()
@@ -111,7 +128,7 @@ class SpeechService(speech_pb2_grpc.SpeechServiceServicer):
             first = await self._first_request(requests)
             last_result = None
             if first.WhichOneof("request") == "resume":
-                stream = self._parking.claim(first.resume.token)
+                stream = self._parking.claim(first.resume.token, call_id.principal)
                 if first.resume.discard:
                     stream.abandon()
                     return
@@ -139,7 +156,7 @@ class SpeechService(speech_pb2_grpc.SpeechServiceServicer):
         self, request: pb.RecognizeRequest, context: _Context
     ) -> pb.RecognizeResponse:
         """Recognise a complete recording; see the protocol."""
-        call_id = CallId()
+        call_id = CallId(self._caller_of(context))
         call: StreamCall | None = None
         try:
             engine = self._running()
@@ -193,7 +210,7 @@ class SpeechService(speech_pb2_grpc.SpeechServiceServicer):
     ) -> Stream:
         """Open a new stream. Raises InvalidConfig, and what the engine refuses it with."""
         valid = self._valid(config, engine, call_id)
-        session, ingress = await self._open(engine, valid, is_live=is_live)
+        session, ingress = await self._open(engine, valid, call_id.caller, is_live=is_live)
         started = convert.to_started(call_id, session.info, valid)
         kind = "started" if is_live else "recording"
         _log.info("session %s: %s, %s", call_id, kind, _line(started))
@@ -235,7 +252,7 @@ class SpeechService(speech_pb2_grpc.SpeechServiceServicer):
         )
 
     async def _open(
-        self, engine: Engine, config: ValidConfig, *, is_live: bool
+        self, engine: Engine, config: ValidConfig, caller: Caller, *, is_live: bool
     ) -> tuple[EngineSession, Ingress] | tuple[SeparateSession, SeparateIngress]:
         """Open what recognises a stream: a session, or one for each separate channel.
 
@@ -253,6 +270,7 @@ class SpeechService(speech_pb2_grpc.SpeechServiceServicer):
                     words=config.words,
                     alternatives=config.alternatives,
                     is_live=is_live,
+                    caller=caller,
                 )
                 sessions.append(session)
         except BaseException:
@@ -292,7 +310,7 @@ class SpeechService(speech_pb2_grpc.SpeechServiceServicer):
 async def _abort(
     context: _Context, error: SirenError, call_id: CallId, call: StreamCall | None = None
 ) -> NoReturn:
-    _log.info("session %s: %s: %s", call_id, error.reason.value, error.message)
+    _log.info("session %s: %s: %s", call_id, error.reason.value, loggable(error))
     trailers = call_id.trailers if call is None else call.trailers
     await context.abort_with_status(to_status(error, session_id=call_id.session, trailers=trailers))
     raise AssertionError("abort_with_status raises")

@@ -15,6 +15,7 @@ from siren_grpc.domain.errors import Reason, SirenError
 DOMAIN = "siren"
 
 _CODES = {
+    Reason.AUTH_FAILED: code_pb2.UNAUTHENTICATED,
     Reason.INVALID_MESSAGE: code_pb2.INVALID_ARGUMENT,
     Reason.INVALID_CONFIG: code_pb2.INVALID_ARGUMENT,
     Reason.INVALID_AUDIO: code_pb2.INVALID_ARGUMENT,

@@ -10,13 +10,16 @@ from siren.v1 import speech_pb2 as pb
 
 from siren_grpc.domain.endpointing import FinalCause
 from siren_grpc.domain.errors import (
+    AuthFailed,
     IdleTimeout,
     InternalError,
     InvalidConfig,
     InvalidMessage,
+    QuotaExceeded,
     ShuttingDown,
     SirenError,
 )
+from siren_grpc.domain.principal import Principal
 from siren_grpc.domain.types import EndStream, Feed, Partial, StreamEnded
 from siren_grpc.engine.session import EngineSession
 from siren_grpc.server import convert
@@ -56,6 +59,7 @@ class Stream:
         self._last_reader: asyncio.Task[None] | None = None
         self._settling: asyncio.Task[None] | None = None
         self._ended: StreamEnded | None = None
+        call.session.on_notice = self.interrupt
         self._resumption: Resumption | None = None
         if started.resume_token:
             self._resumption = Resumption(started)
@@ -71,6 +75,11 @@ class Stream:
         """Whether it still has a slot."""
         session = self._call.session
         return isinstance(session, EngineSession) and not session.is_closed
+
+    @property
+    def principal(self) -> Principal:
+        """Whose it is."""
+        return self._call.id.principal
 
     def interrupt(self, error: SirenError) -> None:
         """End the stream from outside: no more is read, and it ends with this error."""
@@ -303,10 +312,13 @@ class Stream:
         await call.submit(call.ingress.reconfigure(options))
 
     def _interrupted(self) -> Sequence[Feed]:
-        """Return the work of a stream ended from outside: a stopping server owes its final."""
+        """Return the work of a stream ended from outside: what was heard is owed its final."""
         error = self._interruption
-        if isinstance(error, ShuttingDown) and not self._call.ingress.is_ended:
+        is_owed = not self._call.ingress.is_ended
+        if isinstance(error, ShuttingDown) and is_owed:
             return [*self._call.ingress.finalize(FinalCause.SHUTDOWN), EndStream(error)]
+        if isinstance(error, (QuotaExceeded, AuthFailed)) and is_owed:
+            return [*self._call.ingress.finalize(FinalCause.SESSION_LIMIT), EndStream(error)]
         return [EndStream(error)]
 
     async def _next_request(self, attached: Attachment) -> pb.StreamingRecognizeRequest | None:

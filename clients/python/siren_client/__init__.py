@@ -9,6 +9,8 @@ from siren_client.blocking import RecognitionStream, SirenClient
 from siren_client.endpointing import EndpointDetector, Endpointing, FinalCause
 from siren_client.errors import FieldViolation, Reason, SirenError
 from siren_client.reconnect import Reconnect
+from siren_client.tls import Tls
+from siren_client.token import FileToken, Token
 from siren_client.types import (
     Alternative,
     AudioEncoding,
@@ -45,6 +47,7 @@ __all__ = [
     "EndpointDetector",
     "Endpointing",
     "FieldViolation",
+    "FileToken",
     "Final",
     "FinalCause",
     "LookAhead",
@@ -64,6 +67,8 @@ __all__ = [
     "SpeechEvent",
     "SpeechEventType",
     "Started",
+    "Tls",
+    "Token",
     "Update",
     "Updated",
     "Word",

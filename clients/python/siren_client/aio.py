@@ -31,6 +31,8 @@ from siren_client.convert import (
 from siren_client.errors import SirenError, siren_errors
 from siren_client.health import CHECK_METHOD, parse_check, serialize_check
 from siren_client.reconnect import DEFAULT_RECONNECT, LEAVE_S, Reconnect
+from siren_client.tls import Tls
+from siren_client.token import Token
 from siren_client.types import (
     AudioItem,
     Model,
@@ -52,9 +54,11 @@ class AsyncSirenClient:
 
     Args:
         target: Address of the server, `host:port`.
-        credentials: Such as `grpc.ssl_channel_credentials()`; None sends everything,
-            the token too, in plain text.
-        token: Sent with every call as `authorization: Bearer <token>`.
+        credentials: `Tls()`, or gRPC's own; None sends everything in plain text.
+        token: Sent with every call as `authorization: Bearer <token>`, resumed and
+            repeated ones too: a string, or a function that is called each time and so
+            can give a fresh one, such as `FileToken`, without waiting for anything.
+        plaintext_token: Send the token without TLS to another machine, too.
         metadata: Further pairs to send with every call.
         options: Options of the gRPC channel.
         timeout_s: Seconds `list_models()` and `health()` may take. `stream()` and
@@ -65,8 +69,9 @@ class AsyncSirenClient:
         self,
         target: str = DEFAULT_TARGET,
         *,
-        credentials: grpc.ChannelCredentials | None = None,
-        token: str | None = None,
+        credentials: grpc.ChannelCredentials | Tls | None = None,
+        token: Token | None = None,
+        plaintext_token: bool = False,
         metadata: Metadata = (),
         options: ChannelOptions = (),
         timeout_s: float | None = 10.0,
@@ -75,10 +80,12 @@ class AsyncSirenClient:
             target,
             credentials=credentials,
             token=token,
+            plaintext_token=plaintext_token,
             metadata=metadata,
             options=options,
             timeout_s=timeout_s,
         )
+        credentials = self._connection.credentials
         if credentials is None:
             self._channel = grpc.aio.insecure_channel(target, options=self._connection.options)
         else:
@@ -214,10 +221,10 @@ class AsyncSirenClient:
         """Tell the server of a stream left before its end, if that takes no time."""
         goodbye = stream.leave()
         if goodbye is not None and not self._is_closed:
-            call = self._stub.StreamingRecognize(
-                iter([goodbye]), timeout=LEAVE_S, metadata=self._connection.metadata
-            )
-            with suppress(SirenError), siren_errors():
+            with suppress(Exception), siren_errors():
+                call = self._stub.StreamingRecognize(
+                    iter([goodbye]), timeout=LEAVE_S, metadata=self._connection.metadata
+                )
                 await anext(aiter(call), None)
 
     async def recognize(

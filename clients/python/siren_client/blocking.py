@@ -31,6 +31,8 @@ from siren_client.convert import (
 from siren_client.errors import SirenError, siren_errors
 from siren_client.health import CHECK_METHOD, parse_check, serialize_check
 from siren_client.reconnect import DEFAULT_RECONNECT, LEAVE_S, Reconnect
+from siren_client.tls import Tls
+from siren_client.token import Token
 from siren_client.types import (
     AudioItem,
     Model,
@@ -52,9 +54,11 @@ class SirenClient:
 
     Args:
         target: Address of the server, `host:port`.
-        credentials: Such as `grpc.ssl_channel_credentials()`; None sends everything,
-            the token too, in plain text.
-        token: Sent with every call as `authorization: Bearer <token>`.
+        credentials: `Tls()`, or gRPC's own; None sends everything in plain text.
+        token: Sent with every call as `authorization: Bearer <token>`, resumed and
+            repeated ones too: a string, or a function that is called each time and so
+            can give a fresh one, such as `FileToken`.
+        plaintext_token: Send the token without TLS to another machine, too.
         metadata: Further pairs to send with every call.
         options: Options of the gRPC channel.
         timeout_s: Seconds `list_models()` and `health()` may take. `stream()` and
@@ -65,8 +69,9 @@ class SirenClient:
         self,
         target: str = DEFAULT_TARGET,
         *,
-        credentials: grpc.ChannelCredentials | None = None,
-        token: str | None = None,
+        credentials: grpc.ChannelCredentials | Tls | None = None,
+        token: Token | None = None,
+        plaintext_token: bool = False,
         metadata: Metadata = (),
         options: ChannelOptions = (),
         timeout_s: float | None = 10.0,
@@ -75,10 +80,12 @@ class SirenClient:
             target,
             credentials=credentials,
             token=token,
+            plaintext_token=plaintext_token,
             metadata=metadata,
             options=options,
             timeout_s=timeout_s,
         )
+        credentials = self._connection.credentials
         if credentials is None:
             self._channel = grpc.insecure_channel(target, options=self._connection.options)
         else:
@@ -270,7 +277,7 @@ class RecognitionStream(Iterator[Result]):
         goodbye = self._feed.leave()
         if goodbye is not None and self._feed.stopped_with is None:
             # Told to the server, if that takes no time: it would take this for a break.
-            with suppress(SirenError), siren_errors():
+            with suppress(Exception), siren_errors():
                 next(self._start(iter([goodbye]), LEAVE_S), None)
 
     def _read(self) -> None:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 import grpc
+
+from siren_client.tls import Tls
+from siren_client.token import Token, authorization_of, check_plaintext
 
 Metadata: TypeAlias = Sequence[tuple[str, str | bytes]]
 ChannelOptions: TypeAlias = Sequence[tuple[str, str | int]]
@@ -35,25 +38,39 @@ class Connection:
     target: str
     credentials: grpc.ChannelCredentials | None
     options: ChannelOptions
-    metadata: tuple[tuple[str, str | bytes], ...]
     timeout_s: float | None
+    fixed_metadata: tuple[tuple[str, str | bytes], ...]
+    token: Token | None = field(repr=False)
+
+    @property
+    def metadata(self) -> tuple[tuple[str, str | bytes], ...]:
+        """What a call made now carries, with the token of now."""
+        return (*self.fixed_metadata, *authorization_of(self.token))
 
 
 def make_connection(
     target: str,
     *,
-    credentials: grpc.ChannelCredentials | None = None,
-    token: str | None = None,
+    credentials: grpc.ChannelCredentials | Tls | None = None,
+    token: Token | None = None,
+    plaintext_token: bool = False,
     metadata: Metadata = (),
     options: ChannelOptions = (),
     timeout_s: float | None = None,
 ) -> Connection:
-    """Put a connection together; the token travels as `authorization: Bearer <token>`."""
-    authorization = () if token is None else (("authorization", f"Bearer {token}"),)
+    """Put a connection together; the token travels as `authorization: Bearer <token>`.
+
+    Raises:
+        ValueError: The token would travel in plain text to another machine, and plaintext_token
+            does not say that it may.
+    """
+    if token is not None and credentials is None:
+        check_plaintext(target, is_allowed=plaintext_token)
     return Connection(
         target=target,
-        credentials=credentials,
+        credentials=credentials.to_credentials() if isinstance(credentials, Tls) else credentials,
         options=tuple({**_OPTIONS, **dict(options)}.items()),
-        metadata=(*metadata, *authorization),
         timeout_s=timeout_s,
+        fixed_metadata=tuple(metadata),
+        token=token,
     )

@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from siren_grpc.domain.errors import InvalidConfig
+from siren_grpc.domain.principal import Caller, Principal
 from siren_grpc.server.call_id import CallId
 
 
@@ -35,3 +36,11 @@ def test_what_no_header_or_log_line_holds_is_refused(request_id: str) -> None:
 def test_a_long_one_is_refused() -> None:
     with pytest.raises(InvalidConfig, match="129 characters; use 128 at most"):
         CallId().take_request("a" * 129)
+
+
+def test_log_lines_say_whose_a_call_is() -> None:
+    call_id = CallId(Caller(Principal("phone")))
+    assert str(call_id) == f"{call_id.session} (of phone)"
+    call_id.take_request("7")
+    assert str(call_id) == f"{call_id.session} (request 7, of phone)"
+    assert call_id.trailers == (("siren-session-id", call_id.session), ("siren-request-id", "7"))

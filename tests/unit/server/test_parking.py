@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from siren_grpc.domain.errors import InvalidConfig
+from siren_grpc.domain.principal import ANONYMOUS, Principal
 from siren_grpc.server.parking import Parking
 
 LONG_S = 600.0
@@ -16,6 +17,8 @@ class Parked:
     def __init__(self, *, holds_session: bool = True) -> None:
         self.holds_session = holds_session
         self.closed = asyncio.Event()
+
+        self.principal = ANONYMOUS
 
     def close(self) -> None:
         self.closed.set()
@@ -77,3 +80,19 @@ async def test_tokens_are_long_and_never_the_same():
     tokens = {Parking.make_token() for _ in range(100)}
     assert len(tokens) == 100
     assert min(map(len, tokens)) >= 24
+
+
+async def test_only_whose_stream_it_is_may_go_on_with_it():
+    parking: Parking[Parked] = Parking(grace_s=LONG_S, max_parked=2)
+    (stream,) = fill(parking, "a")
+    stream.principal = Principal("phone")
+    parking.park("a")
+    for other in (ANONYMOUS, Principal("laptop")):
+        with pytest.raises(InvalidConfig) as stolen:
+            parking.claim("a", other)
+        with pytest.raises(InvalidConfig) as unknown:
+            parking.claim("b", other)
+        assert stolen.value.message == unknown.value.message
+    assert parking.n_parked == 1, "a wrong claim does not take it from its owner"
+    assert parking.claim("a", Principal("phone")) is stream
+    parking.close()

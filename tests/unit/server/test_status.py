@@ -10,6 +10,7 @@ from siren_grpc.server.status import to_status
 
 # The table of the contract, word for word.
 TABLE = {
+    "AUTH_FAILED": "UNAUTHENTICATED",
     "INVALID_MESSAGE": "INVALID_ARGUMENT",
     "INVALID_CONFIG": "INVALID_ARGUMENT",
     "INVALID_AUDIO": "INVALID_ARGUMENT",

@@ -1252,7 +1252,10 @@ class FinalResult(_message.Message):
         CAUSE_NO_SPEECH: FinalResult._Cause.ValueType  # 6
         """`EndpointingConfig.no_speech_ms`; the text is empty."""
         CAUSE_SESSION_LIMIT: FinalResult._Cause.ValueType  # 7
-        """The stream's maximum of audio; SESSION_TOO_LONG follows."""
+        """The stream may have no more: its maximum of audio is reached
+        (SESSION_TOO_LONG follows), a quota of its principal is used up
+        (OVERLOADED), or its token was removed (AUTH_FAILED).
+        """
         CAUSE_SHUTDOWN: FinalResult._Cause.ValueType  # 8
         """The server stops; SHUTTING_DOWN follows."""
 
@@ -1276,7 +1279,10 @@ class FinalResult(_message.Message):
     CAUSE_NO_SPEECH: FinalResult.Cause.ValueType  # 6
     """`EndpointingConfig.no_speech_ms`; the text is empty."""
     CAUSE_SESSION_LIMIT: FinalResult.Cause.ValueType  # 7
-    """The stream's maximum of audio; SESSION_TOO_LONG follows."""
+    """The stream may have no more: its maximum of audio is reached
+    (SESSION_TOO_LONG follows), a quota of its principal is used up
+    (OVERLOADED), or its token was removed (AUTH_FAILED).
+    """
     CAUSE_SHUTDOWN: FinalResult.Cause.ValueType  # 8
     """The server stops; SHUTTING_DOWN follows."""
 

@@ -42,6 +42,10 @@ class SpeechServiceStub:
     `siren`) in its rich status details:
 
       reason             status               cause
+      AUTH_FAILED        UNAUTHENTICATED      the server wants a token in the metadata
+                                              (`authorization: Bearer TOKEN`) and none that is good
+                                              came; or the principal of a running stream lost its
+                                              last token: the final for what was heard is sent first
       INVALID_MESSAGE    INVALID_ARGUMENT     no config first, a second config, an empty oneof,
                                               audio after END, seq not increasing
       INVALID_CONFIG     INVALID_ARGUMENT     a value the server or model does not support; the
@@ -51,7 +55,9 @@ class SpeechServiceStub:
       INVALID_AUDIO      INVALID_ARGUMENT     audio that does not decode in the declared encoding;
                                               the final for what was heard is sent first
       MODEL_NOT_FOUND    NOT_FOUND            unknown model id; the message lists the known ones
-      OVERLOADED         RESOURCE_EXHAUSTED   every session slot is taken; carries RetryInfo
+      OVERLOADED         RESOURCE_EXHAUSTED   every session slot is taken; or a quota of the
+                                              principal is used up, in a running stream behind the
+                                              final for what was heard; carries RetryInfo
       AUDIO_TOO_FAST     RESOURCE_EXHAUSTED   unprocessed audio passed its bound although the server
                                               stopped reading; not seen while HTTP/2 flow control
                                               works
@@ -109,6 +115,10 @@ class SpeechServiceAsyncStub(SpeechServiceStub):
     `siren`) in its rich status details:
 
       reason             status               cause
+      AUTH_FAILED        UNAUTHENTICATED      the server wants a token in the metadata
+                                              (`authorization: Bearer TOKEN`) and none that is good
+                                              came; or the principal of a running stream lost its
+                                              last token: the final for what was heard is sent first
       INVALID_MESSAGE    INVALID_ARGUMENT     no config first, a second config, an empty oneof,
                                               audio after END, seq not increasing
       INVALID_CONFIG     INVALID_ARGUMENT     a value the server or model does not support; the
@@ -118,7 +128,9 @@ class SpeechServiceAsyncStub(SpeechServiceStub):
       INVALID_AUDIO      INVALID_ARGUMENT     audio that does not decode in the declared encoding;
                                               the final for what was heard is sent first
       MODEL_NOT_FOUND    NOT_FOUND            unknown model id; the message lists the known ones
-      OVERLOADED         RESOURCE_EXHAUSTED   every session slot is taken; carries RetryInfo
+      OVERLOADED         RESOURCE_EXHAUSTED   every session slot is taken; or a quota of the
+                                              principal is used up, in a running stream behind the
+                                              final for what was heard; carries RetryInfo
       AUDIO_TOO_FAST     RESOURCE_EXHAUSTED   unprocessed audio passed its bound although the server
                                               stopped reading; not seen while HTTP/2 flow control
                                               works
@@ -172,6 +184,10 @@ class SpeechServiceServicer(metaclass=_abc_1.ABCMeta):
     `siren`) in its rich status details:
 
       reason             status               cause
+      AUTH_FAILED        UNAUTHENTICATED      the server wants a token in the metadata
+                                              (`authorization: Bearer TOKEN`) and none that is good
+                                              came; or the principal of a running stream lost its
+                                              last token: the final for what was heard is sent first
       INVALID_MESSAGE    INVALID_ARGUMENT     no config first, a second config, an empty oneof,
                                               audio after END, seq not increasing
       INVALID_CONFIG     INVALID_ARGUMENT     a value the server or model does not support; the
@@ -181,7 +197,9 @@ class SpeechServiceServicer(metaclass=_abc_1.ABCMeta):
       INVALID_AUDIO      INVALID_ARGUMENT     audio that does not decode in the declared encoding;
                                               the final for what was heard is sent first
       MODEL_NOT_FOUND    NOT_FOUND            unknown model id; the message lists the known ones
-      OVERLOADED         RESOURCE_EXHAUSTED   every session slot is taken; carries RetryInfo
+      OVERLOADED         RESOURCE_EXHAUSTED   every session slot is taken; or a quota of the
+                                              principal is used up, in a running stream behind the
+                                              final for what was heard; carries RetryInfo
       AUDIO_TOO_FAST     RESOURCE_EXHAUSTED   unprocessed audio passed its bound although the server
                                               stopped reading; not seen while HTTP/2 flow control
                                               works

@@ -13,15 +13,23 @@ import typer
 from siren_client.blocking import SirenClient
 from siren_client.cli.options import (
     DEFAULT_SERVER,
+    USAGE_ERROR,
     CaFileOption,
+    ClientCertOption,
+    ClientKeyOption,
+    PlaintextTokenOption,
     ServerOption,
     TlsOption,
+    TokenFileOption,
     TokenOption,
+    fail,
     make_client,
 )
 from siren_client.cli.output import Format
 from siren_client.cli.phrases import PhraseFlag, PhrasesFileFlag, phrases_of
 from siren_client.endpointing import EndpointDetector, Endpointing
+from siren_client.tls import Tls
+from siren_client.token import FileToken, Token
 from siren_client.types import Decoder, RecognitionOptions
 
 
@@ -31,12 +39,38 @@ class ConnectionFlags:
 
     server: ServerOption = DEFAULT_SERVER
     token: TokenOption = None
+    token_file: TokenFileOption = None
+    plaintext_token: PlaintextTokenOption = False
     tls: TlsOption = False
     ca_file: CaFileOption = None
+    client_cert: ClientCertOption = None
+    client_key: ClientKeyOption = None
 
-    def make_client(self) -> SirenClient:
-        """Make the client they ask for."""
-        return make_client(self.server, token=self.token, tls=self.tls, ca_file=self.ca_file)
+    def make_client(self, *, timeout_s: float = 10.0) -> SirenClient:
+        """Make the client they ask for; exit if they contradict each other."""
+        return make_client(
+            self.server,
+            token=self._token(),
+            plaintext_token=self.plaintext_token,
+            tls=self._tls(),
+            timeout_s=timeout_s,
+        )
+
+    def _token(self) -> Token | None:
+        if self.token and self.token_file:
+            fail("--token and --token-file (or their variables) name two", code=USAGE_ERROR)
+        return FileToken(self.token_file) if self.token_file else self.token or None
+
+    def _tls(self) -> Tls | None:
+        files = (self.ca_file, self.client_cert, self.client_key)
+        if not self.tls and files == (None, None, None):
+            return None
+        try:
+            return Tls.from_files(
+                ca_file=self.ca_file, cert_file=self.client_cert, key_file=self.client_key
+            )
+        except ValueError:
+            fail("--client-cert and --client-key belong together", code=USAGE_ERROR)
 
 
 @dataclass(frozen=True, kw_only=True)

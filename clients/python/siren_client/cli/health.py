@@ -10,15 +10,10 @@ from typing import Annotated
 import grpc
 import typer
 
+from siren_client.cli.flags import ConnectionFlags, takes_flags
 from siren_client.cli.options import (
-    DEFAULT_SERVER,
     FAILED,
-    CaFileOption,
     JsonOption,
-    ServerOption,
-    TlsOption,
-    TokenOption,
-    make_client,
     reported_errors,
 )
 from siren_client.errors import SirenError
@@ -29,8 +24,9 @@ _ANSWER_S = 5.0
 _NOT_YET = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
 
 
+@takes_flags
 def health(
-    server: ServerOption = DEFAULT_SERVER,
+    connection: ConnectionFlags,
     service: Annotated[
         str,
         typer.Option(
@@ -46,9 +42,6 @@ def health(
         ),
     ] = 0.0,
     as_json: JsonOption = False,
-    token: TokenOption = None,
-    tls: TlsOption = False,
-    ca_file: CaFileOption = None,
 ) -> None:
     """Ask a server how it is. Exit status 0 when it serves, 1 otherwise.
 
@@ -58,14 +51,14 @@ def health(
     - `siren health --wait 60 && siren transcribe talk.wav`: for scripts that start a server
     """
     with (
-        reported_errors(server),
-        make_client(server, token=token, tls=tls, ca_file=ca_file, timeout_s=_ANSWER_S) as client,
+        reported_errors(connection.server),
+        connection.make_client(timeout_s=_ANSWER_S) as client,
     ):
         status = poll_health(
             lambda: client.health(service), wait_s=wait, clock=time.monotonic, sleep=time.sleep
         )
     if as_json:
-        print(json.dumps({"server": server, "service": service, "status": status.value}))
+        print(json.dumps({"server": connection.server, "service": service, "status": status.value}))
     else:
         print(status.name)
     if status is not ServingStatus.SERVING:

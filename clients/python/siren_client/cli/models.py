@@ -9,25 +9,18 @@ from dataclasses import asdict
 from rich.console import Console
 from rich.table import Table
 
+from siren_client.cli.flags import ConnectionFlags, takes_flags
 from siren_client.cli.options import (
-    DEFAULT_SERVER,
-    CaFileOption,
     JsonOption,
-    ServerOption,
-    TlsOption,
-    TokenOption,
-    make_client,
     reported_errors,
 )
 from siren_client.types import LookAhead, Model
 
 
+@takes_flags
 def models(
-    server: ServerOption = DEFAULT_SERVER,
+    connection: ConnectionFlags,
     as_json: JsonOption = False,
-    token: TokenOption = None,
-    tls: TlsOption = False,
-    ca_file: CaFileOption = None,
 ) -> None:
     """List the models of a server and what they can do; `*` marks the defaults.
 
@@ -38,8 +31,8 @@ def models(
     - `siren models --json | jq -r '.[].id'`
     """
     with (
-        reported_errors(server),
-        make_client(server, token=token, tls=tls, ca_file=ca_file) as client,
+        reported_errors(connection.server),
+        connection.make_client() as client,
     ):
         listed = client.list_models()
     if as_json:

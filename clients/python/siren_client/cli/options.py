@@ -16,6 +16,8 @@ from siren_client.cli.output import Format, render
 from siren_client.connection import DEFAULT_TARGET
 from siren_client.errors import Reason, SirenError
 from siren_client.subtitles import SubtitlesError
+from siren_client.tls import Tls
+from siren_client.token import Token, check_plaintext
 
 FAILED = 1
 USAGE_ERROR = 2
@@ -29,17 +31,59 @@ ServerOption = Annotated[
 ]
 TokenOption = Annotated[
     str | None,
-    typer.Option("--token", envvar="SIREN_TOKEN", metavar="TOKEN", help="The server's token."),
+    typer.Option(
+        "--token",
+        envvar="SIREN_TOKEN",
+        metavar="TOKEN",
+        show_envvar=True,
+        help="The server's token; in the environment or a file others do not see it.",
+    ),
+]
+TokenFileOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--token-file",
+        envvar="SIREN_TOKEN_FILE",
+        exists=True,
+        dir_okay=False,
+        metavar="FILE",
+        help="A file with the token, read again for every call.",
+    ),
+]
+PlaintextTokenOption = Annotated[
+    bool,
+    typer.Option(
+        "--plaintext-token",
+        envvar="SIREN_PLAINTEXT_TOKEN",
+        help="Send the token without TLS to another machine, too.",
+    ),
 ]
 TlsOption = Annotated[bool, typer.Option("--tls", help="Connect with TLS.")]
 CaFileOption = Annotated[
     Path | None,
     typer.Option(
         "--ca-file",
+        "--ca",
         exists=True,
         dir_okay=False,
         metavar="FILE",
         help="Trust the certificate authorities in this PEM file; implies --tls.",
+    ),
+]
+ClientCertOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--client-cert",
+        exists=True,
+        dir_okay=False,
+        metavar="FILE",
+        help="Certificate (PEM) to show a server that asks for one; implies --tls.",
+    ),
+]
+ClientKeyOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--client-key", exists=True, dir_okay=False, metavar="FILE", help="Its key (PEM)."
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -73,21 +117,26 @@ DEFAULT_SERVER = DEFAULT_TARGET
 def make_client(
     server: str,
     *,
-    token: str | None,
-    tls: bool,
-    ca_file: Path | None,
+    token: Token | None,
+    plaintext_token: bool,
+    tls: Tls | None,
     timeout_s: float = 10.0,
 ) -> SirenClient:
-    """Make a client from the options."""
-    credentials = None
-    if tls or ca_file is not None:
-        credentials = grpc.ssl_channel_credentials(
-            None if ca_file is None else ca_file.read_bytes()
-        )
+    """Make a client from the options; exit if the token must not go that way."""
+    if token is not None and tls is None:
+        try:
+            check_plaintext(server, is_allowed=plaintext_token)
+        except ValueError:
+            fail(
+                f"the token would travel to {server} in plain text, for anybody on the way to read",
+                "Connect with --tls, or say --plaintext-token if something else encrypts the way.",
+                code=USAGE_ERROR,
+            )
     return SirenClient(
         server,
-        credentials=credentials,
+        credentials=tls,
         token=token,
+        plaintext_token=plaintext_token,
         timeout_s=timeout_s,
         # A command is run again by its user; one that waits tries often.
         options=[
@@ -148,7 +197,7 @@ def next_step(error: SirenError, server: str) -> list[str]:
     """Say what a person can do about an error, if anything. Pure."""
     match error.reason:
         case Reason.AUTH_FAILED:
-            return ["Give the server's token with --token or SIREN_TOKEN."]
+            return ["Give the server's token with --token-file, or in SIREN_TOKEN."]
         case Reason.MODEL_NOT_FOUND | Reason.INVALID_CONFIG:
             return ["`siren models` lists what this server offers."]
         case Reason.AUDIO_TOO_FAST:

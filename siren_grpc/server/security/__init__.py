@@ -1,0 +1,1 @@
+"""Who may call: tokens, JWTs, TLS, and what a principal is granted."""

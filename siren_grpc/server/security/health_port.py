@@ -1,0 +1,45 @@
+"""A plain-text port for probes, beside one with TLS: Kubernetes' gRPC probes speak no TLS."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import grpc
+from grpc_health.v1 import health_pb2_grpc
+
+_log = logging.getLogger(__name__)
+_MAX_MESSAGE_BYTES = 4096
+_MAX_CALLS = 64
+
+
+class HealthPort:
+    """Answers `grpc.health.v1.Health`, and nothing else, to everybody."""
+
+    def __init__(self, servicer: Any) -> None:
+        """Prepare. servicer: the one of the main port, so that both say the same."""
+        self._servicer = servicer
+        self._server: grpc.aio.Server | None = None
+
+    async def start(self, address: str, *, is_shared: bool) -> None:
+        """Listen. is_shared: with other front ends. Raises OSError when it cannot be bound."""
+        server = grpc.aio.server(
+            options=[
+                ("grpc.max_receive_message_length", _MAX_MESSAGE_BYTES),
+                ("grpc.so_reuseport", int(is_shared)),
+            ],
+            maximum_concurrent_rpcs=_MAX_CALLS,
+        )
+        health_pb2_grpc.add_HealthServicer_to_server(self._servicer, server)
+        try:
+            port = server.add_insecure_port(address)
+        except RuntimeError as error:
+            raise OSError(f"cannot listen on {address} (health_port): {error}") from error
+        await server.start()
+        self._server = server
+        _log.info("health alone, in plain text, on port %d", port)
+
+    async def stop(self) -> None:
+        """Listen no more; harmless if it did not start."""
+        if self._server is not None:
+            await self._server.stop(None)

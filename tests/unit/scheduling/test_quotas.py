@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from siren_grpc.domain.principal import ANONYMOUS_CALLER, Caller, Principal, Quota
+from siren_grpc.scheduling.quotas import DAY_S, HOUR_S, QuotaLedger, RollingSum
+
+HERTZ = 16000
+
+
+def phone(**quota: float) -> Caller:
+    return Caller(Principal("phone"), Quota(**quota))  # type: ignore[arg-type]
+
+
+def test_sessions_are_counted_until_they_close() -> None:
+    ledger, caller = QuotaLedger(), phone(sessions=2)
+    for session_id in (1, 2):
+        assert ledger.refusal(caller, 0.0) is None
+        ledger.open(session_id, caller, 0.0)
+    refusal = ledger.refusal(caller, 0.0)
+    assert refusal is not None
+    assert "quota of phone is reached: sessions at once, 2" in refusal.message
+    assert refusal.retry_after_s is not None
+    ledger.close(1)
+    ledger.close(1)  # harmless
+    assert ledger.refusal(caller, 0.0) is None
+    ledger.open(3, caller, 0.0)
+    assert ledger.refusal(caller, 0.0) is not None
+    assert ledger.refusal(Caller(Principal("laptop"), caller.quota), 0.0) is None
+
+
+def test_nothing_at_all_can_be_granted() -> None:
+    assert QuotaLedger().refusal(phone(sessions=0), 0.0) is not None
+    assert QuotaLedger().refusal(phone(audio_s_per_day=0), 0.0) is not None
+
+
+def test_audio_ends_a_session_once_and_refuses_others_until_it_counts_no_more() -> None:
+    ledger, caller = QuotaLedger(), phone(audio_s_per_hour=60)
+    ledger.open(1, caller, 0.0)
+    assert ledger.charge(1, 59 * HERTZ, HERTZ, 59.0) is None
+    refusal = ledger.charge(1, 60 * HERTZ, HERTZ, 60.0)
+    assert refusal is not None
+    assert "seconds of audio in an hour, 60" in refusal.message
+    assert ledger.charge(1, 61 * HERTZ, HERTZ, 61.0) is None, "it was told already"
+    ledger.close(1)
+    later = ledger.refusal(caller, 61.0)
+    assert later is not None
+    assert later.retry_after_s is not None
+    assert ledger.refusal(caller, 61.0 + later.retry_after_s - 1) is not None
+    assert ledger.refusal(caller, 61.0 + later.retry_after_s) is None
+
+
+def test_audio_sent_anew_counts_once() -> None:
+    ledger, caller = QuotaLedger(), phone(audio_s_per_day=10)
+    ledger.open(1, caller, 0.0)
+    for end_s in (4, 2, 4, 9):  # a rewind behind a hard endpoint
+        assert ledger.charge(1, end_s * HERTZ, HERTZ, 1.0) is None
+    assert ledger.charge(1, 10 * HERTZ, HERTZ, 1.0) is not None
+
+
+def test_tokens_of_a_name_share_what_it_used() -> None:
+    ledger = QuotaLedger()
+    ledger.open(1, phone(sessions=5), 0.0)
+    assert ledger.refusal(phone(sessions=1), 0.0) is not None
+
+
+def test_who_has_no_quota_is_not_counted() -> None:
+    ledger = QuotaLedger()
+    ledger.open(1, ANONYMOUS_CALLER, 0.0)
+    assert not ledger.counts(1)
+    assert ledger.charge(1, 1 << 40, HERTZ, 0.0) is None
+    ledger.close(1)
+
+
+def test_what_is_over_is_forgotten() -> None:
+    ledger = QuotaLedger()
+    for number in range(100):
+        caller = Caller(Principal(f"jwt:{number}"), Quota(audio_s_per_day=5))
+        ledger.open(number, caller, 0.0)
+        ledger.charge(number, HERTZ, HERTZ, 0.0)
+        ledger.close(number)
+    ledger.open(1000, phone(sessions=1), 2 * DAY_S)
+    assert list(ledger._accounts) == ["phone"]
+
+
+amounts = st.lists(
+    st.tuples(st.floats(0, 600), st.floats(0, 100)), min_size=1, max_size=60
+)  # (seconds since the last, amount)
+
+
+@given(amounts, st.floats(1, 300))
+def test_a_rolling_sum_holds_its_window_and_says_when_it_falls(
+    steps: list[tuple[float, float]], limit: float
+) -> None:
+    rolling, now = RollingSum(HOUR_S), 1e6
+    came: list[tuple[float, float]] = []
+    for wait_s, amount in steps:
+        now += wait_s
+        rolling.add(amount, now)
+        came.append((now, amount))
+    exact = sum(amount for at, amount in came if at > now - HOUR_S)
+    within = sum(amount for at, amount in came if at > now - HOUR_S * 61 / 60)
+    assert exact - 1e-6 <= rolling.total(now) <= within + 1e-6
+    wait_s = rolling.falls_below_in_s(limit, now)
+    assert (wait_s == 0) == (rolling.total(now) < limit)
+    assert rolling.total(now + wait_s) < limit + 1e-6
+    if wait_s > 1:
+        fresh = RollingSum(HOUR_S)
+        for at, amount in came:
+            fresh.add(amount, at)
+        assert fresh.total(now + wait_s - 1) >= limit - 1e-6
