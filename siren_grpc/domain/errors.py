@@ -98,10 +98,28 @@ class ModelNotFound(SirenError):
     reason = Reason.MODEL_NOT_FOUND
 
 
+class RefusalCause(str, Enum):
+    """Why there was no session for a call; for the operator, who counts them."""
+
+    SESSIONS = "sessions"
+    LIVE_ONLY = "live_only"
+    BEHIND = "behind"
+    MEMORY = "memory"
+    LOADING = "loading"
+    DRAINING = "draining"
+    OTHER = "other"
+
+
 class Overloaded(SirenError):
-    """Every session slot is taken."""
+    """There is no session to be had, or no memory for one that runs."""
 
     reason = Reason.OVERLOADED
+    cause = RefusalCause.OTHER
+
+    def because(self, cause: RefusalCause) -> Overloaded:
+        """Return the error with its cause."""
+        self.cause = cause
+        return self
 
 
 class AudioTooFast(SirenError):

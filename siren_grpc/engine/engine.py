@@ -20,6 +20,8 @@ from siren_grpc.domain.types import (
 from siren_grpc.engine.messages import Delivery, Message, Open, first_session_id
 from siren_grpc.engine.presentation import Normaliser
 from siren_grpc.engine.session import EngineLimits, EngineSession
+from siren_grpc.observe.instruments import Tally
+from siren_grpc.observe.metrics import QUEUE_DELAY
 from siren_grpc.scheduling.plan import SessionId
 from siren_grpc.session.utterance import Utterance
 from siren_grpc.text.detokenizer import Detokenizer
@@ -41,12 +43,14 @@ class Engine:
         *,
         front_end: int,
         normaliser: Normaliser | None = None,
+        tally: Tally | None = None,
     ) -> None:
         """Start without models.
 
         send: passes messages on to `EngineHost.post`. front_end: its number there. normaliser:
-        needed by sessions with a written language.
+        needed by sessions with a written language. tally: counts how long chunks wait.
         """
+        self._tally = tally
         self._normaliser = normaliser
         self._limits = limits
         self._send = send
@@ -86,6 +90,7 @@ class Engine:
         is_live: bool = True,
         words: WordDetail = WordDetail.NONE,
         alternatives: int = 0,
+        traceparent: str = "",
     ) -> EngineSession:
         """Open a session of a lane; one that names no model means the first.
 
@@ -93,7 +98,7 @@ class Engine:
         grammar, some seconds, before it takes a slot. phrases: preferred from its start on.
         is_live: False for a recording, which is recognised when no live session has work. words:
         which of its results list their words. alternatives: how many other readings its finals
-        list at most.
+        list at most. traceparent: the span of its call.
 
         Raises InvalidConfig for options the model does not have or a phrase it cannot write,
         Overloaded when every slot of the model is taken, memory has run out or the steps have
@@ -118,7 +123,14 @@ class Engine:
             words=words,
         )
         session = EngineSession(
-            session_id, self._send, self._limits, info, utterance, options, self._forget
+            session_id,
+            self._send,
+            self._limits,
+            info,
+            utterance,
+            options,
+            self._forget,
+            self._tally.histogram(QUEUE_DELAY, name) if self._tally is not None else None,
         )
         if alternatives:
             session.list_alternatives(alternatives, self._detokenizers[name])
@@ -126,7 +138,16 @@ class Engine:
             session.present(text, self._normaliser)
         self._sessions[session_id] = session
         lane = replaced(lane, model=name)
-        opening = Open(session_id, lane, model_options, phrases, is_live, words, alternatives)
+        opening = Open(
+            session_id,
+            lane,
+            model_options,
+            phrases,
+            is_live,
+            words,
+            alternatives,
+            traceparent=traceparent,
+        )
         self._send([opening])
         try:
             await session.wait_open()

@@ -38,7 +38,8 @@ class Open:
     """Give a session a slot; answered by `Opened` or `Refused`, when its phrases are ready.
 
     is_live: as for `Scheduler.add`. words: which results list their words. alternatives: how many
-    other readings its finals list at most.
+    other readings its finals list at most. traceparent: the span of its call, for those of its
+    steps; empty for none.
     """
 
     session_id: SessionId
@@ -48,6 +49,7 @@ class Open:
     is_live: bool = True
     words: WordDetail = WordDetail.NONE
     alternatives: int = 0
+    traceparent: str = ""
 
 
 @dataclass(frozen=True, slots=True)

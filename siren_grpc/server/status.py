@@ -29,7 +29,7 @@ _CODES = {
 }
 
 
-Trailers: TypeAlias = tuple[tuple[str, str], ...]
+Trailers: TypeAlias = tuple[tuple[str, str | bytes], ...]
 """Trailing metadata."""
 
 
