@@ -98,7 +98,7 @@ def trace_step(tracing: Tracing, plan: StepPlan, traceparents: Sequence[str], no
     traced = [parent for parent in traceparents if parent]
     if not traced or plan.lane is None:
         return
-    attributes = {
+    attributes: dict[str, str | int] = {
         "siren.model": plan.lane.model,
         "siren.chunk_frames": plan.lane.chunk_frames,
         "siren.decoder": plan.lane.decoder.value,

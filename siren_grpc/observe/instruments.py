@@ -10,7 +10,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, TypeAlias
+from typing import TypeAlias, TypeVar
 
 
 class MetricKind(str, Enum):
@@ -87,6 +87,9 @@ class Histogram:
         return HistogramState(tuple(self._counts), self._total)
 
 
+_Instrument = TypeVar("_Instrument", Number, Histogram)
+
+
 class Tally:
     """The instruments of one writer. They exist, and are exported, from when they are asked for."""
 
@@ -95,12 +98,22 @@ class Tally:
         self._instruments: dict[tuple[str, LabelValues], Number | Histogram] = {}
 
     def number(self, metric: Metric, *labels: str) -> Number:
-        """Return the counter or gauge of these values of the metric's labels. Keep it."""
-        return self._get(metric, labels, Number)
+        """Return the counter or gauge of these values of the metric's labels."""
+        found = self._instruments.get((metric.name, labels))
+        if found is None:
+            found = self._add(metric, labels, Number())
+        if not isinstance(found, Number):
+            raise AssertionError(f"{metric.name} is a histogram")
+        return found
 
     def histogram(self, metric: Metric, *labels: str) -> Histogram:
-        """Return the histogram of these values of the metric's labels. Keep it."""
-        return self._get(metric, labels, Histogram)
+        """Return the histogram of these values of the metric's labels."""
+        found = self._instruments.get((metric.name, labels))
+        if found is None:
+            found = self._add(metric, labels, Histogram(metric.buckets))
+        if not isinstance(found, Histogram):
+            raise AssertionError(f"{metric.name} is no histogram")
+        return found
 
     def read(self) -> Snapshot:
         """Return all numbers as they are now; from any thread."""
@@ -109,15 +122,12 @@ class Tally:
             for key, instrument in list(self._instruments.items())
         }
 
-    def _get(self, metric: Metric, labels: LabelValues, kind: type[Number | Histogram]) -> Any:
+    def _add(self, metric: Metric, labels: LabelValues, instrument: _Instrument) -> _Instrument:
         if len(labels) != len(metric.labels):
             raise AssertionError(f"{metric.name} has the labels {metric.labels}, not {labels}")
-        instrument = self._instruments.get((metric.name, labels))
-        if instrument is None:
-            if (kind is Histogram) != (metric.kind is MetricKind.HISTOGRAM):
-                raise AssertionError(f"{metric.name} is a {metric.kind.value}")
-            instrument = Histogram(metric.buckets) if kind is Histogram else Number()
-            self._instruments[metric.name, labels] = instrument
+        if isinstance(instrument, Histogram) != (metric.kind is MetricKind.HISTOGRAM):
+            raise AssertionError(f"{metric.name} is a {metric.kind.value}")
+        self._instruments[metric.name, labels] = instrument
         return instrument
 
 

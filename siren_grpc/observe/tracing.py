@@ -122,8 +122,6 @@ class CallSpan:
 def check_tracing() -> None:
     """Make sure that what traces need is installed. Raises TracingMissing."""
     try:
-        import opentelemetry.sdk.trace
-
         _exporter_class()
     except ImportError as error:
         raise TracingMissing(

@@ -15,6 +15,7 @@ from siren_grpc.engine.host import EngineHost
 from siren_grpc.observe.device import DeviceUsage
 from siren_grpc.observe.logging import LogFormat
 from siren_grpc.observe.tracing import TracingMode, make_tracing
+from siren_grpc.server.admin import AdminServer
 from siren_grpc.server.front_end import Catalog, FrontEndConfig
 from siren_grpc.server.front_end_process import FrontEndDied, FrontEndProcess, reserve_port
 from siren_grpc.server.names import ModelNames
@@ -111,10 +112,14 @@ class App:
         host.start()
         front_ends = self._front_ends(host)
         observer = Observer(self._config.observe, host, front_ends, self._read_devices)
+        admin: AdminServer | None = None
         try:
             ports = await asyncio.gather(*(front_end.start() for front_end in front_ends))
             on_bound(ports[0])
             await observer.start()
+            admin = self._admin(observer)
+            if admin is not None:
+                await admin.start()
             if await self._until_stopped(self._update_models(front_ends, host), front_ends):
                 names = ", ".join(info.id for info in host.models)
                 observer.state = "serving"
@@ -127,11 +132,19 @@ class App:
                 self._config.front_end.shutdown_grace_s,
             )
             await asyncio.gather(*(front_end.stop(self._hurry) for front_end in front_ends))
+            if admin is not None:
+                await admin.stop()
             await observer.stop()
             host.stop(timeout_s=_STEP_S)
             if tracing is not None:
                 await asyncio.to_thread(tracing.close)
             _log.info("stopped")
+
+    def _admin(self, observer: Observer) -> AdminServer | None:
+        config = self._config.observe
+        if config.admin_port is None:
+            return None
+        return AdminServer(observer, config.admin_host, config.admin_port)
 
     def _front_ends(self, host: EngineHost) -> list[FrontEndProcess]:
         config, count = self._config.front_end, self._config.n_front_ends

@@ -61,7 +61,7 @@ class FrontEndTally:
             metadata = context.invocation_metadata() or ()
             span = self.tracing.start_call(f"{_SERVICE}/{method}", metadata)
         record = CallRecord(self.tally, method, context.peer(), call_id, span)
-        context.add_done_callback(lambda _: record.end())
+        context.add_done_callback(lambda _: record.end())  # type: ignore[arg-type]  # as documented
         return record
 
     def begin_stream(self, model: str, *, is_live: bool) -> StreamRecord:

@@ -67,7 +67,7 @@ def _build_messages() -> tuple[Any, Any]:
         label=_FIELD.LABEL_OPTIONAL,
     )
     pool = descriptor_pool.DescriptorPool()
-    pool.Add(file)  # type: ignore[no-untyped-call]
+    pool.Add(file)
     classes = [
         message_factory.GetMessageClass(pool.FindMessageTypeByName(f"siren.orca.{name}"))
         for name in ("OrcaLoadReport", "OrcaLoadReportRequest")

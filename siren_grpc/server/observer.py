@@ -80,6 +80,7 @@ class Observer:
         self.state = "loading"
         self.load = _NO_LOAD
         self.devices: Sequence[DeviceUsage] = ()
+        self.resident_bytes = 0
 
     async def start(self) -> None:
         """Begin to collect, and to answer scrapes. Raises OSError when it cannot listen."""
@@ -173,6 +174,7 @@ class Observer:
         engine = self._host.load
         ended = self.numbers
         errors = (metrics.CALLS.name, ("OK", "CANCELLED"))
+        self.resident_bytes = int(_sum_of(processes, metrics.RESIDENT_MEMORY.name))
         moment = _Moment(
             at=monotonic(),
             busy_s=engine.busy_s,
@@ -202,8 +204,7 @@ class Observer:
     def _memory(self, processes: Snapshot) -> float:
         if self.devices:
             return max(usage.used_bytes / usage.total_bytes for usage in self.devices)
-        resident = _sum_of(processes, metrics.RESIDENT_MEMORY.name)
-        return _share(resident / psutil.virtual_memory().total)
+        return _share(self.resident_bytes / psutil.virtual_memory().total)
 
 
 def versions() -> tuple[str, str, str, str]:
