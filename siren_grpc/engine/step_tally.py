@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from siren_grpc.domain.ports import OutOfMemory
-from siren_grpc.domain.types import Chunk, Lane, StepResult
+from siren_grpc.domain.types import Lane, StepResult
 from siren_grpc.observe import metrics
 from siren_grpc.observe.instruments import Histogram, Number, Snapshot, Tally
 from siren_grpc.observe.tracing import Tracing
@@ -56,14 +56,13 @@ class StepTally:
         self.busy_s += duration
         durations.observe(duration)
         rows.observe(len(plan.rows))
-        n_samples = 0
-        for (_, work), result in zip(plan.rows, found, strict=True):
-            if isinstance(result, Exception):
-                cause = "memory" if isinstance(result, OutOfMemory) else "model"
-                self._tally.number(metrics.ROWS_FAILED, lane.model, cause).value += 1
-            elif isinstance(work, Chunk):
-                n_samples += len(work.samples)
-        audio.value += n_samples / hertz
+        for error in [result for result in found if isinstance(result, Exception)]:
+            cause = "memory" if isinstance(error, OutOfMemory) else "model"
+            self._tally.number(metrics.ROWS_FAILED, lane.model, cause).value += 1
+        if plan.kind is not StepKind.PREVIEWS:  # previews are heard again
+            pairs = zip(plan.rows, found, strict=True)
+            heard = [len(work.samples) for (_, work), r in pairs if isinstance(r, StepResult)]
+            audio.value += sum(heard) / hertz
         if plan.deadline is not None and now > plan.deadline + _LATE_S:
             late.value += 1
 
