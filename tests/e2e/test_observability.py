@@ -19,6 +19,7 @@ import pytest
 from grpc_channelz.v1 import channelz_pb2, channelz_pb2_grpc
 from siren.v1 import admin_pb2, admin_pb2_grpc
 from siren.v1 import speech_pb2 as pb
+from siren.v1 import speech_pb2_grpc
 
 from siren_grpc.observe import metrics
 from tests.support.audio import Recording, spoken_digits
@@ -76,11 +77,14 @@ class OpenStream:
 
     def __init__(self, target: str, recording: Recording, **fields: object) -> None:
         self._requests: queue.Queue[pb.StreamingRecognizeRequest | None] = queue.Queue()
-        self.wire = Wire(target)
+        # Channels to one address share a connection otherwise, and with it a front end.
+        own = [("grpc.use_local_subchannel_pool", 1)]
+        self._channel = grpc.insecure_channel(target, options=own)
         hertz = recording.sample_rate_hertz
         self.send(config(sample_rate_hertz=hertz, **fields))
         self.send(audio(recording.pcm, 1))
-        self.call = self.wire.stub.StreamingRecognize(iter(self._requests.get, None), timeout=60)
+        stub = speech_pb2_grpc.SpeechServiceStub(self._channel)
+        self.call = stub.StreamingRecognize(iter(self._requests.get, None), timeout=240)
         self.started = next(self.call).started
 
     def send(self, request: pb.StreamingRecognizeRequest | None) -> None:
@@ -91,11 +95,12 @@ class OpenStream:
         try:
             return list(self.call)
         finally:
-            self.wire.close()
+            self._channel.close()
 
     def vanish(self) -> None:
         self.call.cancel()
-        self.wire.close()
+        self.send(None)
+        self._channel.close()
 
 
 def seconds_of(recording: Recording) -> float:
@@ -201,12 +206,14 @@ def test_sessions_of_all_front_ends_are_listed_and_ended(observed: Observed) -> 
     recording = spoken_digits()[0]
     streams: list[OpenStream] = []
     rows: list[admin_pb2.LiveSession] = []
+    n_opened = 0
     while len({row.front_end for row in rows}) < 2:  # the system deals connections out
         if len(streams) == CAPACITY:
             streams.pop(0).end()
-        streams.append(OpenStream(observed.target, recording, request_id=f"call-{len(streams)}"))
+        streams.append(OpenStream(observed.target, recording, request_id=f"call-{n_opened}"))
+        n_opened += 1
         rows = list(observed.admin.ListSessions(admin_pb2.ListSessionsRequest()).sessions)
-        assert len(streams) < 20
+        assert n_opened < 40
     assert {row.session_id for row in rows} == {s.started.session_id for s in streams}
     assert all(row.state == admin_pb2.SESSION_STATE_LIVE for row in rows)
     assert all(row.model == MODEL and row.request_id.startswith("call-") for row in rows)
@@ -226,7 +233,7 @@ def test_sessions_of_all_front_ends_are_listed_and_ended(observed: Observed) -> 
     with pytest.raises(grpc.RpcError) as error:
         responses += ended.call
     assert failure(error.value).reason == "SHUTTING_DOWN"
-    ended.wire.close()
+    ended.vanish()
     for stream in streams:
         assert stream.end()[-1].HasField("final")
     assert not observed.admin.EndSession(request).was_found
