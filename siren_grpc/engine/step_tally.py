@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -12,6 +13,7 @@ from siren_grpc.observe.instruments import Histogram, Number, Snapshot, Tally
 from siren_grpc.observe.tracing import Tracing
 from siren_grpc.scheduling.plan import StepKind, StepPlan
 
+_log = logging.getLogger(__name__)
 _LATE_S = 0.1
 """The last chunks of an utterance are due at once: every step of theirs is a little late."""
 
@@ -104,4 +106,7 @@ def trace_step(tracing: Tracing, plan: StepPlan, traceparents: Sequence[str], no
         "siren.kind": plan.kind.value,
         "siren.rows": len(plan.rows),
     }
-    tracing.record_step(traced, now - plan.began_at, attributes)
+    try:
+        tracing.record_step(traced, now - plan.began_at, attributes)
+    except Exception:  # no defect of an exporter's ends the stepper
+        _log.debug("a step could not be traced", exc_info=True)

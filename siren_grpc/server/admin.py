@@ -16,7 +16,7 @@ from siren.v1 import admin_pb2_grpc
 
 from siren_grpc.domain.errors import InvalidMessage
 from siren_grpc.observe import metrics
-from siren_grpc.observe.instruments import Snapshot
+from siren_grpc.observe.instruments import HistogramState, Snapshot
 from siren_grpc.server.front_end_process import FrontEndDied, FrontEndProcess
 from siren_grpc.server.inspection_messages import (
     EndSession,
@@ -180,7 +180,7 @@ def to_session(row: SessionRow, front_end: str) -> pb.LiveSession:
 
 def _count(numbers: Snapshot, name: str) -> int:
     value = numbers.get((name, ()), 0.0)
-    return int(value) if isinstance(value, float) else 0
+    return 0 if isinstance(value, HistogramState) else int(value)
 
 
 def _timestamp(seconds: float) -> Timestamp:

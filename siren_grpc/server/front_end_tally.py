@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 _Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"  # generic for mypy only
 _SERVICE = "siren.v1.SpeechService"
+_log = logging.getLogger(__name__)
 _OK, _CANCELLED = "OK", "CANCELLED"
 _Told: TypeAlias = Partial | Final | SpeechEvent | Reconfigured | OfChannel
 
@@ -58,8 +60,11 @@ class FrontEndTally:
         self.n_calls += 1
         span = None
         if self.tracing is not None:
-            metadata = context.invocation_metadata() or ()
-            span = self.tracing.start_call(f"{_SERVICE}/{method}", metadata)
+            try:
+                metadata = context.invocation_metadata() or ()
+                span = self.tracing.start_call(f"{_SERVICE}/{method}", metadata)
+            except Exception:  # no defect of an exporter's ends a call
+                _log.debug("a call could not be traced", exc_info=True)
         record = CallRecord(self.tally, method, context.peer(), call_id, span)
         context.add_done_callback(lambda _: record.end())  # type: ignore[arg-type]  # as documented
         return record
@@ -88,7 +93,7 @@ class FrontEndTally:
         age = 0.0 if oldest is None else monotonic() - oldest
         self.tally.number(metrics.BACKLOG).value = backlog_s
         self.tally.number(metrics.OLDEST_CHUNK, self._process).value = age
-        self.tally.number(metrics.STREAMS_PARKED).value = n_parked
+        self.tally.number(metrics.STREAMS_PARKED).value = float(n_parked)
         return self.tally.read()
 
 

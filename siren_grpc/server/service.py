@@ -200,6 +200,7 @@ class SpeechService(speech_pb2_grpc.SpeechServiceServicer):
         self, request: pb.ListModelsRequest, context: _Context
     ) -> pb.ListModelsResponse:
         """List the models in service, the default first."""
+        context.set_trailing_metadata(self._loads.trailers)
         infos = () if self._engine is None else self._engine.models
         default = self._names.default
         return pb.ListModelsResponse(

@@ -17,9 +17,8 @@ from pathlib import Path
 import grpc
 import pytest
 from grpc_channelz.v1 import channelz_pb2, channelz_pb2_grpc
-from siren.v1 import admin_pb2, admin_pb2_grpc
+from siren.v1 import admin_pb2, admin_pb2_grpc, speech_pb2_grpc
 from siren.v1 import speech_pb2 as pb
-from siren.v1 import speech_pb2_grpc
 
 from siren_grpc.observe import metrics
 from tests.support.audio import Recording, spoken_digits
@@ -202,6 +201,10 @@ def test_what_is_declared_is_exported_and_nothing_else(observed: Observed) -> No
     assert found.total("siren_sessions_active") == 0
 
 
+def received(row: admin_pb2.LiveSession) -> float:
+    return row.audio_received.ToTimedelta().total_seconds()
+
+
 def test_sessions_of_all_front_ends_are_listed_and_ended(observed: Observed) -> None:
     recording = spoken_digits()[0]
     streams: list[OpenStream] = []
@@ -218,10 +221,12 @@ def test_sessions_of_all_front_ends_are_listed_and_ended(observed: Observed) -> 
     assert all(row.state == admin_pb2.SESSION_STATE_LIVE for row in rows)
     assert all(row.model == MODEL and row.request_id.startswith("call-") for row in rows)
     assert all(row.peer.startswith("ipv4:127.0.0.1:") for row in rows)
-    heard_s = seconds_of(recording)
+    end = time.monotonic() + 20
+    while {round(received(row), 2) for row in rows} != {round(seconds_of(recording), 2)}:
+        assert time.monotonic() < end, rows
+        rows = list(observed.admin.ListSessions(admin_pb2.ListSessionsRequest()).sessions)
     assert all(
-        row.audio_received.ToTimedelta().total_seconds() == pytest.approx(heard_s, abs=0.01)
-        for row in rows
+        0 <= row.audio_processed.ToTimedelta().total_seconds() <= received(row) for row in rows
     )
     assert [row.started_at.ToNanoseconds() for row in rows] == sorted(
         row.started_at.ToNanoseconds() for row in rows
@@ -335,42 +340,33 @@ def test_balancers_are_told_the_load(observed: Observed) -> None:
     assert ("siren.sessions_capacity", float(CAPACITY)) in report[8]
     assert report[9][0] >= share  # application_utilization
     assert 0 < report[2][0] < 1  # mem_utilization
-    wire = Wire(observed.target)
-    answer = wire.stub.StreamingRecognize(iter([config(), END]))
-    list(answer)
-    trailer = dict(answer.trailing_metadata())["endpoint-load-metrics-bin"]
-    assert ("siren.sessions_capacity", float(CAPACITY)) in read_orca(trailer)[8]
-    failed = wire.exchange([config(model="no-such-model")]).error
-    assert "endpoint-load-metrics-bin" in dict(failed.trailing_metadata())
-    wire.close()
     held.end()
 
 
-def test_grpcs_own_balancer_reads_the_load(observed: Observed) -> None:
-    held = OpenStream(observed.target, spoken_digits()[0])
+@pytest.mark.parametrize("is_out_of_band", [True, False])
+def test_grpcs_own_balancer_weighs_by_it(observed: Observed, is_out_of_band: bool) -> None:
+    """gRPC keeps the trailer to itself: that it came is seen by the weight it gave the server."""
     program = f"""
 import json, time, grpc
 from siren.v1 import speech_pb2 as pb, speech_pb2_grpc
-policy = {{"weighted_round_robin": {{"enableOobLoadReport": True, "oobReportingPeriod": "1s"}}}}
-config = json.dumps({{"loadBalancingConfig": [policy]}})
+policy = {{"enableOobLoadReport": {is_out_of_band}, "oobReportingPeriod": "1s"}}
+config = json.dumps({{"loadBalancingConfig": [{{"weighted_round_robin": policy}}]}})
 channel = grpc.insecure_channel("{observed.target}", options=[("grpc.service_config", config)])
 stub = speech_pb2_grpc.SpeechServiceStub(channel)
-for _ in range(20):
-    stub.ListModels(pb.ListModelsRequest())
-    time.sleep(0.1)
+start = pb.StreamingRecognizeRequest(config=pb.StreamingConfig())
+for _ in range(15):
+    list(stub.StreamingRecognize(iter([start])))
+    time.sleep(0.2)
 """
-    trace = {"GRPC_TRACE": "weighted_round_robin_lb", "GRPC_VERBOSITY": "debug"}
     done = subprocess.run(
         [sys.executable, "-c", program],
-        env={**os.environ, **trace},
+        env={**os.environ, "GRPC_TRACE": "weighted_round_robin_lb", "GRPC_VERBOSITY": "debug"},
         capture_output=True,
         text=True,
         check=True,
-        timeout=60,
+        timeout=120,
     )
-    held.end()
-    print(done.stderr[-3000:])
-    assert re.search(r"utilization=0\.1[67]", done.stderr)
+    assert re.search(r"weight_=(0\.0*[1-9]|[1-9])", done.stderr), done.stderr[-4000:]
 
 
 def test_a_call_is_a_span_of_its_clients_trace(observed: Observed) -> None:
