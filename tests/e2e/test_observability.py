@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import ClassVar
 
 import grpc
 import pytest
@@ -74,6 +75,8 @@ def observed() -> Iterator[Observed]:
 class OpenStream:
     """A stream that stays open until it is told to end, on a connection of its own."""
 
+    all: ClassVar[list[OpenStream]] = []
+
     def __init__(self, target: str, recording: Recording, **fields: object) -> None:
         self._requests: queue.Queue[pb.StreamingRecognizeRequest | None] = queue.Queue()
         # Channels to one address share a connection otherwise, and with it a front end.
@@ -84,6 +87,7 @@ class OpenStream:
         self.send(audio(recording.pcm, 1))
         stub = speech_pb2_grpc.SpeechServiceStub(self._channel)
         self.call = stub.StreamingRecognize(iter(self._requests.get, None), timeout=240)
+        OpenStream.all.append(self)
         self.started = next(self.call).started
 
     def send(self, request: pb.StreamingRecognizeRequest | None) -> None:
@@ -100,6 +104,14 @@ class OpenStream:
         self.call.cancel()
         self.send(None)
         self._channel.close()
+
+
+@pytest.fixture(autouse=True)
+def no_stream_stays() -> Iterator[None]:
+    """A test that fails must not take the sessions of the next."""
+    yield
+    while OpenStream.all:
+        OpenStream.all.pop().vanish()
 
 
 def seconds_of(recording: Recording) -> float:
@@ -166,10 +178,10 @@ def test_metrics_are_what_was_streamed(observed: Observed) -> None:
     assert grown("siren_final_latency_seconds_count") == 4
     assert 0 < grown("siren_final_latency_seconds_sum") < 4 * 30
     assert grown("siren_words_total") == sum(len(text.split()) for text in finals) > 0
-    # Every chunk was in a step and waited for it; one of the stream that left may have been under
-    # way.
+    # Every chunk was in a step and waited for it; those of the stream that left may have been
+    # under way.
     n_waited = grown("siren_queue_delay_seconds_count")
-    assert steps <= n_waited <= grown("siren_step_batch_rows_sum") <= n_waited + 1
+    assert steps <= n_waited <= grown("siren_step_batch_rows_sum") <= n_waited + 4
     assert grown("siren_step_duration_seconds_count") == grown("siren_step_batch_rows_count")
     assert after.by("siren_step_batch_rows_sum", "kind").keys() == {"live", "recordings"}
     assert grown("siren_step_rows_failed_total") == 0
@@ -222,12 +234,12 @@ def test_sessions_of_all_front_ends_are_listed_and_ended(observed: Observed) -> 
     assert all(row.model == MODEL and row.request_id.startswith("call-") for row in rows)
     assert all(row.peer.startswith("ipv4:127.0.0.1:") for row in rows)
     end = time.monotonic() + 20
-    while {round(received(row), 2) for row in rows} != {round(seconds_of(recording), 2)}:
+    heard_s = seconds_of(recording) - 0.05  # the resampler holds a little back
+    while min(received(row) for row in rows) < heard_s:
         assert time.monotonic() < end, rows
         rows = list(observed.admin.ListSessions(admin_pb2.ListSessionsRequest()).sessions)
-    assert all(
-        0 <= row.audio_processed.ToTimedelta().total_seconds() <= received(row) for row in rows
-    )
+    assert max(received(row) for row in rows) <= seconds_of(recording) + 0.001
+    assert all(row.audio_processed.ToTimedelta().total_seconds() <= received(row) for row in rows)
     assert [row.started_at.ToNanoseconds() for row in rows] == sorted(
         row.started_at.ToNanoseconds() for row in rows
     )
