@@ -9,6 +9,7 @@ the calls nothing.
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Literal
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 TracingMode = Literal["off", "calls", "steps"]
 Attributes = Mapping[str, "str | int | float | bool"]
 _NAME = "siren_grpc"
+_CLOSE_S = 2.0
 _HTTP = "http/protobuf"
 
 
@@ -73,8 +75,10 @@ class Tracing:
         span.end(ended)
 
     def close(self) -> None:
-        """Send what is waiting, as far as the exporter's timeout allows."""
-        self._provider.shutdown()
+        """Send what is waiting, for a moment: a collector that is gone holds no stop up."""
+        closing = threading.Thread(target=self._provider.shutdown, name="otel-close", daemon=True)
+        closing.start()
+        closing.join(_CLOSE_S)
 
 
 class CallSpan:
