@@ -467,5 +467,5 @@ def test_it_stops_with_somebody_watching(observed: Observed) -> None:
         observed.server.signal(signal.SIGTERM)
         started = time.monotonic()
         assert observed.server.wait() == 0
-        assert time.monotonic() - started < 15
+        assert time.monotonic() - started < 20  # seconds of it on a quiet machine
         reports.cancel()
