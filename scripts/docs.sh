@@ -6,4 +6,5 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 PYTHON=${VENV:-.venv}/bin/python
 "$PYTHON" docs/figures/draw_architecture.py "$@"
 "$PYTHON" scripts/write_configuration_docs.py "$@"
+"$PYTHON" scripts/write_metrics_docs.py "$@"
 "$PYTHON" scripts/plot_benchmarks.py "$@"

@@ -125,7 +125,7 @@ main() {
     [[ -z ${python:-} ]] || run_step "virtual environment, Python $(version_of "$python")" "$python" -m venv --clear "$VENV"
     install_torch
     run_step "Siren, NeMo and the development tools (1 to 3 minutes)" \
-        pip_install -e 'clients/python[cli]' -e '.[dev]'
+        pip_install -e 'clients/python[cli]' -e '.[dev,otel]'
     # Not for everybody: it builds C extensions where it finds no wheels.
     if pip_install -e '.[itn]' >>"$LOG_FILE" 2>&1; then
         say "  inverse text normalisation ... ${green}done${reset}"

@@ -10,7 +10,7 @@ import asyncio
 import inspect
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -24,7 +24,9 @@ from siren_grpc.config import ENVIRONMENT_ONLY, Settings, load_settings
 from siren_grpc.domain.geometry import BufferedSeconds
 from siren_grpc.domain.ports import ModelBackend
 from siren_grpc.domain.types import DecoderKind, EncoderCache, Precision
+from siren_grpc.observe.device import DeviceUsage
 from siren_grpc.observe.logging import configure_logging
+from siren_grpc.observe.tracing import TracingMissing, check_tracing
 from siren_grpc.runtime import cores, front_ends_for, share_the_cores
 from siren_grpc.server.security.token_command import app as token_app
 from siren_grpc.text.masking import read_masked_words
@@ -136,7 +138,7 @@ def _serve(given: dict[str, Any], file: Path | None) -> None:
     except (FileNotFoundError, ValueError) as error:
         _fail(str(error))
         raise typer.Exit(2) from None
-    configure_logging(settings.log_level)
+    configure_logging(settings.log_level, settings.log_format)
     for name, value in settings.model_dump().items():
         _log.info("setting %s = %r", name, value)
     share_the_cores()
@@ -146,7 +148,14 @@ def _serve(given: dict[str, Any], file: Path | None) -> None:
 
     try:
         app = asyncio.run(_run(settings, lambda: _reload(given, file)))
-    except (OSError, StepperDied, FrontEndDied, ModelLoadFailed, ValueError) as error:
+    except (
+        OSError,
+        StepperDied,
+        FrontEndDied,
+        ModelLoadFailed,
+        TracingMissing,
+        ValueError,
+    ) as error:
         _fail(str(error))
         raise typer.Exit(1) from None
     if app.is_loading:
@@ -169,10 +178,13 @@ async def _run(settings: Settings, reload: Callable[[], Settings]) -> App:
     from siren_grpc.server.app import App, AppConfig, Models
     from siren_grpc.server.front_end import FrontEndConfig
     from siren_grpc.server.itn import check_languages
+    from siren_grpc.server.observer import ObserveConfig
     from siren_grpc.server.security.setup import security_of
     from siren_grpc.server.service import ServiceLimits
 
     check_languages(settings.itn_languages)
+    if settings.tracing != "off":
+        check_tracing()
     front_end = FrontEndConfig(
         host=settings.host,
         port=settings.port,
@@ -193,6 +205,8 @@ async def _run(settings: Settings, reload: Callable[[], Settings]) -> App:
             max_backlog_s=settings.max_backlog_s,
             max_unsent_results=settings.max_unsent_results,
         ),
+        load_reports=settings.load_reports,
+        channelz=settings.channelz,
         security=security_of(settings),
     )
     config = AppConfig(
@@ -200,19 +214,41 @@ async def _run(settings: Settings, reload: Callable[[], Settings]) -> App:
         front_end=front_end,
         max_batch_delay_ms=settings.max_batch_delay_ms,
         log_level=settings.log_level,
+        log_format=settings.log_format,
+        tracing=settings.tracing,
+        observe=ObserveConfig(
+            metrics_host=settings.metrics_host,
+            metrics_port=settings.metrics_port,
+            admin_host=settings.admin_host,
+            admin_port=settings.admin_port,
+        ),
     )
 
     def models() -> Models:
         now = reload()
         return Models((now.model, *now.models), now.aliases)
 
-    app = App(config, models, lambda name: load_backend(name, settings))
+    loaded: list[str] = []
+
+    def load(name: str) -> ModelBackend:
+        backend = load_backend(name, settings)
+        loaded.append(name)
+        return backend
+
+    # Asking for the devices imports torch: not before the models' thread has done so.
+    app = App(config, models, load, lambda: _read_devices() if loaded else ())
     await app.run(
         on_bound=lambda port: _log.info(
             "listening on %s:%d, loading %s", settings.host, port, settings.model
         )
     )
     return app
+
+
+def _read_devices() -> Sequence[DeviceUsage]:
+    from siren_grpc.models.device_usage import read_devices
+
+    return read_devices()
 
 
 def _masked_words(file: Path | None) -> frozenset[str]:

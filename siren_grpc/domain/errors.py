@@ -105,14 +105,35 @@ class ModelNotFound(SirenError):
     reason = Reason.MODEL_NOT_FOUND
 
 
+class RefusalCause(str, Enum):
+    """Why there was no session for a call; for the operator, who counts them."""
+
+    SESSIONS = "sessions"
+    LIVE_ONLY = "live_only"
+    BEHIND = "behind"
+    MEMORY = "memory"
+    LOADING = "loading"
+    DRAINING = "draining"
+    QUOTA = "quota"
+    OTHER = "other"
+
+
 class Overloaded(SirenError):
-    """Every session slot is taken."""
+    """There is no session to be had, or no memory for one that runs."""
 
     reason = Reason.OVERLOADED
+    cause = RefusalCause.OTHER
+
+    def because(self, cause: RefusalCause) -> Overloaded:
+        """Return the error with its cause."""
+        self.cause = cause
+        return self
 
 
 class QuotaExceeded(Overloaded):
     """The principal of the call has had all that it may; others are served."""
+
+    cause = RefusalCause.QUOTA
 
 
 class AudioTooFast(SirenError):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from siren_grpc.domain.errors import ModelError, Overloaded, SirenError
+from siren_grpc.domain.errors import ModelError, Overloaded, RefusalCause, SirenError
 from siren_grpc.domain.ports import ModelBackend, OutOfMemory
 from siren_grpc.domain.types import Lane, StepResult, StepRow
 
@@ -52,7 +52,7 @@ def error_of(cause: Exception) -> SirenError:
         return Overloaded(
             "the server's device is out of memory; try again shortly or on another replica",
             retry_after_s=_RETRY_AFTER_S,
-        )
+        ).because(RefusalCause.MEMORY)
     return ModelError(
         "recognition failed for this stream; the cause is in the server's log under "
         "the session id. Other streams go on; a new stream may well succeed"

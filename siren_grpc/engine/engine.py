@@ -21,6 +21,8 @@ from siren_grpc.domain.types import (
 from siren_grpc.engine.messages import Delivery, Message, Open, first_session_id
 from siren_grpc.engine.presentation import Normaliser
 from siren_grpc.engine.session import EngineLimits, EngineSession
+from siren_grpc.observe.instruments import Tally
+from siren_grpc.observe.metrics import QUEUE_DELAY
 from siren_grpc.scheduling.plan import SessionId
 from siren_grpc.session.utterance import Utterance
 from siren_grpc.text.detokenizer import Detokenizer
@@ -42,12 +44,14 @@ class Engine:
         *,
         front_end: int,
         normaliser: Normaliser | None = None,
+        tally: Tally | None = None,
     ) -> None:
         """Start without models.
 
         send: passes messages on to `EngineHost.post`. front_end: its number there. normaliser:
-        needed by sessions with a written language.
+        needed by sessions with a written language. tally: counts how long chunks wait.
         """
+        self._tally = tally
         self._normaliser = normaliser
         self._limits = limits
         self._send = send
@@ -88,6 +92,7 @@ class Engine:
         words: WordDetail = WordDetail.NONE,
         alternatives: int = 0,
         caller: Caller = ANONYMOUS_CALLER,
+        traceparent: str = "",
     ) -> EngineSession:
         """Open a session of a lane; one that names no model means the first.
 
@@ -95,7 +100,7 @@ class Engine:
         grammar, some seconds, before it takes a slot. phrases: preferred from its start on.
         is_live: False for a recording, which is recognised when no live session has work. words:
         which of its results list their words. alternatives: how many other readings its finals
-        list at most. caller: whose quota it counts against.
+        list at most. caller: whose quota it counts against. traceparent: the span of its call.
 
         Raises InvalidConfig for options the model does not have or a phrase it cannot write,
         QuotaExceeded, Overloaded when every slot of the model is taken, memory has run out or the
@@ -122,7 +127,14 @@ class Engine:
             language_tags=info.language_tags,
         )
         session = EngineSession(
-            session_id, self._send, self._limits, info, utterance, options, self._forget
+            session_id,
+            self._send,
+            self._limits,
+            info,
+            utterance,
+            options,
+            self._forget,
+            self._tally.histogram(QUEUE_DELAY, name) if self._tally is not None else None,
         )
         if alternatives:
             session.list_alternatives(alternatives, self._detokenizers[name])
@@ -131,7 +143,15 @@ class Engine:
         self._sessions[session_id] = session
         lane = replaced(lane, model=name)
         opening = Open(
-            session_id, lane, model_options, phrases, is_live, words, alternatives, caller
+            session_id,
+            lane,
+            model_options,
+            phrases,
+            is_live,
+            words,
+            alternatives,
+            caller,
+            traceparent,
         )
         self._send([opening])
         try:

@@ -9,7 +9,9 @@ from collections.abc import Callable, Iterable, Sequence
 from siren_grpc.domain.ports import ModelBackend
 from siren_grpc.domain.types import ModelInfo
 from siren_grpc.engine.messages import Delivery, Message, front_end_of
+from siren_grpc.engine.step_tally import EngineLoad, StepTally
 from siren_grpc.engine.stepper import Stepper
+from siren_grpc.observe.tracing import Tracing
 
 Deliver = Callable[[Sequence[Delivery]], None]
 
@@ -17,8 +19,8 @@ Deliver = Callable[[Sequence[Delivery]], None]
 class EngineHost:
     """Owns the stepper. Belongs to the event loop that made it."""
 
-    def __init__(self, *, max_delay_s: float = 0.0) -> None:
-        """Prepare; `start` starts the stepper. max_delay_s: as for `Scheduler`."""
+    def __init__(self, *, max_delay_s: float = 0.0, tracing: Tracing | None = None) -> None:
+        """Prepare; `start` starts the stepper. max_delay_s, tracing: as for `Stepper`."""
         self._loop = asyncio.get_running_loop()
         self._models: dict[str, ModelInfo] = {}
         self._retiring: set[str] = set()
@@ -29,12 +31,23 @@ class EngineHost:
             deliver=self._deliver_from_thread,
             on_death=lambda: self._call_soon(self._is_dead.set),
             max_delay_s=max_delay_s,
+            tracing=tracing,
         )
 
     @property
     def models(self) -> tuple[ModelInfo, ...]:
         """The models in service, in the order in which they came."""
         return tuple(self._models.values())
+
+    @property
+    def tally(self) -> StepTally:
+        """What the stepper has counted."""
+        return self._stepper.tally
+
+    @property
+    def load(self) -> EngineLoad:
+        """Sessions and work as they are now."""
+        return self._stepper.load
 
     @property
     def is_stepping(self) -> bool:

@@ -39,7 +39,8 @@ class Open:
     """Give a session a slot; answered by `Opened` or `Refused`, when its phrases are ready.
 
     is_live: as for `Scheduler.add`. words: which results list their words. alternatives: how many
-    other readings its finals list at most. caller: whose quota it counts against.
+    other readings its finals list at most. caller: whose quota it counts against. traceparent: the
+    span of its call, for those of its steps; empty for none.
     """
 
     session_id: SessionId
@@ -50,6 +51,7 @@ class Open:
     words: WordDetail = WordDetail.NONE
     alternatives: int = 0
     caller: Caller = ANONYMOUS_CALLER
+    traceparent: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,6 +42,11 @@ class SeparateSession:
         return self._sessions[0].info
 
     @property
+    def sessions(self) -> tuple[EngineSession, ...]:
+        """Each channel's session."""
+        return self._sessions
+
+    @property
     def timing(self) -> Timing:
         """Where the chunks of all channels spent their time."""
         all_of = [session.timing for session in self._sessions]

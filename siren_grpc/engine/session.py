@@ -17,6 +17,7 @@ from siren_grpc.domain.types import (
     Final,
     Marker,
     ModelInfo,
+    Partial,
     Preview,
     Reconfigure,
     RestartState,
@@ -43,6 +44,7 @@ from siren_grpc.engine.messages import (
     Search,
 )
 from siren_grpc.engine.presentation import Normaliser, Presentation
+from siren_grpc.observe.instruments import Histogram
 from siren_grpc.scheduling.plan import SessionId
 from siren_grpc.session.outbox import Outbox
 from siren_grpc.session.utterance import Utterance
@@ -103,8 +105,9 @@ class EngineSession:
         utterance: Utterance,
         options: StreamOptions,
         on_close: Callable[[SessionId], None],
+        queue_delay: Histogram | None = None,
     ) -> None:
-        """Made by `Engine.open`."""
+        """Made by `Engine.open`. queue_delay: counts how long each chunk waits."""
         self._id = session_id
         self._send = send
         self._info = info
@@ -136,6 +139,12 @@ class EngineSession:
         """Called when the stepper wants the session to end, with why."""
         self._is_preview_due = False
         """A preview went out since the last chunk, and nothing has come of it."""
+        self._preview_came_at = 0.0
+        self._heard_at = 0.0
+        """When the newest audio came that was recognised."""
+        self._partial_heard_at = 0.0
+        self._processed_samples = 0
+        self._queue_delay = queue_delay
 
     @property
     def id(self) -> SessionId:
@@ -151,6 +160,26 @@ class EngineSession:
     def timing(self) -> Timing:
         """Where the chunks recognised so far spent their time."""
         return self._timing
+
+    @property
+    def partial_heard_at(self) -> float:
+        """When the newest audio came that the last partial heard, by `time.monotonic`."""
+        return self._partial_heard_at
+
+    @property
+    def processed_samples(self) -> int:
+        """Audio recognised so far, from the beginning of the stream."""
+        return self._processed_samples
+
+    @property
+    def backlog_samples(self) -> int:
+        """Audio submitted that is not recognised yet."""
+        return self._backlog_samples
+
+    @property
+    def oldest_chunk_at(self) -> float | None:
+        """When the oldest chunk came that is not recognised yet; None when there is none."""
+        return self._backlog[0][1] if self._backlog else None
 
     def present(self, options: TextOptions, normaliser: Normaliser | None) -> None:
         """Change the text of all results that follow; before the first work."""
@@ -199,6 +228,7 @@ class EngineSession:
                 if self._is_preview_due:
                     continue
                 self._is_preview_due = True
+                self._preview_came_at = came_at
             elif isinstance(item, Chunk):
                 self._is_preview_due = False
                 self._backlog.append((len(item.samples), came_at))
@@ -307,6 +337,8 @@ class EngineSession:
 
     def _put(self, result: Result) -> None:
         self._outbox.put(result)
+        if isinstance(result, Partial):
+            self._partial_heard_at = self._heard_at
         if isinstance(result, StreamEnded):
             self._end_recognition()
             self._over.set()
@@ -321,6 +353,7 @@ class EngineSession:
             return self._ends.popleft()
         if isinstance(outcome, Recognised) and not isinstance(outcome.work, Chunk):
             self._is_preview_due = False
+            self._heard_at = self._preview_came_at
         if not isinstance(outcome, (Recognised, Failed)) or not isinstance(outcome.work, Chunk):
             return None
         n_samples, came_at = self._backlog.popleft()
@@ -328,7 +361,12 @@ class EngineSession:
         if isinstance(outcome, Recognised):
             self._timing.steps += 1
             self._timing.step_s += outcome.step_s
-            self._timing.queue_s += max(0.0, monotonic() - came_at - outcome.step_s)
+            queue_s = max(0.0, monotonic() - came_at - outcome.step_s)
+            self._timing.queue_s += queue_s
+            if self._queue_delay is not None:
+                self._queue_delay.observe(queue_s)
+            self._heard_at = came_at
+            self._processed_samples = outcome.work.end_samples
         return came_at
 
     def end(self, error: SirenError) -> None:

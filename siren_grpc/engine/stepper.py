@@ -47,6 +47,8 @@ from siren_grpc.engine.messages import (
 )
 from siren_grpc.engine.phrases import PhraseStore, TreeBuilt
 from siren_grpc.engine.search import SearchEnded, Searches
+from siren_grpc.engine.step_tally import EngineLoad, ModelLoad, StepTally, trace_step
+from siren_grpc.observe.tracing import Tracing
 from siren_grpc.scheduling.admission import Admission
 from siren_grpc.scheduling.plan import LaneLimits, SessionId, StepPlan
 from siren_grpc.scheduling.quotas import QuotaLedger
@@ -103,6 +105,7 @@ class _Stream:
     words: WordDetail
     decoder: DecoderKind
     alternatives: int
+    traceparent: str
 
 
 class Stepper:
@@ -119,13 +122,15 @@ class Stepper:
         deliver: Callable[[Sequence[Delivery]], None],
         on_death: Callable[[], None],
         max_delay_s: float = 0.0,
+        tracing: Tracing | None = None,
     ) -> None:
         """Prepare the threads; `start` starts them.
 
         deliver: takes the outcomes of a step. on_death: called once if the thread ends by itself;
         no session hears from it again. Both are called in the thread. max_delay_s: as for
-        `Scheduler`.
+        `Scheduler`. tracing: records the steps of sessions whose calls are traced.
         """
+        self._tracing = tracing
         self._deliver = deliver
         self._on_death = on_death
         self._scheduler = Scheduler(max_delay_s=max_delay_s)
@@ -142,6 +147,7 @@ class Stepper:
         # One at a time: it is Python's work, which the steps would wait for.
         self._phrase_worker = ThreadPoolExecutor(1, "phrases")
         self._searches = Searches(self._post)
+        self._tally = StepTally()
         self._inbox: deque[_Inbound] = deque()
         self._wakeup = threading.Condition()
         self._is_stopping = False
@@ -165,6 +171,20 @@ class Stepper:
     def is_alive(self) -> bool:
         """Whether the thread runs."""
         return self._thread.is_alive()
+
+    @property
+    def tally(self) -> StepTally:
+        """What was counted so far."""
+        return self._tally
+
+    @property
+    def load(self) -> EngineLoad:
+        """Sessions and work as they are now; from any thread."""
+        models = {
+            name: ModelLoad(model.slots.n_slots - model.slots.n_free, model.slots.n_slots)
+            for name, model in list(self._models.items())
+        }
+        return EngineLoad(models, self._n_workers, self._tally.busy_s)
 
     def add_model(self, name: str, backend: ModelBackend) -> None:
         """Take over a model that is warmed up; lanes name it by `name`."""
@@ -266,7 +286,12 @@ class Stepper:
             self._deliver([Delivery(session_id, Refused(error))])
             return
         self._streams[session_id] = _Stream(
-            model, slot, message.words, message.lane.decoder, message.alternatives
+            model,
+            slot,
+            message.words,
+            message.lane.decoder,
+            message.alternatives,
+            message.traceparent,
         )
         self._quotas.open(session_id, message.caller, monotonic())
         self._scheduler.add(session_id, message.lane, _limits(model), is_live=message.is_live)
@@ -401,6 +426,12 @@ class Stepper:
         now = monotonic()
         if plan.lane is not None and batch.most_rows is not None:
             self._limit(plan.lane, batch.most_rows)
+        if plan.lane is not None:
+            features = self._models[plan.lane.model].backend.info.features
+            self._tally.note(plan, features.sample_rate_hertz, batch.found, now)
+            if self._tracing is not None:
+                parents = [self._streams[session].traceparent for session, _ in plan.rows]
+                trace_step(self._tracing, plan, parents, now)
         if plan.deadline is not None:
             self._admission.note_late(now - plan.deadline, now)
         deliveries = []

@@ -1,22 +1,73 @@
-"""The server's log: one line an event, on standard error."""
+"""The server's log: one line an event, on standard error. Neither text nor audio is ever in it."""
 
 from __future__ import annotations
 
+import json
 import logging
 import warnings
+from datetime import datetime, timezone
+from typing import Any, Literal
+
+from siren_grpc.observe.log_context import current_call
+
+LogFormat = Literal["text", "json"]
+_TEXT = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
 
 
-def configure_logging(level: str) -> None:
+class JsonFormatter(logging.Formatter):
+    """A JSON object a line: time, level, logger, message, process, and whose call it was.
+
+    Absent is what does not apply: `session_id` and the client's `request_id`, `principal`,
+    `engine_session` and `trace_id` outside of calls; `exception` without one.
+    """
+
+    def __init__(self, process: str) -> None:
+        """Write for a process: `engine`, `front_end_1` and so on."""
+        super().__init__()
+        self._process = process
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line of a record."""
+        time = datetime.fromtimestamp(record.created, timezone.utc)
+        line: dict[str, Any] = {
+            "time": time.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "process": self._process,
+            "message": record.getMessage(),
+        }
+        call = current_call()
+        if call is not None:
+            names = call.names
+            fields = {
+                "session_id": "" if names is None else names.session,
+                "request_id": "" if names is None else names.request,
+                "principal": call.principal,
+                "engine_session": call.engine_session,
+                "trace_id": call.trace_id,
+            }
+            line.update((name, value) for name, value in fields.items() if value)
+        engine_session = getattr(record, "engine_session", None)
+        if engine_session is not None:  # the stepper has no call
+            line["engine_session"] = engine_session
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return json.dumps(line, ensure_ascii=False, default=str)
+
+
+def configure_logging(
+    level: str, log_format: LogFormat = "text", *, process: str = "engine"
+) -> None:
     """Send the log to standard error.
 
     level: debug, info, warning or error. NeMo and its dependencies log their set-up as warnings,
-    which say nothing to the operator of a server; of them only errors are shown.
+    which say nothing to the operator of a server; of them only errors are shown. process: named
+    in JSON lines.
     """
-    logging.basicConfig(
-        level=level.upper(),
-        format="%(asctime)s %(levelname)-7s %(name)s: %(message)s",
-        force=True,
-    )
+    logging.basicConfig(level=level.upper(), format=_TEXT, force=True)
+    if log_format == "json":
+        for handler in logging.getLogger().handlers:
+            handler.setFormatter(JsonFormatter(process))
     if level != "debug":
         warnings.simplefilter("ignore")
         for name in ("nemo_logger", "nv_one_logger", "torch", "matplotlib", "numba"):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from siren_grpc.domain.errors import Overloaded
+from siren_grpc.domain.errors import Overloaded, RefusalCause
 
 _RETRY_AFTER_S = 1.0
 _MEMORY_PAUSE_S = 10.0
@@ -44,22 +44,22 @@ class Admission:
             return Overloaded(
                 "the server's device is out of memory; try again shortly or on another replica",
                 retry_after_s=_MEMORY_PAUSE_S,
-            )
+            ).because(RefusalCause.MEMORY)
         if now < self._behind_until:
             return Overloaded(
                 "recognition has fallen behind real time; try again shortly or on another replica",
                 retry_after_s=_CATCH_UP_S,
-            )
+            ).because(RefusalCause.BEHIND)
         if n_free == 0:
             return Overloaded(
                 f"all {n_slots} sessions of model {model} are taken; "
                 "try again shortly or on another replica",
                 retry_after_s=_RETRY_AFTER_S,
-            )
+            ).because(RefusalCause.SESSIONS)
         if not is_live and n_free <= n_slots // _LIVE_ONLY:
             return Overloaded(
                 f"the sessions of model {model} that are left are kept for live streams; "
                 "try again shortly or on another replica",
                 retry_after_s=_RETRY_AFTER_S,
-            )
+            ).because(RefusalCause.LIVE_ONLY)
         return None

@@ -12,9 +12,14 @@ from typing import Any
 
 from siren_grpc.domain.ports import ModelBackend
 from siren_grpc.engine.host import EngineHost
+from siren_grpc.observe.device import DeviceUsage
+from siren_grpc.observe.logging import LogFormat
+from siren_grpc.observe.tracing import TracingMode, make_tracing
+from siren_grpc.server.admin import AdminServer
 from siren_grpc.server.front_end import Catalog, FrontEndConfig
 from siren_grpc.server.front_end_process import FrontEndDied, FrontEndProcess, reserve_port
 from siren_grpc.server.names import ModelNames
+from siren_grpc.server.observer import ObserveConfig, Observer
 
 _log = logging.getLogger(__name__)
 _STEP_S = 5.0
@@ -25,13 +30,16 @@ _STEP_S = 5.0
 class AppConfig:
     """How many front ends to run, and what all of them do.
 
-    log_level: of the front ends; this process has its own.
+    log_level, log_format: of the front ends; this process has its own. tracing: of all.
     """
 
     n_front_ends: int
     front_end: FrontEndConfig
     max_batch_delay_ms: float
     log_level: str
+    log_format: LogFormat
+    tracing: TracingMode
+    observe: ObserveConfig
 
 
 class StepperDied(RuntimeError):
@@ -59,14 +67,16 @@ class App:
         config: AppConfig,
         read_models: Callable[[], Models],
         load_backend: Callable[[str], ModelBackend],
+        read_devices: Callable[[], Sequence[DeviceUsage]] = tuple,
     ) -> None:
         """Prepare.
 
         read_models: says which models to serve, at start and again on SIGHUP; raises ValueError
         when it cannot. load_backend: loads and warms up a model by name; called in a thread of
-        its own.
+        its own. read_devices: as for `Observer`.
         """
         self._config = config
+        self._read_devices = read_devices
         self._read_models = read_models
         self._load_backend = load_backend
         self._stop = asyncio.Event()
@@ -95,32 +105,62 @@ class App:
         FrontEndDied, and what load_backend raises.
         """
         self._handle_signals()
-        host = EngineHost(max_delay_s=self._config.max_batch_delay_ms / 1000)
+        tracing = None
+        if self._config.tracing == "steps":
+            tracing = make_tracing("engine", samples_all=True)
+        host = EngineHost(max_delay_s=self._config.max_batch_delay_ms / 1000, tracing=tracing)
         host.start()
         front_ends = self._front_ends(host)
+        observer = Observer(self._config.observe, host, front_ends, self._read_devices)
+        admin: AdminServer | None = None
         try:
             ports = await asyncio.gather(*(front_end.start() for front_end in front_ends))
             on_bound(ports[0])
+            await observer.start()
+            admin = self._admin(observer)
+            if admin is not None:
+                await admin.start()
             if await self._until_stopped(self._update_models(front_ends, host), front_ends):
                 names = ", ".join(info.id for info in host.models)
+                observer.state = "serving"
                 _log.info("serving %s on %s:%d", names, self._config.front_end.host, ports[0])
                 await self._until_stopped(self._serve(front_ends, host), front_ends)
         finally:
+            observer.state = "draining"
             _log.info(
                 "stopping; running streams may take %g s (stop again to hurry)",
                 self._config.front_end.shutdown_grace_s,
             )
             await asyncio.gather(*(front_end.stop(self._hurry) for front_end in front_ends))
+            if admin is not None:
+                await admin.stop()
+            await observer.stop()
             host.stop(timeout_s=_STEP_S)
+            if tracing is not None:
+                await asyncio.to_thread(tracing.close)
             _log.info("stopped")
+
+    def _admin(self, observer: Observer) -> AdminServer | None:
+        config = self._config.observe
+        if config.admin_port is None:
+            return None
+        return AdminServer(observer, config.admin_host, config.admin_port)
 
     def _front_ends(self, host: EngineHost) -> list[FrontEndProcess]:
         config, count = self._config.front_end, self._config.n_front_ends
         if count > 1:
             port = reserve_port(config.host, config.port)
             config = replace(config, port=port, shares_port=True)
-        level = self._config.log_level
-        return [FrontEndProcess(config, host, log_level=level) for _ in range(count)]
+        return [
+            FrontEndProcess(
+                config,
+                host,
+                log_level=self._config.log_level,
+                log_format=self._config.log_format,
+                tracing=self._config.tracing,
+            )
+            for _ in range(count)
+        ]
 
     def _handle_signals(self) -> None:
         loop = asyncio.get_running_loop()

@@ -13,6 +13,9 @@ from siren.v1 import speech_pb2, speech_pb2_grpc
 from siren_grpc.domain.types import ModelInfo
 from siren_grpc.engine.engine import Engine
 from siren_grpc.engine.session import EngineLimits
+from siren_grpc.server.front_end_tally import FrontEndTally
+from siren_grpc.server.inspection import Inspector
+from siren_grpc.server.load_reports import LoadReports
 from siren_grpc.server.names import ModelNames
 from siren_grpc.server.reflection import add_reflection
 from siren_grpc.server.security.config import NO_SECURITY, SecurityConfig
@@ -22,6 +25,7 @@ from siren_grpc.server.service import ServiceLimits, SpeechService
 
 _log = logging.getLogger(__name__)
 _SERVICE = speech_pb2.DESCRIPTOR.services_by_name["SpeechService"].full_name
+_CHANNELZ = "grpc.channelz.v1.Channelz"
 _HEALTH_NAMES = ("", _SERVICE)
 _KEEPALIVE = (
     # A client whose network died is noticed within 40 s, and its session freed.
@@ -40,7 +44,8 @@ class FrontEndConfig:
     """Where to listen, and the limits of every stream.
 
     shares_port: other front ends listen on the same port (SO_REUSEPORT). itn_languages: whose
-    grammars are loaded at start.
+    grammars are loaded at start. load_reports: whether balancers are told the load (ORCA).
+    channelz: whether gRPC's own view of its connections can be asked for.
     """
 
     host: str
@@ -51,6 +56,8 @@ class FrontEndConfig:
     itn_languages: tuple[str, ...]
     service: ServiceLimits
     engine: EngineLimits
+    load_reports: bool
+    channelz: bool
     security: SecurityConfig = NO_SECURITY
 
 
@@ -65,8 +72,8 @@ class Catalog:
 class FrontEnd:
     """A gRPC server in front of an engine. Belongs to one event loop."""
 
-    def __init__(self, config: FrontEndConfig, engine: Engine) -> None:
-        """Prepare; `start` binds.
+    def __init__(self, config: FrontEndConfig, engine: Engine, tally: FrontEndTally) -> None:
+        """Prepare; `start` binds. tally: counts what happens.
 
         Raises OSError or ValueError when the files of tokens or certificates cannot be used.
         """
@@ -75,7 +82,9 @@ class FrontEnd:
         self._health = health.aio.HealthServicer()
         self._guard = Guard(config.security)
         self._health_port = HealthPort(self._health)
-        self._service = SpeechService(config.service, self._guard.caller_of)
+        self._loads = LoadReports(is_on=config.load_reports)
+        self._service = SpeechService(config.service, tally, self._loads, self._guard.caller_of)
+        self.inspector = Inspector(self._service, tally, self._loads)
         self._server = grpc.aio.server(
             interceptors=self._guard.interceptors(),
             options=[
@@ -94,7 +103,14 @@ class FrontEnd:
         """
         speech_pb2_grpc.add_SpeechServiceServicer_to_server(self._service, self._server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
-        add_reflection(self._server, (_SERVICE, health.SERVICE_NAME))
+        names = [_SERVICE, health.SERVICE_NAME]
+        self._loads.add_to(self._server)
+        if self._config.channelz:
+            from grpc_channelz.v1 import channelz
+
+            channelz.add_channelz_servicer(self._server)
+            names.append(_CHANNELZ)
+        add_reflection(self._server, names)
         await self._set_health(is_serving=False)
         port = self._bind()
         if self._config.security.health_port is not None:
@@ -119,6 +135,7 @@ class FrontEnd:
         await self._service.drain(grace_s=self._config.shutdown_grace_s, hurry=hurry)
         self._guard.close()
         await self._health_port.stop()
+        self._loads.close()
         await self._server.stop(_FINISH_S)
 
     def _bind(self) -> int:

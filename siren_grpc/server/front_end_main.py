@@ -15,6 +15,8 @@ from typing import Any
 
 from siren_grpc.engine.engine import Engine
 from siren_grpc.observe.logging import configure_logging
+from siren_grpc.observe.loop_lag import watch_loop_lag
+from siren_grpc.observe.tracing import make_tracing
 from siren_grpc.server.front_end import Catalog, FrontEnd
 from siren_grpc.server.front_end_messages import (
     Bound,
@@ -23,6 +25,8 @@ from siren_grpc.server.front_end_messages import (
     NotBound,
     Stop,
 )
+from siren_grpc.server.front_end_tally import FrontEndTally
+from siren_grpc.server.inspection_messages import Ask
 from siren_grpc.server.itn import grammar_cache
 from siren_grpc.server.link import Link
 from siren_grpc.server.normaliser_process import NormaliserProcess
@@ -37,10 +41,14 @@ _LAST_WORDS_S = 1.0
 async def _run(end: socket.socket) -> None:
     inbox: asyncio.Queue[Any] = asyncio.Queue()
     engine: Engine | None = None
+    front_end: FrontEnd | None = None
 
     def receive(message: Any) -> None:
         if isinstance(message, list) and engine is not None:
             engine.deliver(message)
+        elif isinstance(message, Ask):
+            if front_end is not None:
+                link.send(front_end.inspector.answer(message))
         else:
             inbox.put_nowait(message)
 
@@ -48,11 +56,20 @@ async def _run(end: socket.socket) -> None:
     setup = await inbox.get()
     if not isinstance(setup, FrontEndSetup):
         return  # the engine's process ended before it said anything
-    configure_logging(setup.log_level)
+    configure_logging(setup.log_level, setup.log_format, process=setup.process)
+    tracing = None if setup.tracing == "off" else make_tracing(setup.process)
+    tally = FrontEndTally(setup.process, tracing)
+    watching_lag = asyncio.create_task(watch_loop_lag(tally.loop_lag))
     normaliser = NormaliserProcess(log_level=setup.log_level, cache=grammar_cache())
-    engine = Engine(setup.config.engine, link.send, front_end=setup.number, normaliser=normaliser)
+    engine = Engine(
+        setup.config.engine,
+        link.send,
+        front_end=setup.number,
+        normaliser=normaliser,
+        tally=tally.tally,
+    )
     try:
-        front_end = FrontEnd(setup.config, engine)
+        front_end = FrontEnd(setup.config, engine, tally)
         link.send(Bound(await front_end.start()))
     except (OSError, ValueError) as error:
         link.send(NotBound(str(error)))
@@ -66,6 +83,8 @@ async def _run(end: socket.socket) -> None:
         await front_end.stop(hurry)
         watching.cancel()
         await normaliser.close()
+        if tracing is not None:
+            await asyncio.to_thread(tracing.close)
         link.close()
     else:
         _log.error("the engine's process is gone; ending every stream")
@@ -74,6 +93,7 @@ async def _run(end: socket.socket) -> None:
         hurry.set()
         await front_end.stop(hurry)
         await normaliser.close()
+    watching_lag.cancel()
 
 
 async def _serve(inbox: asyncio.Queue[Any], engine: Engine, front_end: FrontEnd) -> bool:

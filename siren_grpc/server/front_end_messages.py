@@ -2,13 +2,15 @@
 
 To the front end: `FrontEndSetup` first; then `Catalog`, `EngineDied`, `Stop` and lists of
 `Delivery`. To the engine's process: `Bound` or `NotBound` first, then lists of `Message`. A front
-end that has stopped closes its end.
+end that has stopped closes its end. Questions and answers: `inspection_messages`.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from siren_grpc.observe.logging import LogFormat
+from siren_grpc.observe.tracing import TracingMode
 from siren_grpc.server.front_end import FrontEndConfig
 
 
@@ -19,6 +21,18 @@ class FrontEndSetup:
     config: FrontEndConfig
     number: int
     log_level: str
+    log_format: LogFormat
+    tracing: TracingMode
+
+    @property
+    def process(self) -> str:
+        """What logs, metrics and traces call it."""
+        return process_name(self.number)
+
+
+def process_name(number: int) -> str:
+    """Return what logs, metrics and traces call a front end."""
+    return f"front_end_{number}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,8 @@ import numpy as np
 
 from siren_grpc.engine.host import EngineHost
 from siren_grpc.engine.messages import Delivery, Failed, Recognised
+from siren_grpc.observe.logging import LogFormat
+from siren_grpc.observe.tracing import TracingMode
 from siren_grpc.server.front_end import Catalog, FrontEndConfig
 from siren_grpc.server.front_end_messages import (
     Bound,
@@ -23,7 +25,9 @@ from siren_grpc.server.front_end_messages import (
     NotBound,
     Stop,
 )
+from siren_grpc.server.inspection_messages import Answer, Question
 from siren_grpc.server.link import Link
+from siren_grpc.server.questions import Questions
 
 _MODULE = "siren_grpc.server.front_end_main"
 _NO_SAMPLES = np.zeros(0, np.float32)
@@ -41,12 +45,21 @@ class FrontEndDied(RuntimeError):
 class FrontEndProcess:
     """Starts the process and passes messages between it and the engine."""
 
-    def __init__(self, config: FrontEndConfig, host: EngineHost, *, log_level: str) -> None:
+    def __init__(
+        self,
+        config: FrontEndConfig,
+        host: EngineHost,
+        *,
+        log_level: str,
+        log_format: LogFormat,
+        tracing: TracingMode,
+    ) -> None:
         """Prepare; `start` starts it."""
         self._config = config
         self._host = host
-        self._log_level = log_level
         self._number = host.connect(self._deliver)
+        self._setup = FrontEndSetup(config, self._number, log_level, log_format, tracing)
+        self._questions = Questions(self._send)
         self._process: asyncio.subprocess.Process | None = None
         self._link: Link | None = None
         self._bound: asyncio.Future[int] = asyncio.get_running_loop().create_future()
@@ -65,11 +78,30 @@ class FrontEndProcess:
                 stdin=subprocess.DEVNULL,
             )
         self._link = await Link.connect(ours, self._receive, self._lose)
-        self._link.send(FrontEndSetup(self._config, self._number, self._log_level))
+        self._link.send(self._setup)
         try:
             return await asyncio.wait_for(self._bound, _START_S)
         except asyncio.TimeoutError:
             raise FrontEndDied(f"a front end did not start within {_START_S:g} s") from None
+
+    @property
+    def number(self) -> int:
+        """Its sessions' ids carry it."""
+        return self._number
+
+    @property
+    def name(self) -> str:
+        """What logs, metrics and traces call it."""
+        return self._setup.process
+
+    @property
+    def pid(self) -> int | None:
+        """Its process's id; None before `start`."""
+        return None if self._process is None else self._process.pid
+
+    async def ask(self, question: Question, *, timeout_s: float) -> Any:
+        """Return its answer. Raises FrontEndDied, asyncio.TimeoutError."""
+        return await self._questions.ask(question, timeout_s=timeout_s)
 
     async def serve(self, catalog: Catalog) -> None:
         """Serve these models from now on, under these names."""
@@ -118,6 +150,8 @@ class FrontEndProcess:
     def _receive(self, message: Any) -> None:
         if isinstance(message, list):
             self._host.post(message)
+        elif isinstance(message, Answer):
+            self._questions.settle(message)
         elif isinstance(message, Bound):
             self._bound.set_result(message.port)
         elif isinstance(message, NotBound):
@@ -128,6 +162,7 @@ class FrontEndProcess:
         self._host.disconnect(self._number)
         if not self._bound.done():
             self._bound.set_exception(FrontEndDied("a front end did not start; see the log above"))
+        self._questions.give_up(FrontEndDied("the front end is gone"))
         self._is_gone.set()
 
 

@@ -65,6 +65,11 @@ class Parking(Generic[_S]):
         """Streams without a call that hold a session."""
         return len(self._parked)
 
+    @property
+    def parked(self) -> tuple[_S, ...]:
+        """Those streams."""
+        return tuple(self._streams[token] for token in self._parked)
+
     def enter(self, token: str, stream: _S) -> None:
         """Take a new stream in, under its token."""
         self._streams[token] = stream

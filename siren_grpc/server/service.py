@@ -20,6 +20,7 @@ from siren_grpc.domain.errors import (
     InternalError,
     InvalidMessage,
     Overloaded,
+    RefusalCause,
     ShuttingDown,
     SirenError,
 )
@@ -31,6 +32,8 @@ from siren_grpc.engine.session import EngineSession
 from siren_grpc.server import convert
 from siren_grpc.server.call_id import CallId
 from siren_grpc.server.discretion import loggable
+from siren_grpc.server.front_end_tally import FrontEndTally
+from siren_grpc.server.load_reports import LoadReports
 from siren_grpc.server.names import ModelNames
 from siren_grpc.server.parking import Parking
 from siren_grpc.server.recording import requests_of
@@ -69,13 +72,18 @@ class SpeechService(speech_pb2_grpc.SpeechServiceServicer):
     def __init__(
         self,
         limits: ServiceLimits,
+        tally: FrontEndTally,
+        loads: LoadReports,
         caller_of: Callable[[_Context], Caller] = lambda context: ANONYMOUS_CALLER,
     ) -> None:
         """Start without models: every call is asked to come back later until `serve`.
 
-        caller_of: says who makes a call.
+        tally: counts calls and streams. loads: what trailers say of the server's load. caller_of:
+        says who makes a call.
         """
         self._limits = limits
+        self._tally = tally
+        self._loads = loads
         self._caller_of = caller_of
         self._engine: Engine | None = None
         self._names = ModelNames()
@@ -91,6 +99,17 @@ class SpeechService(speech_pb2_grpc.SpeechServiceServicer):
     def serve(self, engine: Engine, names: ModelNames) -> None:
         """Serve an engine's models from now on, under these names."""
         self._engine, self._names = engine, names
+
+    @property
+    def n_parked(self) -> int:
+        """Streams of broken calls that are kept."""
+        return self._parking.n_parked
+
+    def streams(self) -> list[tuple[Stream, bool]]:
+        """Return the streams that hold a session, and of each whether it is parked."""
+        # One that is being resumed may have two calls for a moment.
+        attached = dict.fromkeys(self._streams.values(), False)
+        return [*attached.items(), *((stream, True) for stream in self._parking.parked)]
 
     async def drain(self, *, grace_s: float, hurry: asyncio.Event) -> None:
         """Refuse new streams, let the running ones end, and end those that do not in time.
@@ -122,6 +141,7 @@ class SpeechService(speech_pb2_grpc.SpeechServiceServicer):
         """Recognise live audio; see the protocol."""
         call_id = CallId(self._caller_of(context))
         call: StreamCall | None = None
+        record = self._tally.begin_call("StreamingRecognize", context, call_id)
         try:
             engine = self._running()
             requests = aiter(request_iterator)
@@ -131,12 +151,16 @@ class SpeechService(speech_pb2_grpc.SpeechServiceServicer):
                 stream = self._parking.claim(first.resume.token, call_id.principal)
                 if first.resume.discard:
                     stream.abandon()
+                    record.succeed()
                     return
                 call_id, last_result = stream.call.id, first.resume.last_result
                 _log.info("session %s: goes on in another call", call_id)
             else:
-                stream = await self._begin(call_id, first.config, engine, is_live=True)
+                stream = await self._begin(
+                    call_id, first.config, engine, record.traceparent, is_live=True
+                )
             call = stream.call
+            record.bind(stream)
             self._enter(context, stream)
             try:
                 # Closed with this call: what becomes of the stream is decided then.
@@ -144,12 +168,15 @@ class SpeechService(speech_pb2_grpc.SpeechServiceServicer):
                     async for response in results:
                         yield response
                 _log.info("session %s: ended", call_id)
-                context.set_trailing_metadata(call.trailers)
+                context.set_trailing_metadata((*call.trailers, *self._loads.trailers))
+                record.succeed()
             finally:
                 self._leave(context)
         except SirenError as error:
-            await _abort(context, error, call_id, call)
+            record.fail(error)
+            await _abort(context, error, call_id, call, self._loads)
         except Exception:
+            record.fail(None)
             await _abort_unexpected(context, call_id)
 
     async def Recognize(
@@ -158,16 +185,21 @@ class SpeechService(speech_pb2_grpc.SpeechServiceServicer):
         """Recognise a complete recording; see the protocol."""
         call_id = CallId(self._caller_of(context))
         call: StreamCall | None = None
+        record = self._tally.begin_call("Recognize", context, call_id)
         try:
             engine = self._running()
-            stream = await self._begin(call_id, request.config, engine, is_live=False)
+            stream = await self._begin(
+                call_id, request.config, engine, record.traceparent, is_live=False
+            )
             call = stream.call
+            record.bind(stream)
             self._enter(context, stream)
             try:
                 async with aclosing(stream.results(requests_of(request.audio))) as responses:
                     answers = [response async for response in responses]
                 _log.info("session %s: ended", call_id)
-                context.set_trailing_metadata(call.trailers)
+                context.set_trailing_metadata((*call.trailers, *self._loads.trailers))
+                record.succeed()
             finally:
                 self._leave(context)
             return pb.RecognizeResponse(
@@ -175,14 +207,17 @@ class SpeechService(speech_pb2_grpc.SpeechServiceServicer):
                 results=[answer.final for answer in answers if answer.HasField("final")],
             )
         except SirenError as error:
-            await _abort(context, error, call_id, call)
+            record.fail(error)
+            await _abort(context, error, call_id, call, self._loads)
         except Exception:
+            record.fail(None)
             await _abort_unexpected(context, call_id)
 
     async def ListModels(
         self, request: pb.ListModelsRequest, context: _Context
     ) -> pb.ListModelsResponse:
         """List the models in service, the default first."""
+        context.set_trailing_metadata(self._loads.trailers)
         infos = () if self._engine is None else self._engine.models
         default = self._names.default
         return pb.ListModelsResponse(
@@ -202,15 +237,23 @@ class SpeechService(speech_pb2_grpc.SpeechServiceServicer):
                 "the server is still loading its model; try again in a few seconds "
                 "(its health is NOT_SERVING until then)",
                 retry_after_s=_LOADING_RETRY_S,
-            )
+            ).because(RefusalCause.LOADING)
         return self._engine
 
     async def _begin(
-        self, call_id: CallId, config: pb.StreamingConfig, engine: Engine, *, is_live: bool
+        self,
+        call_id: CallId,
+        config: pb.StreamingConfig,
+        engine: Engine,
+        traceparent: str,
+        *,
+        is_live: bool,
     ) -> Stream:
         """Open a new stream. Raises InvalidConfig, and what the engine refuses it with."""
         valid = self._valid(config, engine, call_id)
-        session, ingress = await self._open(engine, valid, call_id.caller, is_live=is_live)
+        session, ingress = await self._open(
+            engine, valid, call_id.caller, traceparent, is_live=is_live
+        )
         started = convert.to_started(call_id, session.info, valid)
         kind = "started" if is_live else "recording"
         _log.info("session %s: %s, %s", call_id, kind, _line(started))
@@ -218,7 +261,8 @@ class SpeechService(speech_pb2_grpc.SpeechServiceServicer):
         can_resume = valid.audio.channels.n_transcripts == 1 and self._parking.keeps_streams
         if is_live and valid.is_resumable and can_resume:
             started.resume_token = self._parking.make_token()
-        call = StreamCall(call_id, valid, ingress, session, self._limits.idle_timeout_s)
+        record = self._tally.begin_stream(session.info.id, is_live=is_live)
+        call = StreamCall(call_id, valid, ingress, session, self._limits.idle_timeout_s, record)
         return Stream(call, started, self._parking)
 
     async def _first_request(
@@ -252,7 +296,13 @@ class SpeechService(speech_pb2_grpc.SpeechServiceServicer):
         )
 
     async def _open(
-        self, engine: Engine, config: ValidConfig, caller: Caller, *, is_live: bool
+        self,
+        engine: Engine,
+        config: ValidConfig,
+        caller: Caller,
+        traceparent: str,
+        *,
+        is_live: bool,
     ) -> tuple[EngineSession, Ingress] | tuple[SeparateSession, SeparateIngress]:
         """Open what recognises a stream: a session, or one for each separate channel.
 
@@ -271,6 +321,7 @@ class SpeechService(speech_pb2_grpc.SpeechServiceServicer):
                     alternatives=config.alternatives,
                     is_live=is_live,
                     caller=caller,
+                    traceparent=traceparent,
                 )
                 sessions.append(session)
         except BaseException:
@@ -308,10 +359,14 @@ class SpeechService(speech_pb2_grpc.SpeechServiceServicer):
 
 
 async def _abort(
-    context: _Context, error: SirenError, call_id: CallId, call: StreamCall | None = None
+    context: _Context,
+    error: SirenError,
+    call_id: CallId,
+    call: StreamCall | None,
+    loads: LoadReports,
 ) -> NoReturn:
     _log.info("session %s: %s: %s", call_id, error.reason.value, loggable(error))
-    trailers = call_id.trailers if call is None else call.trailers
+    trailers = (*(call_id if call is None else call).trailers, *loads.trailers)
     await context.abort_with_status(to_status(error, session_id=call_id.session, trailers=trailers))
     raise AssertionError("abort_with_status raises")
 

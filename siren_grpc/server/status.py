@@ -30,7 +30,7 @@ _CODES = {
 }
 
 
-Trailers: TypeAlias = tuple[tuple[str, str], ...]
+Trailers: TypeAlias = tuple[tuple[str, str | bytes], ...]
 """Trailing metadata."""
 
 

@@ -71,6 +71,13 @@ class Stream:
         return self._call
 
     @property
+    def _outcome(self) -> str | None:
+        """What the stream ended with, as the metrics call it; None when its client left."""
+        if self._ended is None:
+            return None
+        return "OK" if self._ended.error is None else self._ended.error.reason.value
+
+    @property
     def holds_session(self) -> bool:
         """Whether it still has a slot."""
         session = self._call.session
@@ -91,6 +98,9 @@ class Stream:
     def close(self) -> None:
         """Give a stream without a call up, and its slot back."""
         self._call.session.close()
+        self._call.record.end(
+            self._outcome, self._call.ingress.received_samples, self._call.reception.hertz
+        )
         for task in (self._last_reader, self._settling):
             if task is not None:
                 task.cancel()
@@ -128,11 +138,13 @@ class Stream:
                 if isinstance(result, StreamEnded):
                     self._ended = result
                     break
-                response = convert.to_response(result, self._call.reception)
+                reception = self._call.reception
+                response = convert.to_response(result, reception)
                 if self._resumption is not None:
                     if self._is_cut_short and isinstance(result, Partial):
                         continue
                     self._resumption.number(response)
+                self._call.record.note(result, self._call.session, reception.now)
                 yield response
             if self._ended.error is not None:
                 raise self._ended.error

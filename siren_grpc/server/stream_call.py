@@ -13,6 +13,7 @@ from siren_grpc.engine.separate import SeparateSession
 from siren_grpc.engine.session import EngineSession
 from siren_grpc.server import convert
 from siren_grpc.server.call_id import CallId
+from siren_grpc.server.front_end_tally import StreamRecord
 from siren_grpc.server.request import ValidConfig
 from siren_grpc.server.status import Trailers
 from siren_grpc.session.ingress import Ingress
@@ -28,6 +29,7 @@ class StreamCall:
     ingress: Ingress | SeparateIngress
     session: EngineSession | SeparateSession
     idle_timeout_s: float
+    record: StreamRecord
 
     @property
     def reception(self) -> convert.Reception:

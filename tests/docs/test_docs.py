@@ -169,6 +169,7 @@ def test_make_targets_exist(page: Path) -> None:
     [
         "docs/figures/draw_architecture.py",
         "scripts/write_configuration_docs.py",
+        "scripts/write_metrics_docs.py",
         "scripts/plot_benchmarks.py",
     ],
 )

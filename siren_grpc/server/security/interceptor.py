@@ -21,7 +21,8 @@ _Details: TypeAlias = grpc.HandlerCallDetails
 # Generic for mypy only:
 _Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 _Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
-_HEALTH = ("/grpc.health.v1.Health/",)
+_HEALTH = ("/grpc.health.v1.Health/", "/xds.service.orca.v3.OpenRcaService/")
+"""How a server is, and how loaded: what balancers ask, which have no token."""
 _REFLECTION = (
     "/grpc.reflection.v1.ServerReflection/",
     "/grpc.reflection.v1alpha.ServerReflection/",

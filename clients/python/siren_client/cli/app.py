@@ -13,6 +13,7 @@ from typing import Annotated
 
 import typer
 
+from siren_client.cli.admin import app as admin
 from siren_client.cli.health import health
 from siren_client.cli.listen import listen
 from siren_client.cli.models import models
@@ -53,6 +54,7 @@ def build_app(plugins: Iterable[EntryPoint] | None = None) -> typer.Typer:
     app.command()(listen)
     app.command()(models)
     app.command()(health)
+    app.add_typer(admin, name="admin")
     for plugin in entry_points(group=COMMANDS_GROUP) if plugins is None else plugins:
         _register(app, plugin)
     return app

@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+
+from siren_grpc.observe.log_context import current_call, enter_call
+from siren_grpc.observe.logging import JsonFormatter
+
+
+class Names:
+    session = "abc"
+    request = ""
+
+
+def line(**more: object) -> dict[str, object]:
+    record = logging.makeLogRecord(
+        {"name": "siren_grpc.x", "levelname": "INFO", "msg": "told %s", "args": ("it",), **more}
+    )
+    return json.loads(JsonFormatter("engine").format(record))
+
+
+def test_outside_of_a_call_a_line_says_nothing_of_one() -> None:
+    found = line()
+    assert found.pop("time")
+    assert found == {
+        "level": "info",
+        "logger": "siren_grpc.x",
+        "process": "engine",
+        "message": "told it",
+    }
+
+
+async def test_a_task_of_a_call_knows_what_the_call_learns_later() -> None:
+    async def call() -> dict[str, object]:
+        enter_call(principal="team-a")  # as authentication does, before the handler
+        names = Names()
+        context = enter_call(names)
+        learnt = asyncio.Event()
+
+        async def reader() -> dict[str, object]:
+            await learnt.wait()
+            return line()
+
+        reading = asyncio.create_task(reader())
+        await asyncio.sleep(0)
+        names.request = "order 66"
+        context.engine_session = 7
+        learnt.set()
+        return await reading
+
+    found = await asyncio.create_task(call())
+    assert (found["session_id"], found["request_id"]) == ("abc", "order 66")
+    assert (found["principal"], found["engine_session"]) == ("team-a", 7)
+    assert "trace_id" not in found
+    assert current_call() is None  # of its task only
+
+
+def test_an_exception_stays_on_its_line() -> None:
+    try:
+        raise ValueError("two\nlines")
+    except ValueError as error:
+        info = (type(error), error, error.__traceback__)
+    record = logging.makeLogRecord({"msg": "failed", "exc_info": info})
+    text = JsonFormatter("engine").format(record)
+    assert "\n" not in text
+    assert "two\nlines" in json.loads(text)["exception"]
