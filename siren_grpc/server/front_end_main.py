@@ -25,6 +25,7 @@ from siren_grpc.server.front_end_messages import (
 )
 from siren_grpc.server.itn import grammar_cache
 from siren_grpc.server.link import Link
+from siren_grpc.server.lost_calls import quiet_lost_calls
 from siren_grpc.server.normaliser_process import NormaliserProcess
 
 _log = logging.getLogger(__name__)
@@ -49,6 +50,7 @@ async def _run(end: socket.socket) -> None:
     if not isinstance(setup, FrontEndSetup):
         return  # the engine's process ended before it said anything
     configure_logging(setup.log_level)
+    quiet_lost_calls()
     normaliser = NormaliserProcess(log_level=setup.log_level, cache=grammar_cache())
     engine = Engine(setup.config.engine, link.send, front_end=setup.number, normaliser=normaliser)
     front_end = FrontEnd(setup.config, engine)
