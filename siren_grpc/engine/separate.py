@@ -51,6 +51,11 @@ class SeparateSession:
             sum(timing.step_s for timing in all_of),
         )
 
+    @property
+    def is_unread(self) -> bool:
+        """Whether a channel takes no more work until results are taken."""
+        return any(session.is_unread for session in self._sessions)
+
     async def set_phrases(self, phrases: Phrases) -> None:
         """Prefer these phrases in each channel; see `EngineSession.set_phrases`."""
         for session in self._sessions:
