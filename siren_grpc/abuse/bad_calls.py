@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any
 
+from google.protobuf.message import DecodeError
 from siren.v1 import speech_pb2 as pb
 
 from siren_grpc.abuse import extremes, mutations
@@ -72,12 +73,12 @@ def malformed(random: Random) -> BadCall:
 
 
 def _is_readable(method: str, data: bytes) -> bool:
-    message = {STREAM: _Request, RECOGNIZE: pb.RecognizeRequest}.get(method)
-    if message is None:
+    if method not in (STREAM, RECOGNIZE):
         return True
+    message = _Request() if method == STREAM else pb.RecognizeRequest()
     try:
-        message.FromString(data)
-    except Exception:  # DecodeError, whichever implementation of protobuf this is
+        message.ParseFromString(data)
+    except DecodeError:
         return False
     return True
 
@@ -161,29 +162,27 @@ def strange_config(random: Random) -> BadCall:
     text = random.choice(("", "\0", "é" * 300, "\u202e\U0001f3a4", "x" * 100_000, "en\n", " en "))
     many = random.choice((0, 1, 999, 1001, 5000) if len(text) < 1000 else (0, 1, 9))
     made = pb.StreamingConfig()
-    for put in random.sample(
-        [
-            lambda: setattr(made, "model", text),
-            lambda: setattr(made, "language_code", text),
-            lambda: setattr(made, "request_id", text),
-            lambda: setattr(made, "encoding", random.randint(0, 10)),
-            lambda: setattr(made, "sample_rate_hertz", random.choice((8000, 11_025, 48_000))),
-            lambda: setattr(made, "channel_count", random.randint(0, 8)),
-            lambda: setattr(made, "channel", random.randint(0, 8)),
-            lambda: setattr(made, "channel_mode", random.randint(0, 2)),
-            lambda: setattr(made, "chunk_frames", random.choice((0, 1, 2, 7, 14))),
-            lambda: setattr(made, "decoder", random.randint(0, 3)),
-            lambda: setattr(made, "partial_words", True),
-            lambda: made.text.masked_words.extend([text or "a"] * many),
-            lambda: made.biasing.phrases.extend([pb.Phrase(text=text or "one")] * many),
-            lambda: made.biasing.phrases.add(text="one " * 60),
-            lambda: setattr(made.endpointing, "detector", random.randint(0, 4)),
-            lambda: setattr(made.endpointing, "single_utterance", True),
-            lambda: setattr(made, "resumable", True),
-        ],
-        random.randint(1, 4),
-    ):
-        put()
+    changes: list[Callable[[], object]] = [
+        lambda: setattr(made, "model", text),
+        lambda: setattr(made, "language_code", text),
+        lambda: setattr(made, "request_id", text),
+        lambda: setattr(made, "encoding", random.randint(0, 10)),
+        lambda: setattr(made, "sample_rate_hertz", random.choice((8000, 11_025, 48_000))),
+        lambda: setattr(made, "channel_count", random.randint(0, 8)),
+        lambda: setattr(made, "channel", random.randint(0, 8)),
+        lambda: setattr(made, "channel_mode", random.randint(0, 2)),
+        lambda: setattr(made, "chunk_frames", random.choice((0, 1, 2, 7, 14))),
+        lambda: setattr(made, "decoder", random.randint(0, 3)),
+        lambda: setattr(made, "partial_words", True),
+        lambda: made.text.masked_words.extend([text or "a"] * many),
+        lambda: made.biasing.phrases.extend([pb.Phrase(text=text or "one")] * many),
+        lambda: made.biasing.phrases.add(text="one " * 60),
+        lambda: setattr(made.endpointing, "detector", random.randint(0, 4)),
+        lambda: setattr(made.endpointing, "single_utterance", True),
+        lambda: setattr(made, "resumable", True),
+    ]
+    for change in random.sample(changes, random.randint(1, 4)):
+        change()
     messages = [_Request(config=made)]
     if random.random() < 0.5:
         messages.append(audio(random.randbytes(random.choice((1, 2, 640, 6400))), 1))

@@ -240,7 +240,7 @@ class Http2:
         self.frame(SettingsFrame(0, flags=["ACK"]))
 
     def _take_headers(self, frame: HeadersFrame, stream: int, answer: _Answer) -> Outcome | None:
-        headers = dict(self._decoder.decode(frame.data))
+        headers = {str(name): str(value) for name, value in self._decoder.decode(frame.data)}
         if frame.stream_id != stream:
             return None
         answer.headers.update(headers)

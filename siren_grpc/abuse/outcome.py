@@ -44,7 +44,7 @@ class Outcome:
     def label(self) -> str:
         """The name it is counted under."""
         if self.kind is not Kind.STATUS:
-            return self.kind.value
+            return str(self.kind.value)
         return f"{self.code} {self.reason}".strip()
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
 from typing import Any, TypeAlias
 
@@ -22,7 +22,6 @@ from siren_grpc.server.status import to_status
 _log = logging.getLogger(__name__)
 _Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"  # generic for mypy only
 _Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
-_Continuation: TypeAlias = Callable[[grpc.HandlerCallDetails], Awaitable[_Handler]]
 
 
 class _Unreadable:
@@ -43,7 +42,7 @@ class UnreadableRequests(grpc.aio.ServerInterceptor):
         self._wrapped: dict[str, _Handler] = {}
 
     async def intercept_service(
-        self, continuation: _Continuation, handler_call_details: grpc.HandlerCallDetails
+        self, continuation: Any, handler_call_details: grpc.HandlerCallDetails
     ) -> Any:
         """See `grpc.aio.ServerInterceptor`."""
         handler: _Handler | None = await continuation(handler_call_details)
@@ -104,14 +103,9 @@ def _wrap(handler: Any) -> _Handler:
 
 def _behaviour(handler: Any) -> Callable[[Any, _Context], Any]:
     """Return what a handler calls, of whichever kind it is."""
-    return next(
-        behaviour
-        for behaviour in (
-            *(handler.unary_unary, handler.unary_stream),
-            *(handler.stream_unary, handler.stream_stream),
-        )
-        if behaviour is not None
-    )
+    kinds = (handler.unary_unary, handler.unary_stream, handler.stream_unary, handler.stream_stream)
+    behaviour: Callable[[Any, _Context], Any] = next(kind for kind in kinds if kind is not None)
+    return behaviour
 
 
 class _ReadableRequests:
