@@ -47,6 +47,8 @@ Examples:
   siren abuse requests --seed 7 --only 4711
 """
 _SETTLE_S = 40.0
+_TELL_EVERY = 5000
+"""Requests between two lines of progress where there is no bar."""
 
 
 def requests(
@@ -91,6 +93,11 @@ def requests(
         canary = stack.enter_context(Canary(where, audio or []))
         progress.update(task, description="undisturbed")
 
+        def tell(n: int) -> None:
+            progress.update(task, completed=n)
+            if n % _TELL_EVERY == 0 and not console.is_terminal:
+                console.print(f"{n} requests")
+
         async def run() -> tuple[StormReport, tuple[float, float, float], Song]:
             watching = asyncio.create_task(watch.run()) if watch else None
             quiet_at = monotonic()
@@ -101,7 +108,7 @@ def requests(
                 indices,
                 at_once=at_once,
                 seconds=seconds,
-                on_done=lambda n: progress.update(task, completed=n),
+                on_done=tell,
             )
             moments = quiet_at, storm_at, monotonic()
             progress.update(task, description="counting")

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import subprocess
 import time
+from pathlib import Path
 from random import Random
 
 import pytest
@@ -11,12 +14,14 @@ import pytest
 from siren_grpc.abuse import bad_calls, transport
 from siren_grpc.abuse.canary import Canary
 from siren_grpc.abuse.census import all_sessions_free, holdings
+from siren_grpc.abuse.crowd import crowd
 from siren_grpc.abuse.extremes import numeric_fields
 from siren_grpc.abuse.http2 import Http2
 from siren_grpc.abuse.options import SERVER_FAULTS
 from siren_grpc.abuse.outcome import Kind, violation
+from siren_grpc.abuse.overload import offer
 from siren_grpc.abuse.storm import Storm
-from tests.support.server import SirenServer
+from tests.support.server import SIREN, SirenServer
 
 pytestmark = pytest.mark.e2e
 
@@ -105,8 +110,6 @@ def test_a_text_that_is_repeated_to_the_client_fits_its_headers(
 
 def test_memory_stays_bounded_under_idle_connections(running_server: SirenServer) -> None:
     """A tenth of what `siren abuse connections` holds, and for moments only."""
-    from siren_grpc.abuse.crowd import crowd
-
     before = holdings(running_server.pid)
     found = asyncio.run(crowd(running_server.target, 99, hold_s=2, seed=1))
     assert sum(sum(kinds.values()) for kinds in found.values()) == 99
@@ -119,3 +122,32 @@ def test_memory_stays_bounded_under_idle_connections(running_server: SirenServer
     assert left.rss_bytes - before.rss_bytes < 100 << 20
     free = asyncio.run(all_sessions_free(running_server.target, SESSIONS, deadline_s=60))
     assert free is None
+
+
+def test_the_command_reports_and_ends_well(running_server: SirenServer, tmp_path: Path) -> None:
+    kept = tmp_path / "abuse.json"
+    done = subprocess.run(
+        [
+            *(str(SIREN), "abuse", "requests", "--requests", "60", "--quiet-s", "0.5"),
+            *("--target", running_server.target, "--at-once", "4", "--json", str(kept)),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "held: 60 bad requests" in done.stdout
+    report = json.loads(kept.read_text())
+    assert report["canary"]["texts"] == 1
+    outcomes = report["storm"]["outcomes"].values()
+    assert sum(n for found in outcomes for n in found.values()) == 60
+
+
+def test_streams_beyond_the_capacity_hear_it_soon(running_server: SirenServer) -> None:
+    """Of a few more than the shared server takes; `siren abuse overload` measures it."""
+    report = asyncio.run(offer(running_server.target, SESSIONS + 6, spread_s=0.5, plays=1))
+    assert report.refusals == {"OVERLOADED": 6}
+    assert report.n_served == SESSIONS
+    assert len(set(report.texts)) == 1
+    assert report.texts[0]
+    assert len(report.refused_ms) == 6
