@@ -113,8 +113,10 @@ class Stream:
         name, clock = f"idle-{self._call.id.session}", asyncio.get_running_loop().time
         watch = asyncio.create_task(self._watch_idle(attached), name=name)
         try:
+            attached.sending_since = clock()
             for response in greeting:
                 yield response
+            attached.sending_since = None
             while self._ended is None:
                 result = await self._call.session.take()
                 if isinstance(result, StreamEnded):

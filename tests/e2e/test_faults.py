@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import subprocess
 import sys
 import threading
@@ -21,7 +20,7 @@ from siren_grpc.abuse.outcome import Kind
 from tests.support.audio import spoken_digits
 from tests.support.faulty_proxy import FaultyProxy
 from tests.support.server import SirenServer
-from tests.support.wire import Wire, every
+from tests.support.wire import every
 
 pytestmark = pytest.mark.e2e
 
@@ -162,40 +161,3 @@ def test_clients_that_read_nothing_hold_no_session(server: SirenServer, finals: 
         assert free is None
 
     asyncio.run(run())
-
-
-def test_one_stream_more_than_there_are_sessions_is_refused_at_once(server: SirenServer) -> None:
-    """Twice as many as the server takes: those taken get their transcripts, no other."""
-    alone = Wire(server.target)
-    hertz = RECORDING.sample_rate_hertz
-    expected = alone.recognise(RECORDING.pcm, sample_rate_hertz=hertz).text
-    alone.close()
-    taken: list[str] = []
-    refused: list[str] = []
-    all_offered = threading.Barrier(2 * SESSIONS)
-
-    def one() -> None:
-        wire = Wire(server.target)
-
-        def pieces() -> Iterator[bytes]:
-            yield RECORDING.pcm[:3200]
-            with contextlib.suppress(threading.BrokenBarrierError):
-                all_offered.wait(20)  # nobody leaves before all have come
-            yield RECORDING.pcm[3200:]
-
-        exchange = wire.recognise(RECORDING.pcm, pieces(), sample_rate_hertz=hertz)
-        if exchange.error is None:
-            taken.append(exchange.text)
-        else:
-            refused.append(exchange.error.details())
-            all_offered.wait(20)
-        wire.close()
-
-    threads = [threading.Thread(target=one) for _ in range(2 * SESSIONS)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(60)
-    assert taken == [expected] * SESSIONS
-    assert len(refused) == SESSIONS
-    assert all(f"all {SESSIONS} sessions" in message for message in refused)
