@@ -104,7 +104,7 @@ class Http2:
 
     def encode(self, headers: Iterable[tuple[str, str]]) -> bytes:
         """Compress headers."""
-        return self._encoder.encode(list(headers))
+        return self._encoder.encode(list(headers), huffman=False)  # quick, and large
 
     def begin(
         self,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
 import subprocess
 import time
@@ -16,7 +17,7 @@ from siren_grpc.abuse.canary import Canary
 from siren_grpc.abuse.census import all_sessions_free, holdings
 from siren_grpc.abuse.crowd import crowd
 from siren_grpc.abuse.extremes import numeric_fields
-from siren_grpc.abuse.http2 import Http2
+from siren_grpc.abuse.http2 import Http2, message
 from siren_grpc.abuse.options import SERVER_FAULTS
 from siren_grpc.abuse.outcome import Kind, violation
 from siren_grpc.abuse.overload import offer
@@ -151,3 +152,17 @@ def test_streams_beyond_the_capacity_hear_it_soon(running_server: SirenServer) -
     assert len(set(report.texts)) == 1
     assert report.texts[0]
     assert len(report.refused_ms) == 6
+
+
+def test_packed_messages_are_refused(running_server: SirenServer) -> None:
+    """Thirty bytes of it could make the server hold thirty thousand."""
+
+    async def run() -> None:
+        body = gzip.compress(bad_calls.config().SerializeToString() + bytes(1 << 20))
+        async with await Http2.connect(running_server.target) as connection:
+            stream = connection.begin(bad_calls.STREAM, headers=[("grpc-encoding", "gzip")])
+            connection.data(stream, message(body, flag=1), ends=True)
+            outcome = await connection.ends(stream, deadline_s=DEADLINE_S)
+        assert (outcome.code, outcome.kind) == ("UNIMPLEMENTED", Kind.STATUS)
+
+    asyncio.run(run())

@@ -8,7 +8,7 @@ from google.protobuf.message import DecodeError
 from siren.v1 import speech_pb2 as pb
 
 from siren_grpc.abuse import extremes, mutations
-from siren_grpc.abuse.bad_calls import FAMILIES, BadCall
+from siren_grpc.abuse.bad_calls import FAMILIES, BadCall, too_large
 
 Request = pb.StreamingRecognizeRequest
 
@@ -40,14 +40,17 @@ def test_every_extreme_fits_its_field() -> None:
             assert isinstance(path[-1], FieldDescriptor)
 
 
-@pytest.mark.parametrize("make", [make for make, _ in FAMILIES], ids=lambda make: make.__name__)
+SMALL = [make for make, _ in FAMILIES if make is not too_large]
+
+
+@pytest.mark.parametrize("make", SMALL, ids=lambda make: make.__name__)
 def test_a_request_is_its_seed(make: object) -> None:
     def made(seed: str) -> BadCall:
         return make(Random(seed))  # type: ignore[operator]
 
     assert made("1:1").messages == made("1:1").messages
     kinds = {made(f"1:{i}").name for i in range(20)}
-    assert len(kinds) > 1 or next(iter(kinds)) in ("too large", "strange config", "recording")
+    assert len(kinds) > 1 or next(iter(kinds)) in ("strange config", "recording")
 
 
 @pytest.mark.parametrize("name", mutations.ALL)
