@@ -1,4 +1,4 @@
-"""The server's commands of `siren`: `serve`, `pull` and `bench`.
+"""The server's commands of `siren`: `serve`, `pull`, `bench` and `abuse`.
 
 Added to the client's command line by the entry point `siren.commands`. Torch and NeMo are
 imported by the commands that need them, so that `siren --help` stays quick.
@@ -19,6 +19,7 @@ from pydantic import ValidationError
 from pydantic_core import PydanticUndefined
 from rich.console import Console
 
+from siren_grpc.abuse.commands import app as abuse_app
 from siren_grpc.bench.commands import app as bench_app
 from siren_grpc.config import ENVIRONMENT_ONLY, Settings, load_settings
 from siren_grpc.domain.geometry import BufferedSeconds
@@ -44,6 +45,7 @@ def register(app: typer.Typer) -> None:
     app.command("pull", help=_PULL_HELP)(_pull)
     app.add_typer(bench_app, name="bench")
     app.add_typer(token_app, name="token")
+    app.add_typer(abuse_app, name="abuse")
 
 
 _SERVE_HELP = """Serve speech recognition over gRPC.

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -26,8 +26,11 @@ class ServerDidNotStart(Exception):
 class ServerProcess:
     """Starts `siren serve`, or the empty handler, on a free port and waits until it serves."""
 
-    def __init__(self, command: Sequence[str]) -> None:
-        """Start it. Raises ServerDidNotStart."""
+    def __init__(
+        self, command: Sequence[str], on_line: Callable[[str], object] = lambda line: None
+    ) -> None:
+        """Start it. on_line: told each line of its log. Raises ServerDidNotStart."""
+        self._on_line = on_line
         self._process = subprocess.Popen(
             command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
         )
@@ -42,9 +45,11 @@ class ServerProcess:
             raise ServerDidNotStart("the server did not start:\n" + "".join(self._log))
 
     @classmethod
-    def siren(cls, flags: Sequence[str]) -> ServerProcess:
+    def siren(
+        cls, flags: Sequence[str], on_line: Callable[[str], object] = lambda line: None
+    ) -> ServerProcess:
         """Start `siren serve` with more flags."""
-        return cls([sys.executable, "-c", _SIREN, "serve", "--port", "0", *flags])
+        return cls([sys.executable, "-c", _SIREN, "serve", "--port", "0", *flags], on_line)
 
     @classmethod
     def empty_handler(cls, *, chunk_ms: int) -> ServerProcess:
@@ -57,6 +62,7 @@ class ServerProcess:
             raise AssertionError("stderr is a pipe")
         for line in self._process.stderr:
             self._log.append(line)
+            self._on_line(line)
             if match := _LISTENING.search(line):
                 self._port = match.group(1)
             if _SERVING in line:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
+
+_MOST_BYTES = 1000
+"""Of a text for a client: it travels in headers, three times, and clients take 8 KiB of those."""
+_HEAD_BYTES, _TAIL_BYTES = 600, 380
 
 
 class Reason(str, Enum):
@@ -31,6 +35,15 @@ class FieldViolation:
     description: str
 
 
+def _shortened(text: str) -> str:
+    """Keep the beginning, which says what is wrong, and the end, which says what would be right."""
+    data = text.encode(errors="replace")
+    if len(data) <= _MOST_BYTES:
+        return text
+    head, tail = data[:_HEAD_BYTES], data[-_TAIL_BYTES:]
+    return f"{head.decode(errors='ignore')} [...] {tail.decode(errors='ignore')}"
+
+
 class SirenError(Exception):
     """An error a client is told about. Its message is written for the client."""
 
@@ -45,13 +58,17 @@ class SirenError(Exception):
     ) -> None:
         """Describe the error.
 
-        message: says what was wrong and what would be right; no stack, no secret.
+        message: says what was wrong and what would be right; no stack, no secret. The middle of a
+        long one is left out.
         violations: the invalid fields, when the fault lies in single fields.
         retry_after_s: seconds after which the same request may succeed; None if it never will.
         """
-        super().__init__(message)
-        self.message = message
-        self.violations = violations
+        # Both repeat what the client sent, however long that was.
+        self.message = _shortened(message)
+        super().__init__(self.message)
+        self.violations = tuple(
+            replace(v, description=_shortened(v.description)) for v in violations
+        )
         self.retry_after_s = retry_after_s
 
 

@@ -66,6 +66,11 @@ class SeparateSession:
         for session in self._sessions:
             session.on_notice = call
 
+    @property
+    def is_unread(self) -> bool:
+        """Whether a channel takes no more work until results are taken."""
+        return any(session.is_unread for session in self._sessions)
+
     async def set_phrases(self, phrases: Phrases) -> None:
         """Prefer these phrases in each channel; see `EngineSession.set_phrases`."""
         for session in self._sessions:

@@ -274,6 +274,11 @@ class EngineSession:
         await self._over.wait()
 
     @property
+    def is_unread(self) -> bool:
+        """Whether no more work is taken until results are."""
+        return self._outbox.is_full
+
+    @property
     def is_closed(self) -> bool:
         """Whether the slot was given back; results that are there can still be taken."""
         return self._is_closed

@@ -15,12 +15,15 @@ class Attachment:
     """A call, its handler and its reader.
 
     waiting_since: when its reader began to wait for the client; None while it does not.
+    sending_since: when gRPC was given a result that the client has not made room for yet; None
+    when there is none.
     """
 
     requests: AsyncIterator[pb.StreamingRecognizeRequest]
     handler: asyncio.Task[Any] | None
     reader: asyncio.Task[None] | None = None
     waiting_since: float | None = None
+    sending_since: float | None = None
     is_detached: asyncio.Event = field(default_factory=asyncio.Event)
 
     def stop_reading(self) -> None:

@@ -21,6 +21,9 @@ def to_phrases(biasing: pb.BiasingConfig, info: ModelInfo, decoder: DecoderKind)
 
     Raises InvalidConfig naming the index of the phrase and what would be right.
     """
+    default = DEFAULT_BOOST
+    if biasing.HasField("boost"):
+        default = _boost(biasing.boost, "biasing.boost")
     if not biasing.phrases:
         return ()
     if decoder not in info.biasing_decoders:
@@ -35,9 +38,6 @@ def to_phrases(biasing: pb.BiasingConfig, info: ModelInfo, decoder: DecoderKind)
             f"biasing.phrases[{MAX_PHRASES}]",
             f"{len(biasing.phrases)} phrases are too many; send at most {MAX_PHRASES}",
         )
-    default = DEFAULT_BOOST
-    if biasing.HasField("boost"):
-        default = _boost(biasing.boost, "biasing.boost")
     return tuple(_phrase(phrase, index, default) for index, phrase in enumerate(biasing.phrases))
 
 

@@ -22,6 +22,7 @@ from siren_grpc.server.security.config import NO_SECURITY, SecurityConfig
 from siren_grpc.server.security.guard import Guard
 from siren_grpc.server.security.health_port import HealthPort
 from siren_grpc.server.service import ServiceLimits, SpeechService
+from siren_grpc.server.unreadable import UnreadableRequests
 
 _log = logging.getLogger(__name__)
 _SERVICE = speech_pb2.DESCRIPTOR.services_by_name["SpeechService"].full_name
@@ -34,6 +35,20 @@ _KEEPALIVE = (
     # Clients may ping as often as every 10 s; the default answers that with GOAWAY.
     ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
     ("grpc.keepalive_permit_without_calls", 1),
+)
+_BOUNDS = (
+    # A connection that does not get to its first SETTINGS frame holds a descriptor no longer.
+    ("grpc.server_handshake_timeout_ms", 10_000),
+    # Metadata of a call; larger ones are refused with RESOURCE_EXHAUSTED, at random from the soft
+    # limit on unless both are the same.
+    ("grpc.max_metadata_size", 16 << 10),
+    ("grpc.absolute_max_metadata_size", 16 << 10),
+    # Calls of one connection. A balancer may put all of a server's streams on one; clients keep
+    # back what is beyond it.
+    ("grpc.max_concurrent_streams", 4096),
+    # Identity alone: 31 kB of gzip would make the server hold 32 MB, and audio packs no better by
+    # it. A packed message is refused with UNIMPLEMENTED.
+    ("grpc.compression_enabled_algorithms_bitset", 1),
 )
 _FINISH_S = 5.0
 """Time interrupted streams get to receive their final."""
@@ -86,13 +101,15 @@ class FrontEnd:
         self._service = SpeechService(config.service, tally, self._loads, self._guard.caller_of)
         self.inspector = Inspector(self._service, tally, self._loads)
         self._server = grpc.aio.server(
-            interceptors=self._guard.interceptors(),
+            # Who calls is asked first: the other reads requests.
+            interceptors=[*self._guard.interceptors(), UnreadableRequests()],
             options=[
                 ("grpc.max_receive_message_length", config.max_message_bytes),
                 ("grpc.max_send_message_length", config.max_message_bytes),
                 # Unless it is meant to share, a second server on the port is an error, no twin.
                 ("grpc.so_reuseport", int(config.shares_port)),
                 *_KEEPALIVE,
+                *_BOUNDS,
             ],
         )
 

@@ -29,6 +29,7 @@ from siren_grpc.server.front_end_tally import FrontEndTally
 from siren_grpc.server.inspection_messages import Ask
 from siren_grpc.server.itn import grammar_cache
 from siren_grpc.server.link import Link
+from siren_grpc.server.lost_calls import quiet_lost_calls
 from siren_grpc.server.normaliser_process import NormaliserProcess
 
 _log = logging.getLogger(__name__)
@@ -57,6 +58,7 @@ async def _run(end: socket.socket) -> None:
     if not isinstance(setup, FrontEndSetup):
         return  # the engine's process ended before it said anything
     configure_logging(setup.log_level, setup.log_format, process=setup.process)
+    quiet_lost_calls()
     tracing = None if setup.tracing == "off" else make_tracing(setup.process)
     tally = FrontEndTally(setup.process, tracing)
     watching_lag = asyncio.create_task(watch_loop_lag(tally.loop_lag))

@@ -25,6 +25,7 @@ from siren_grpc.engine.session import EngineSession
 from siren_grpc.server import convert
 from siren_grpc.server.attachment import Attachment
 from siren_grpc.server.biasing import to_phrases
+from siren_grpc.server.idle import watch_idle
 from siren_grpc.server.options import to_updated_options
 from siren_grpc.server.parking import Parking
 from siren_grpc.server.resumption import Resumption
@@ -128,11 +129,13 @@ class Stream:
         if self._resumption is not None and last_result is not None:
             greeting = self._resume(self._resumption, last_result)
         attached = self._attach(requests)
-        name = f"idle-{self._call.id.session}"
+        name, clock = f"idle-{self._call.id.session}", asyncio.get_running_loop().time
         watch = asyncio.create_task(self._watch_idle(attached), name=name)
         try:
+            attached.sending_since = clock()
             for response in greeting:
                 yield response
+            attached.sending_since = None
             while self._ended is None:
                 result = await self._call.session.take()
                 if isinstance(result, StreamEnded):
@@ -145,7 +148,9 @@ class Stream:
                         continue
                     self._resumption.number(response)
                 self._call.record.note(result, self._call.session, reception.now)
+                attached.sending_since = clock()
                 yield response
+                attached.sending_since = None
             if self._ended.error is not None:
                 raise self._ended.error
         except asyncio.CancelledError:
@@ -228,19 +233,16 @@ class Stream:
             session.close()
 
     async def _watch_idle(self, attached: Attachment) -> None:
-        loop = asyncio.get_running_loop()
-        timeout = self._call.idle_timeout_s
-        while True:
-            since = attached.waiting_since
-            idle = 0.0 if since is None else loop.time() - since
-            if idle >= timeout:
-                break
-            await asyncio.sleep(timeout - idle)
-        self.interrupt(
-            IdleTimeout(
-                f"no message for {timeout:g} s; send audio (silence counts) or ACTION_END, or ask "
-                "the operator for a larger idle_timeout_s"
-            )
+        timeout_s, session = self._call.idle_timeout_s, self._call.session
+        error = IdleTimeout(
+            f"no message for {timeout_s:g} s; send audio (silence counts) or ACTION_END, or ask "
+            "the operator for a larger idle_timeout_s"
+        )
+        await watch_idle(
+            attached,
+            timeout_s,
+            is_unread=lambda: session.is_unread,
+            end=lambda: self.interrupt(error),
         )
 
     async def _read(self, attached: Attachment, previous: asyncio.Task[None] | None) -> None:

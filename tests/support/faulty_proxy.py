@@ -6,6 +6,8 @@ import contextlib
 import socket
 import struct
 import threading
+import time
+from collections.abc import Callable
 
 _GOAWAY, _RST_STREAM = 7, 3
 _HEADER = struct.Struct(">BHBBI")  # length (24 bits), type, flags, stream
@@ -26,6 +28,10 @@ class FaultyProxy:
         self._flows.set()
         self._is_refusing = False
         self._is_closed = False
+        self._delay_s = 0.0
+        self._piece_bytes: int | None = None
+        self._bytes_per_s: float | None = None
+        self._is_breaking = False
         threading.Thread(target=self._accept, daemon=True).start()
 
     def cut(self, *, with_reset: bool = False) -> int:
@@ -53,6 +59,40 @@ class FaultyProxy:
     def flow(self) -> None:
         """Pass on what comes, and what waits."""
         self._flows.set()
+
+    def shape(
+        self,
+        *,
+        delay_s: float = 0.0,
+        piece_bytes: int | None = None,
+        bytes_per_s: float | None = None,
+    ) -> None:
+        """Pass on late, in small pieces, or slowly, in both directions; without arguments as it is.
+
+        delay_s: before each stretch that came in one. piece_bytes: passed on in one go at most.
+        bytes_per_s: of one direction of a connection.
+        """
+        self._delay_s, self._piece_bytes = delay_s, piece_bytes
+        self._bytes_per_s = bytes_per_s
+
+    def break_within(self) -> None:
+        """Reset the next connection that has something to pass on, in the middle of that."""
+        self._is_breaking = True
+
+    def pour(self, data: bytes, send: Callable[[bytes], object]) -> None:
+        """Pass data on as `shape` and `break_within` have it. Raises ConnectionResetError."""
+        if self._delay_s:
+            time.sleep(self._delay_s)
+        if self._is_breaking and len(data) > 1:
+            self._is_breaking = False
+            send(data[: len(data) // 2])
+            raise ConnectionResetError
+        size = self._piece_bytes or len(data)
+        for start in range(0, len(data), size):
+            piece = data[start : start + size]
+            if self._bytes_per_s:
+                time.sleep(len(piece) / self._bytes_per_s)
+            send(piece)
 
     def refuse(self, *, is_refusing: bool) -> None:
         """Close new connections as soon as they are made, or stop doing so."""
@@ -141,7 +181,7 @@ class _Connection:
                 self._send_injected()
 
     def _pump_up(self) -> None:
-        self._pump(self._client, self._server.sendall)
+        self._pump(self._client, lambda data: self._proxy.pour(data, self._server.sendall))
 
     def _pump_down(self) -> None:
         self._pump(self._server, self._send_down)
@@ -151,6 +191,8 @@ class _Connection:
             while data := source.recv(1 << 16):
                 self._proxy.wait_flowing()
                 send(data)
+        except ConnectionResetError:
+            self.cut(with_reset=True)
         except OSError:
             pass
         self.cut()
@@ -169,7 +211,7 @@ class _Connection:
                 start = end
             self._partial_frame = data[start:]
             if start:
-                self._client.sendall(data[:start])
+                self._proxy.pour(data[:start], self._client.sendall)
                 self._send_injected()
 
     def _send_injected(self) -> None:

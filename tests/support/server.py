@@ -18,10 +18,16 @@ _SERVING = re.compile(r": serving ")
 class SirenServer:
     """Starts `siren serve` on a port of the system's choice and reads its log."""
 
-    def __init__(self, *arguments: str, **environment: str) -> None:
-        """Start the process. arguments: flags of `serve`. environment: added to this one's."""
+    def __init__(
+        self, *arguments: str, program: tuple[str, ...] = (str(SIREN),), **environment: str
+    ) -> None:
+        """Start the process.
+
+        arguments: flags of `serve`. program: another one with that command. environment: added to
+        this one's.
+        """
         self._process = subprocess.Popen(
-            [str(SIREN), "serve", "--port", "0", *arguments],
+            [*program, "serve", "--port", "0", *arguments],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,

@@ -1,0 +1,151 @@
+"""Many connections that hold on to the server without using it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from random import Random
+from time import monotonic
+
+from hyperframe.frame import ContinuationFrame, HeadersFrame, SettingsFrame
+
+from siren_grpc.abuse.bad_calls import LIST, STREAM, audio, config
+from siren_grpc.abuse.http2 import PREFACE, Http2, message
+from siren_grpc.abuse.outcome import Kind
+
+_CONFIG = message(config().SerializeToString())
+_DRIBBLE_S = 0.5
+_BIG_BYTES = 200_000
+_AT_ONCE = 50
+Idler = Callable[[str, Random, float], Awaitable[Kind]]
+"""Holds a connection until a moment of the monotonic clock; returns how it was by then."""
+
+
+async def silent(target: str, random: Random, until_s: float) -> Kind:
+    """Connect and say nothing."""
+    async with await Http2.connect_silently(target) as connection:
+        return await _hold(connection, until_s)
+
+
+async def slow_preface(target: str, random: Random, until_s: float) -> Kind:
+    """Send the preface a byte at a time."""
+    async with await Http2.connect_silently(target) as connection:
+        return await _dribble(connection, PREFACE * 100, until_s)
+
+
+async def slow_headers(target: str, random: Random, until_s: float) -> Kind:
+    """Begin a call whose headers never end, a piece at a time."""
+    async with await Http2.connect(target) as connection:
+        connection.frame(HeadersFrame(1, data=connection.encode([(":path", STREAM)])))
+        pieces = (
+            ContinuationFrame(1, data=connection.encode([(f"x-{i}", "a")])).serialize()
+            for i in range(10_000)
+        )
+        while monotonic() < until_s:
+            connection.send(next(pieces))
+            outcome = await connection.ends(0, deadline_s=min(_DRIBBLE_S, _left(until_s)))
+            if outcome.kind is not Kind.HANGS:
+                return outcome.kind
+        return Kind.SERVED
+
+
+async def idle(target: str, random: Random, until_s: float) -> Kind:
+    """Greet, and make no call."""
+    async with await Http2.connect(target) as connection:
+        return await _hold(connection, until_s)
+
+
+async def no_config(target: str, random: Random, until_s: float) -> Kind:
+    """Begin a call and send it nothing."""
+    async with await Http2.connect(target) as connection:
+        connection.begin(STREAM)
+        return await _hold(connection, until_s)
+
+
+async def never_reads(target: str, random: Random, until_s: float) -> Kind:
+    """Ask for much and take none of it: a window of 0, and a socket nobody reads."""
+    closed = {SettingsFrame.INITIAL_WINDOW_SIZE: 0}
+    async with await Http2.connect(target, settings=closed) as connection:
+        for _ in range(20):
+            stream = connection.begin(LIST)
+            connection.data(stream, message(b""), ends=True)
+        stream = connection.begin(STREAM)
+        connection.data(stream, _CONFIG + message(audio(bytes(32_000)).SerializeToString()))
+        await asyncio.sleep(max(0.0, _left(until_s)))
+        return Kind.SERVED
+
+
+async def half_message(target: str, random: Random, until_s: float) -> Kind:
+    """Announce a large message, send as much of it as the window takes, and stop."""
+    async with await Http2.connect(target) as connection:
+        stream = connection.begin(STREAM)
+        connection.data(stream, _CONFIG)
+        connection.data(stream, message(bytes(60_000), length=30 << 20))
+        return await _hold(connection, until_s)
+
+
+async def floods(target: str, random: Random, until_s: float) -> Kind:
+    """Send more than any window allows."""
+    async with await Http2.connect(target) as connection:
+        stream = connection.begin(STREAM)
+        connection.data(stream, _CONFIG + message(bytes(_BIG_BYTES), length=30 << 20))
+        return await _hold(connection, until_s)
+
+
+async def takes_a_session(target: str, random: Random, until_s: float) -> Kind:
+    """Open a stream and leave it."""
+    async with await Http2.connect(target) as connection:
+        stream = connection.begin(STREAM)
+        connection.data(stream, _CONFIG)
+        return await _hold(connection, until_s)
+
+
+IDLERS: tuple[Idler, ...] = (
+    *(silent, slow_preface, slow_headers, idle, no_config),
+    *(never_reads, half_message, floods, takes_a_session),
+)
+
+
+async def crowd(
+    target: str, n_connections: int, *, hold_s: float, seed: int
+) -> dict[str, dict[str, int]]:
+    """Hold so many connections of all kinds at once; return how each kind was in the end."""
+    found: dict[str, Counter[str]] = {idler.__name__: Counter() for idler in IDLERS}
+    opening = asyncio.Semaphore(_AT_ONCE)
+    until_s = monotonic() + hold_s
+
+    async def one(number: int) -> None:
+        idler = IDLERS[number % len(IDLERS)]
+        random = Random(f"{seed}:{number}")
+        async with opening:  # so that the system's queue of new connections holds them
+            await asyncio.sleep(random.random() * _AT_ONCE / n_connections)
+        try:
+            kind = await idler(target, random, until_s)
+        except OSError:
+            kind = Kind.CLOSED
+        found[idler.__name__][kind.value] += 1
+
+    await asyncio.gather(*(one(number) for number in range(n_connections)))
+    return {name.replace("_", " "): dict(kinds) for name, kinds in found.items()}
+
+
+async def _hold(connection: Http2, until_s: float) -> Kind:
+    """Answer pings, and do no more, until the moment or the connection's end."""
+    outcome = await connection.ends(0, deadline_s=max(0.01, _left(until_s)))
+    return Kind.SERVED if outcome.kind is Kind.HANGS else outcome.kind
+
+
+async def _dribble(connection: Http2, data: bytes, until_s: float) -> Kind:
+    for i in range(len(data)):
+        if monotonic() >= until_s:
+            break
+        connection.send(data[i : i + 1])
+        outcome = await connection.ends(0, deadline_s=min(_DRIBBLE_S, max(0.01, _left(until_s))))
+        if outcome.kind is not Kind.HANGS:
+            return outcome.kind
+    return Kind.SERVED
+
+
+def _left(until_s: float) -> float:
+    return until_s - monotonic()
