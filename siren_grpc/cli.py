@@ -7,6 +7,7 @@ imported by the commands that need them, so that `siren --help` stays quick.
 from __future__ import annotations
 
 import asyncio
+import faulthandler
 import inspect
 import logging
 import os
@@ -127,6 +128,7 @@ def _serve(given: dict[str, Any], file: Path | None) -> None:
         _fail(str(error))
         raise typer.Exit(2) from None
     configure_logging(settings.log_level)
+    faulthandler.enable()  # a crash in native code, or SIGABRT, leaves the stacks of all threads
     for name, value in settings.model_dump().items():
         _log.info("setting %s = %r", name, value)
     share_the_cores()
@@ -157,6 +159,7 @@ def _reload(given: dict[str, Any], file: Path | None) -> Settings:
 async def _run(settings: Settings, reload: Callable[[], Settings]) -> App:
     from siren_grpc.engine.session import EngineLimits
     from siren_grpc.server.app import App, AppConfig, Models
+    from siren_grpc.server.connections import ConnectionLimits
     from siren_grpc.server.front_end import FrontEndConfig
     from siren_grpc.server.itn import check_languages
     from siren_grpc.server.service import ServiceLimits
@@ -166,8 +169,16 @@ async def _run(settings: Settings, reload: Callable[[], Settings]) -> App:
         host=settings.host,
         port=settings.port,
         shares_port=False,
-        max_message_bytes=settings.max_message_mb << 20,
+        connections=ConnectionLimits(
+            max_message_bytes=settings.max_message_mb << 20,
+            max_sessions=settings.max_sessions,
+            max_connection_age_s=settings.max_connection_age_s,
+            max_connection_age_grace_s=settings.max_connection_age_grace_s,
+        ),
+        drain_delay_s=settings.drain_delay_s,
         shutdown_grace_s=settings.shutdown_grace_s,
+        stuck_step_s=settings.stuck_step_s,
+        stuck_exit_s=settings.stuck_exit_s,
         itn_languages=settings.itn_languages,
         service=ServiceLimits(
             preview_ms=settings.preview_ms,
@@ -187,6 +198,7 @@ async def _run(settings: Settings, reload: Callable[[], Settings]) -> App:
         n_front_ends=_n_front_ends(settings),
         front_end=front_end,
         max_batch_delay_ms=settings.max_batch_delay_ms,
+        max_load=settings.max_load,
         log_level=settings.log_level,
     )
 

@@ -387,14 +387,19 @@ class SpeechEventKind(str, Enum):
 
     SPEECH_STARTED = "speech_started"
     SPEECH_ENDED = "speech_ended"
+    SERVER_DRAINING = "server_draining"
 
 
 @dataclass(frozen=True, slots=True)
 class SpeechEvent:
-    """Something that happened at a point of the stream."""
+    """Something that happened at a point of the stream.
+
+    grace_s: with SERVER_DRAINING, how long the stream may go on.
+    """
 
     kind: SpeechEventKind
     at_samples: int
+    grace_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

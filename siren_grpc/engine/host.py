@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 
 from siren_grpc.domain.ports import ModelBackend
 from siren_grpc.domain.types import ModelInfo
-from siren_grpc.engine.messages import Delivery, Message, front_end_of
+from siren_grpc.engine.messages import Delivery, Message, Open, Refused, front_end_of
 from siren_grpc.engine.stepper import Stepper
 
 Deliver = Callable[[Sequence[Delivery]], None]
@@ -17,8 +17,11 @@ Deliver = Callable[[Sequence[Delivery]], None]
 class EngineHost:
     """Owns the stepper. Belongs to the event loop that made it."""
 
-    def __init__(self, *, max_delay_s: float = 0.0) -> None:
-        """Prepare; `start` starts the stepper. max_delay_s: as for `Scheduler`."""
+    def __init__(self, *, max_delay_s: float = 0.0, max_load: float = 0.0) -> None:
+        """Prepare; `start` starts the stepper.
+
+        max_delay_s: as for `Scheduler`. max_load: as for `Load`.
+        """
         self._loop = asyncio.get_running_loop()
         self._models: dict[str, ModelInfo] = {}
         self._retiring: set[str] = set()
@@ -29,6 +32,7 @@ class EngineHost:
             deliver=self._deliver_from_thread,
             on_death=lambda: self._call_soon(self._is_dead.set),
             max_delay_s=max_delay_s,
+            max_load=max_load,
         )
 
     @property
@@ -40,6 +44,10 @@ class EngineHost:
     def is_stepping(self) -> bool:
         """Whether the stepper's thread runs."""
         return self._stepper.is_alive
+
+    def busy_since(self) -> tuple[float, ...]:
+        """Return when each thread that steps or plans began what it does: see `Heartbeat`."""
+        return self._stepper.heartbeat.busy_since()
 
     async def wait_dead(self) -> None:
         """Return when the stepper has died of itself: the process should be replaced."""
@@ -67,8 +75,19 @@ class EngineHost:
         if self._delivers.pop(front_end, None) is not None:
             self._stepper.close_all(front_end)
 
-    def post(self, messages: Iterable[Message]) -> None:
+    def post(self, messages: Sequence[Message]) -> None:
         """Take a front end's messages, in order; from any thread."""
+        refused = []
+        for message in messages:
+            if isinstance(message, Open):
+                error = self._stepper.quick_refusal(message)
+                if error is not None:
+                    refused.append(Delivery(message.session_id, Refused(error)))
+        if refused:
+            # Not behind the step under way: who is refused should know at once, to go elsewhere.
+            self._deliver_from_thread(refused)
+            ids = {delivery.session_id for delivery in refused}
+            messages = [m for m in messages if not (isinstance(m, Open) and m.session_id in ids)]
         self._stepper.post(messages)
 
     def add_model(self, backend: ModelBackend) -> None:

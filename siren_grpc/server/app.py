@@ -12,6 +12,7 @@ from typing import Any
 
 from siren_grpc.domain.ports import ModelBackend
 from siren_grpc.engine.host import EngineHost
+from siren_grpc.server.engine_watchdog import exit_stuck, watch_steps
 from siren_grpc.server.front_end import Catalog, FrontEndConfig
 from siren_grpc.server.front_end_process import FrontEndDied, FrontEndProcess, reserve_port
 from siren_grpc.server.names import ModelNames
@@ -31,6 +32,7 @@ class AppConfig:
     n_front_ends: int
     front_end: FrontEndConfig
     max_batch_delay_ms: float
+    max_load: float
     log_level: str
 
 
@@ -95,9 +97,16 @@ class App:
         FrontEndDied, and what load_backend raises.
         """
         self._handle_signals()
-        host = EngineHost(max_delay_s=self._config.max_batch_delay_ms / 1000)
+        host = EngineHost(
+            max_delay_s=self._config.max_batch_delay_ms / 1000, max_load=self._config.max_load
+        )
         host.start()
         front_ends = self._front_ends(host)
+        limits = self._config.front_end
+        watching = asyncio.create_task(
+            watch_steps(host, front_ends, stuck_s=limits.stuck_step_s, exit_s=limits.stuck_exit_s),
+            name="watch-steps",
+        )
         try:
             ports = await asyncio.gather(*(front_end.start() for front_end in front_ends))
             on_bound(ports[0])
@@ -108,10 +117,13 @@ class App:
         finally:
             _log.info(
                 "stopping; running streams may take %g s (stop again to hurry)",
-                self._config.front_end.shutdown_grace_s,
+                limits.drain_delay_s + limits.shutdown_grace_s,
             )
             await asyncio.gather(*(front_end.stop(self._hurry) for front_end in front_ends))
+            watching.cancel()
             host.stop(timeout_s=_STEP_S)
+            if host.busy_since():
+                exit_stuck()
             _log.info("stopped")
 
     def _front_ends(self, host: EngineHost) -> list[FrontEndProcess]:
