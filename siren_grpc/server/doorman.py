@@ -36,11 +36,11 @@ class Doorman:
     async def start(self) -> None:
         """Listen; without success nobody answers at the port."""
         for _ in range(_ATTEMPTS):
+            await asyncio.sleep(_PAUSE_S)  # the port is about to be given up
             server = self._make_server()
             try:
                 self._bind(server)
             except OSError:
-                await asyncio.sleep(_PAUSE_S)  # the port is about to be given up
                 continue
             await server.start()
             self._server = server

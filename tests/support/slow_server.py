@@ -1,6 +1,6 @@
 """`siren` whose models take as long as a test says, and recognise nothing.
 
-`python -m tests.support.slow_server serve ...`. From the environment: SLOW_STEP_MS and SLOW_ROW_MS, of
+`python -m tests.support.slow_server serve ...`. From the environment: SLOW_STEP_MS, SLOW_ROW_MS, of
 a step and of each of its rows; SLOW_BLOCK, a file: while it is there, steps do not end. What cannot
 be had here otherwise: a device at its limit although the machine is not, and one that hangs.
 """
