@@ -204,7 +204,8 @@ async def _run(settings: Settings, reload: Callable[[], Settings]) -> App:
 
     def models() -> Models:
         now = reload()
-        return Models((now.model, *now.models), now.aliases)
+        names = (now.model, *now.models)
+        return Models(names, now.aliases, {name: _version_of(name) for name in names})
 
     app = App(config, models, lambda name: load_backend(name, settings))
     await app.run(
@@ -213,6 +214,15 @@ async def _run(settings: Settings, reload: Callable[[], Settings]) -> App:
         )
     )
     return app
+
+
+def _version_of(model: str) -> tuple[int, int, int] | None:
+    """Return what changes when a checkpoint is replaced by another; None if it is no file."""
+    try:
+        found = Path(model).stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns, found.st_size
 
 
 def _masked_words(file: Path | None) -> frozenset[str]:

@@ -70,7 +70,7 @@ class Engine:
         """Open sessions of these models from now on, and of no others."""
         self._models = {info.id: info for info in models}
         self._detokenizers = {
-            info.id: self._detokenizers.get(info.id)
+            info.key: self._detokenizers.get(info.key)
             or Detokenizer(info.token_texts, info.punctuation)
             for info in models
         }
@@ -111,7 +111,7 @@ class Engine:
         session_id = next(self._ids)
         options = options or StreamOptions()
         utterance = Utterance(
-            self._detokenizers[name],
+            self._detokenizers[info.key],
             info.geometry(lane.chunk_frames),
             options,
             end_tokens=info.end_tokens,
@@ -125,7 +125,7 @@ class Engine:
         if text != _AS_RECOGNISED:
             session.present(text, self._normaliser)
         self._sessions[session_id] = session
-        lane = replaced(lane, model=name)
+        lane = replaced(lane, model=info.key)
         opening = Open(session_id, lane, model_options, phrases, is_live, words, alternatives)
         self._send([opening])
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import Callable, Sequence
+from dataclasses import replace as replaced
 
 from siren_grpc.domain.ports import ModelBackend
 from siren_grpc.domain.types import ModelInfo
@@ -90,28 +91,34 @@ class EngineHost:
             messages = [m for m in messages if not (isinstance(m, Open) and m.session_id in ids)]
         self._stepper.post(messages)
 
-    def add_model(self, backend: ModelBackend) -> None:
-        """Take a model that is warmed up into service.
+    def add_model(
+        self, backend: ModelBackend, *, generation: int = 0, replaces: str | None = None
+    ) -> ModelInfo:
+        """Take a model that is warmed up into service, and return it as it is known here.
 
-        Raises ValueError when one of its id is in service already, or going.
+        generation: as in `ModelInfo`. replaces: key of the model of its id that is in service and
+        is to be retired. Raises ValueError when another of its id is in service, or one of its
+        generation is going.
         """
-        info = backend.info
-        if info.id in self._models or info.id in self._retiring:
+        info = replaced(backend.info, generation=generation)
+        in_service = {model.id for key, model in self._models.items() if key != replaces}
+        if info.id in in_service or info.key in self._retiring:
             raise ValueError(f"model {info.id} is in service already")
-        self._models[info.id] = info
-        self._stepper.add_model(info.id, backend)
+        self._models[info.key] = info
+        self._stepper.add_model(info.key, backend)
+        return info
 
-    async def retire_model(self, model_id: str) -> None:
+    async def retire_model(self, key: str) -> None:
         """Take a model out of service, and free it when the last of its sessions has ended.
 
         Raises KeyError for a model that is not in service.
         """
-        del self._models[model_id]
-        self._retiring.add(model_id)
+        del self._models[key]
+        self._retiring.add(key)
         is_freed = asyncio.Event()
-        self._stepper.retire_model(model_id, lambda: self._call_soon(is_freed.set))
+        self._stepper.retire_model(key, lambda: self._call_soon(is_freed.set))
         await is_freed.wait()
-        self._retiring.remove(model_id)
+        self._retiring.remove(key)
 
     def _deliver_from_thread(self, deliveries: Sequence[Delivery]) -> None:
         self._call_soon(self._deliver, deliveries)

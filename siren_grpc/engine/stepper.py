@@ -170,7 +170,7 @@ class Stepper:
         return self._thread.is_alive()
 
     def add_model(self, name: str, backend: ModelBackend) -> None:
-        """Take over a model that is warmed up; lanes name it by `name`."""
+        """Take over a model that is warmed up; lanes name it by `name`, which is used once."""
         self._post(_AddModel(name, backend))
 
     def retire_model(self, name: str, on_freed: Callable[[], None]) -> None:
@@ -334,7 +334,7 @@ class Stepper:
             raise ModelNotFound(f"model {name} has just been taken out of service")
         n_slots, n_free = model.slots.n_slots, model.slots.n_free
         refusal = self._admission.refusal(
-            name, n_slots=n_slots, n_free=n_free, is_live=is_live, now=monotonic()
+            model.backend.info.id, n_slots=n_slots, n_free=n_free, is_live=is_live, now=monotonic()
         )
         if refusal is not None:
             raise refusal
@@ -367,7 +367,7 @@ class Stepper:
         if model is None or model.on_freed is not None or self._n_leaving or self._closing:
             return None
         return self._admission.refusal(
-            message.lane.model,
+            model.backend.info.id,
             n_slots=model.slots.n_slots,
             n_free=model.slots.n_free,
             is_live=message.is_live,

@@ -1,4 +1,4 @@
-"""How streams leave a server that stops, or a connection that is old, and what goes over the wire."""
+"""How streams leave a server that stops, or an old connection, and what goes over the wire."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from siren.v1 import speech_pb2 as pb
 from siren.v1 import speech_pb2_grpc
 
 from siren_client import Control, Final, Partial, Resumed, SirenClient, SpeechEvent, SpeechEventType
-from tests.support.faulty_proxy import GOAWAY, HEADERS, FaultyProxy
+from tests.support.faulty_proxy import GOAWAY, HEADERS, PING, FaultyProxy
 from tests.support.server import SirenServer
 from tests.support.slow_server import PROGRAM
 from tests.support.wire import END, FINALIZE, Wire, audio, config, failure
@@ -134,7 +134,7 @@ def test_a_server_leaves_in_order_and_its_streams_are_told(other: SirenServer) -
         server.close()
 
 
-@pytest.mark.parametrize("has_other", [True, False])
+@pytest.mark.parametrize("has_other", [True, pytest.param(False, marks=pytest.mark.long)])
 def test_a_client_moves_between_two_utterances(other: SirenServer, has_other: bool) -> None:
     """To another server if there is one; else it stays as long as it may."""
     server = SirenServer("--shutdown-grace-s=50", program=PROGRAM)
@@ -270,3 +270,30 @@ def test_who_does_not_read_costs_no_memory(other: SirenServer) -> None:
     assert would_be > 50_000_000
     assert sum(texts) < would_be / 5, "conflated, but for what the connection's two ends hold"
     assert grown < 15_000_000
+
+
+@pytest.mark.long
+def test_clients_may_ping_every_ten_seconds() -> None:
+    """GRPC's default allows a ping in five minutes, and ends the connection at the third before."""
+    server = SirenServer(program=PROGRAM)
+    options = [
+        ("grpc.keepalive_time_ms", 10_000),
+        ("grpc.http2.max_pings_without_data", 0),
+        ("grpc.keepalive_permit_without_calls", 1),
+    ]
+    try:
+        proxy = FaultyProxy(server.wait_serving())
+        with grpc.insecure_channel(proxy.target, options=options) as channel:
+            said: queue.Queue[pb.StreamingRecognizeRequest | None] = queue.Queue()
+            said.put(config())
+            stub = speech_pb2_grpc.SpeechServiceStub(channel)
+            call = stub.StreamingRecognize(iter(said.get, None), timeout=WAIT_S)
+            assert next(call).HasField("started")
+            time.sleep(52)
+            said.put(None)
+            assert [response.WhichOneof("response") for response in call] == ["final"]
+        assert sum(kind == PING for kind, _ in proxy.frames_down) >= 4, "answers to its pings"
+        assert GOAWAY not in {kind for kind, _ in proxy.frames_down}
+        proxy.close()
+    finally:
+        server.close()

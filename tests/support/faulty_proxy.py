@@ -7,7 +7,7 @@ import socket
 import struct
 import threading
 
-HEADERS, GOAWAY = 1, 7
+HEADERS, PING, GOAWAY = 1, 6, 7
 _GOAWAY, _RST_STREAM = GOAWAY, 3
 _HEADER = struct.Struct(">BHBBI")  # length (24 bits), type, flags, stream
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
