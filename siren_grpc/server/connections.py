@@ -17,7 +17,7 @@ _FIXED: Options = (
     # Clients may ping every 10 s; gRPC's default answers that with GOAWAY. A ping that comes a
     # millisecond early counts against them, so the bound is well below. Those that ping more often
     # than it are told so (too_many_pings) at the third such ping.
-    ("grpc.http2.min_recv_ping_interval_without_data_ms", 5_000),
+    ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.max_ping_strikes", 2),
     # Room for a token and what proxies add; beyond the second figure every call is refused,
