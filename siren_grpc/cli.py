@@ -7,6 +7,7 @@ imported by the commands that need them, so that `siren --help` stays quick.
 from __future__ import annotations
 
 import asyncio
+import faulthandler
 import inspect
 import logging
 import os
@@ -141,6 +142,7 @@ def _serve(given: dict[str, Any], file: Path | None) -> None:
         _fail(str(error))
         raise typer.Exit(2) from None
     configure_logging(settings.log_level, settings.log_format)
+    faulthandler.enable()  # a crash in native code, or SIGABRT, leaves the stacks of all threads
     for name, value in settings.model_dump().items():
         _log.info("setting %s = %r", name, value)
     share_the_cores()
@@ -178,6 +180,7 @@ def _reload(given: dict[str, Any], file: Path | None) -> Settings:
 async def _run(settings: Settings, reload: Callable[[], Settings]) -> App:
     from siren_grpc.engine.session import EngineLimits
     from siren_grpc.server.app import App, AppConfig, Models
+    from siren_grpc.server.connections import ConnectionLimits
     from siren_grpc.server.front_end import FrontEndConfig
     from siren_grpc.server.itn import check_languages
     from siren_grpc.server.observer import ObserveConfig
@@ -191,8 +194,16 @@ async def _run(settings: Settings, reload: Callable[[], Settings]) -> App:
         host=settings.host,
         port=settings.port,
         shares_port=False,
-        max_message_bytes=settings.max_message_mb << 20,
+        connections=ConnectionLimits(
+            max_message_bytes=settings.max_message_mb << 20,
+            max_sessions=settings.max_sessions,
+            max_connection_age_s=settings.max_connection_age_s,
+            max_connection_age_grace_s=settings.max_connection_age_grace_s,
+        ),
+        drain_delay_s=settings.drain_delay_s,
         shutdown_grace_s=settings.shutdown_grace_s,
+        stuck_step_s=settings.stuck_step_s,
+        stuck_exit_s=settings.stuck_exit_s,
         itn_languages=settings.itn_languages,
         service=ServiceLimits(
             preview_ms=settings.preview_ms,
@@ -215,6 +226,7 @@ async def _run(settings: Settings, reload: Callable[[], Settings]) -> App:
         n_front_ends=_n_front_ends(settings),
         front_end=front_end,
         max_batch_delay_ms=settings.max_batch_delay_ms,
+        max_load=settings.max_load,
         log_level=settings.log_level,
         log_format=settings.log_format,
         tracing=settings.tracing,
@@ -228,7 +240,8 @@ async def _run(settings: Settings, reload: Callable[[], Settings]) -> App:
 
     def models() -> Models:
         now = reload()
-        return Models((now.model, *now.models), now.aliases)
+        names = (now.model, *now.models)
+        return Models(names, now.aliases, {name: _version_of(name) for name in names})
 
     loaded: list[str] = []
 
@@ -251,6 +264,15 @@ def _read_devices() -> Sequence[DeviceUsage]:
     from siren_grpc.models.device_usage import read_devices
 
     return read_devices()
+
+
+def _version_of(model: str) -> tuple[int, int, int] | None:
+    """Return what changes when a checkpoint is replaced by another; None if it is no file."""
+    try:
+        found = Path(model).stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns, found.st_size
 
 
 def _masked_words(file: Path | None) -> frozenset[str]:

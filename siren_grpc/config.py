@@ -292,6 +292,48 @@ class Settings(BaseSettings):
     quota_audio_s_per_day: float | None = Field(
         None, ge=0, description="Seconds of audio in any day, likewise."
     )
+    drain_delay_s: float = Field(
+        0.0,
+        ge=0,
+        le=600,
+        description="After SIGTERM or Ctrl-C, how long new streams are still taken while health "
+        "says NOT_SERVING already: as long as balancers need to notice. Behind a balancer 5; it "
+        "comes before shutdown_grace_s.",
+    )
+    stuck_step_s: float = Field(
+        30.0,
+        ge=1,
+        description="A step that takes longer is stuck: streams end with SHUTTING_DOWN, the health "
+        "named liveness turns NOT_SERVING, and the log shows what every thread does. Many times "
+        "the longest step there is.",
+    )
+    stuck_exit_s: float = Field(
+        30.0,
+        ge=0,
+        description="How much longer a process with a stuck step goes on, before it ends itself "
+        "with status 70.",
+    )
+    max_connection_age_s: float | None = Field(
+        None,
+        ge=1,
+        description="Age at which a connection is told to take its new streams elsewhere, give or "
+        "take 10 %: so that clients find replicas that came later. Behind a balancer 1800. "
+        "Running streams go on. Default: no limit.",
+    )
+    max_connection_age_grace_s: float | None = Field(
+        None,
+        ge=0,
+        description="How long running streams may keep such a connection; then it is cut. Default: "
+        "as long as they run.",
+    )
+    max_load: float = Field(
+        0.8,
+        ge=0,
+        le=1,
+        description="Part of a chunk's duration its recognition may take, waiting included, before "
+        "new live streams are refused with OVERLOADED: less keeps latency lower, more serves more. "
+        "0 turns it off.",
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="What the server's log shows."
     )

@@ -175,7 +175,11 @@ def _options(chunk_frames: int | None, decoder: str | None) -> RecognitionOption
 
 
 def _serve_flags(given: list[str], n_streams: int) -> list[str]:
-    """Add room for all streams, and for those of the last run that are still closing."""
-    if "--max-sessions" in given:
-        return given
-    return [*given, "--max-sessions", str(2 * n_streams)]
+    """Add room for all streams, and for those of the last run that are still closing.
+
+    No stream is refused for the load it would be: how much is too much is what is measured.
+    """
+    added = [] if "--max-load" in given else ["--max-load", "0"]
+    if "--max-sessions" not in given:
+        added += ["--max-sessions", str(2 * n_streams)]
+    return [*given, *added]

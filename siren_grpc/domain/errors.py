@@ -128,6 +128,7 @@ class RefusalCause(str, Enum):
     SESSIONS = "sessions"
     LIVE_ONLY = "live_only"
     BEHIND = "behind"
+    TOO_MUCH = "too_much"
     MEMORY = "memory"
     LOADING = "loading"
     DRAINING = "draining"

@@ -65,7 +65,7 @@ class Precision(str, Enum):
 class Lane:
     """What sessions must have in common to be advanced in one batch.
 
-    model: id of the model; empty where there is only one.
+    model: `ModelInfo.key` of the model, or what a client calls it; empty where there is only one.
     """
 
     chunk_frames: int
@@ -116,6 +116,13 @@ class ModelInfo:
     """The window of each look-ahead, in their order; empty for a cache-aware model."""
     biasing_decoders: tuple[DecoderKind, ...] = ()
     """Those of `decoders` that take phrases."""
+    generation: int = 0
+    """How many models of this id came before it in this process: other weights, other tokens."""
+
+    @property
+    def key(self) -> str:
+        """Name of this one model within the process; clients know its `id` only."""
+        return f"{self.id}@{self.generation}" if self.generation else self.id
 
     def geometry(self, chunk_frames: int) -> ChunkGeometry:
         """Return the chunk arithmetic of one of the model's look-aheads."""
@@ -392,14 +399,19 @@ class SpeechEventKind(str, Enum):
 
     SPEECH_STARTED = "speech_started"
     SPEECH_ENDED = "speech_ended"
+    SERVER_DRAINING = "server_draining"
 
 
 @dataclass(frozen=True, slots=True)
 class SpeechEvent:
-    """Something that happened at a point of the stream."""
+    """Something that happened at a point of the stream.
+
+    grace_s: with SERVER_DRAINING, how long the stream may go on.
+    """
 
     kind: SpeechEventKind
     at_samples: int
+    grace_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace as replaced
 
-from siren_grpc.domain.errors import InternalError, ModelNotFound
+from siren_grpc.domain.errors import InternalError, ModelNotFound, SirenError
 from siren_grpc.domain.phrases import Phrases
 from siren_grpc.domain.principal import ANONYMOUS_CALLER, Caller
 from siren_grpc.domain.types import (
@@ -59,7 +59,7 @@ class Engine:
         self._detokenizers: dict[str, Detokenizer] = {}
         self._sessions: dict[SessionId, EngineSession] = {}
         self._ids = itertools.count(first_session_id(front_end))
-        self._is_dead = False
+        self._dead_with: Callable[[], SirenError] | None = None
 
     @property
     def models(self) -> tuple[ModelInfo, ...]:
@@ -75,7 +75,7 @@ class Engine:
         """Open sessions of these models from now on, and of no others."""
         self._models = {info.id: info for info in models}
         self._detokenizers = {
-            info.id: self._detokenizers.get(info.id)
+            info.key: self._detokenizers.get(info.key)
             or Detokenizer(info.token_texts, info.punctuation)
             for info in models
         }
@@ -105,12 +105,12 @@ class Engine:
         Raises InvalidConfig for options the model does not have or a phrase it cannot write,
         QuotaExceeded, Overloaded when every slot of the model is taken, memory has run out or the
         steps have fallen behind real time, KeyError for a model that is not in service,
-        ModelNotFound for one that just went, InternalError when the stepper has died.
+        ModelNotFound for one that just went, and what `die` says when the stepper has died.
         """
         if text.written_language and self._normaliser is not None:
             await self._normaliser.prepare(text.written_language)
-        if self._is_dead:
-            raise InternalError(_DEAD)
+        if self._dead_with is not None:
+            raise self._dead_with()
         if lane.model and lane.model not in self._models and text.written_language:
             raise ModelNotFound(f"model {lane.model} has just been taken out of service")
         name = lane.model or next(iter(self._models))
@@ -118,7 +118,7 @@ class Engine:
         session_id = next(self._ids)
         options = options or StreamOptions()
         utterance = Utterance(
-            self._detokenizers[name],
+            self._detokenizers[info.key],
             info.geometry(lane.chunk_frames),
             options,
             end_tokens=info.end_tokens,
@@ -141,7 +141,7 @@ class Engine:
         if text != _AS_RECOGNISED:
             session.present(text, self._normaliser)
         self._sessions[session_id] = session
-        lane = replaced(lane, model=name)
+        lane = replaced(lane, model=info.key)
         opening = Open(
             session_id,
             lane,
@@ -174,11 +174,18 @@ class Engine:
                 _log.exception("session %d: its results cannot be told", delivery.session_id)
                 session.end(InternalError(_BROKEN))
 
-    def die(self) -> None:
-        """End all sessions and open no more: the stepper has died."""
-        self._is_dead = True
+    def die(self, make_error: Callable[[], SirenError] = lambda: InternalError(_DEAD)) -> None:
+        """End all sessions and open no more: the stepper has died, or is as good as dead.
+
+        make_error: makes what streams end with, and are refused with.
+        """
+        self._dead_with = make_error
         for session in self._sessions.values():
-            session.end(InternalError(_DEAD))
+            session.end(make_error())
+
+    def revive(self) -> None:
+        """Open sessions again: the stepper is not dead after all."""
+        self._dead_with = None
 
     def _forget(self, session_id: SessionId) -> None:
         self._sessions.pop(session_id, None)

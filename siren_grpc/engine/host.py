@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace as replaced
 
 from siren_grpc.domain.ports import ModelBackend
 from siren_grpc.domain.types import ModelInfo
-from siren_grpc.engine.messages import Delivery, Message, front_end_of
+from siren_grpc.engine.messages import Delivery, Message, Open, Refused, front_end_of
 from siren_grpc.engine.step_tally import EngineLoad, StepTally
 from siren_grpc.engine.stepper import Stepper
 from siren_grpc.observe.tracing import Tracing
@@ -19,8 +20,13 @@ Deliver = Callable[[Sequence[Delivery]], None]
 class EngineHost:
     """Owns the stepper. Belongs to the event loop that made it."""
 
-    def __init__(self, *, max_delay_s: float = 0.0, tracing: Tracing | None = None) -> None:
-        """Prepare; `start` starts the stepper. max_delay_s, tracing: as for `Stepper`."""
+    def __init__(
+        self, *, max_delay_s: float = 0.0, max_load: float = 0.0, tracing: Tracing | None = None
+    ) -> None:
+        """Prepare; `start` starts the stepper.
+
+        max_delay_s, tracing: as for `Stepper`. max_load: as for `Load`.
+        """
         self._loop = asyncio.get_running_loop()
         self._models: dict[str, ModelInfo] = {}
         self._retiring: set[str] = set()
@@ -31,6 +37,7 @@ class EngineHost:
             deliver=self._deliver_from_thread,
             on_death=lambda: self._call_soon(self._is_dead.set),
             max_delay_s=max_delay_s,
+            max_load=max_load,
             tracing=tracing,
         )
 
@@ -53,6 +60,10 @@ class EngineHost:
     def is_stepping(self) -> bool:
         """Whether the stepper's thread runs."""
         return self._stepper.is_alive
+
+    def busy_since(self) -> tuple[float, ...]:
+        """Return when each thread that steps or plans began what it does: see `Heartbeat`."""
+        return self._stepper.heartbeat.busy_since()
 
     async def wait_dead(self) -> None:
         """Return when the stepper has died of itself: the process should be replaced."""
@@ -80,32 +91,49 @@ class EngineHost:
         if self._delivers.pop(front_end, None) is not None:
             self._stepper.close_all(front_end)
 
-    def post(self, messages: Iterable[Message]) -> None:
+    def post(self, messages: Sequence[Message]) -> None:
         """Take a front end's messages, in order; from any thread."""
+        refused = []
+        for message in messages:
+            if isinstance(message, Open):
+                error = self._stepper.quick_refusal(message)
+                if error is not None:
+                    refused.append(Delivery(message.session_id, Refused(error)))
+        if refused:
+            # Not behind the step under way: who is refused should know at once, to go elsewhere.
+            self._deliver_from_thread(refused)
+            ids = {delivery.session_id for delivery in refused}
+            messages = [m for m in messages if not (isinstance(m, Open) and m.session_id in ids)]
         self._stepper.post(messages)
 
-    def add_model(self, backend: ModelBackend) -> None:
-        """Take a model that is warmed up into service.
+    def add_model(
+        self, backend: ModelBackend, *, generation: int = 0, replaces: str | None = None
+    ) -> ModelInfo:
+        """Take a model that is warmed up into service, and return it as it is known here.
 
-        Raises ValueError when one of its id is in service already, or going.
+        generation: as in `ModelInfo`. replaces: key of the model of its id that is in service and
+        is to be retired. Raises ValueError when another of its id is in service, or one of its
+        generation is going.
         """
-        info = backend.info
-        if info.id in self._models or info.id in self._retiring:
+        info = replaced(backend.info, generation=generation)
+        in_service = {model.id for key, model in self._models.items() if key != replaces}
+        if info.id in in_service or info.key in self._retiring:
             raise ValueError(f"model {info.id} is in service already")
-        self._models[info.id] = info
-        self._stepper.add_model(info.id, backend)
+        self._models[info.key] = info
+        self._stepper.add_model(info.key, backend)
+        return info
 
-    async def retire_model(self, model_id: str) -> None:
+    async def retire_model(self, key: str) -> None:
         """Take a model out of service, and free it when the last of its sessions has ended.
 
         Raises KeyError for a model that is not in service.
         """
-        del self._models[model_id]
-        self._retiring.add(model_id)
+        del self._models[key]
+        self._retiring.add(key)
         is_freed = asyncio.Event()
-        self._stepper.retire_model(model_id, lambda: self._call_soon(is_freed.set))
+        self._stepper.retire_model(key, lambda: self._call_soon(is_freed.set))
         await is_freed.wait()
-        self._retiring.remove(model_id)
+        self._retiring.remove(key)
 
     def _deliver_from_thread(self, deliveries: Sequence[Delivery]) -> None:
         self._call_soon(self._deliver, deliveries)

@@ -14,6 +14,7 @@ from siren_grpc.domain.types import (
     OnChannel,
     Reconfigured,
     Result,
+    SpeechEvent,
     StreamEnded,
     Work,
 )
@@ -118,6 +119,10 @@ class SeparateSession:
 
     def _take_next(self, channel: int) -> None:
         self._taking[asyncio.create_task(self._sessions[channel].take())] = channel
+
+    def tell(self, event: SpeechEvent) -> None:
+        """Put an event that is not of the audio among the results, of the first channel."""
+        self._sessions[0].tell(event)
 
     def close(self) -> None:
         """Drop what is under way and free the slots; closing twice is harmless."""

@@ -22,6 +22,7 @@ from siren_grpc.domain.types import (
     Reconfigure,
     RestartState,
     Result,
+    SpeechEvent,
     StreamEnded,
     StreamOptions,
     UsePhrases,
@@ -268,6 +269,11 @@ class EngineSession:
             await self._has_result.wait()
         self._update_room()
         return result
+
+    def tell(self, event: SpeechEvent) -> None:
+        """Put an event that is not of the audio among the results; behind the last it is lost."""
+        if not self._over.is_set():
+            self._deliver([event])
 
     async def wait_over(self) -> None:
         """Return when the last result is there; it may wait to be taken."""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from siren_grpc.domain.ports import OutOfMemory
-from siren_grpc.domain.types import Lane, StepResult
+from siren_grpc.domain.types import Lane, ModelInfo, StepResult
 from siren_grpc.observe import metrics
 from siren_grpc.observe.instruments import Histogram, Number, Snapshot, Tally
 from siren_grpc.observe.tracing import Tracing
@@ -46,12 +46,16 @@ class StepTally:
         self.busy_s = 0.0
 
     def note(
-        self, plan: StepPlan, hertz: int, found: Sequence[StepResult | Exception], now: float
+        self,
+        plan: StepPlan,
+        info: ModelInfo,
+        found: Sequence[StepResult | Exception],
+        now: float,
     ) -> None:
-        """Count a step that has ended. hertz: sample rate of its audio."""
-        lane = plan.lane
-        if lane is None:
+        """Count a step that has ended, under the name clients know its model by."""
+        if plan.lane is None:
             return
+        lane = replace(plan.lane, model=info.id)
         durations, rows = self._of_lane(lane, plan.kind)
         audio, late = self._of_model(lane.model)
         duration = now - plan.began_at
@@ -64,7 +68,7 @@ class StepTally:
         if plan.kind is not StepKind.PREVIEWS:  # previews are heard again
             pairs = zip(plan.rows, found, strict=True)
             heard = [len(work.samples) for (_, work), r in pairs if isinstance(r, StepResult)]
-            audio.value += sum(heard) / hertz
+            audio.value += sum(heard) / info.features.sample_rate_hertz
         if plan.deadline is not None and now > plan.deadline + _LATE_S:
             late.value += 1
 
@@ -94,13 +98,15 @@ class StepTally:
         return found
 
 
-def trace_step(tracing: Tracing, plan: StepPlan, traceparents: Sequence[str], now: float) -> None:
+def trace_step(
+    tracing: Tracing, plan: StepPlan, model: str, traceparents: Sequence[str], now: float
+) -> None:
     """Record the span of a step that has ended, unless none of its calls is traced."""
     traced = [parent for parent in traceparents if parent]
     if not traced or plan.lane is None:
         return
     attributes: dict[str, str | int] = {
-        "siren.model": plan.lane.model,
+        "siren.model": model,
         "siren.chunk_frames": plan.lane.chunk_frames,
         "siren.decoder": plan.lane.decoder.value,
         "siren.kind": plan.kind.value,

@@ -27,6 +27,7 @@ from siren_grpc.domain.types import (
     WordDetail,
 )
 from siren_grpc.engine.batch import BatchOutcome, error_of, step_batch
+from siren_grpc.engine.heartbeat import Heartbeat
 from siren_grpc.engine.messages import (
     Close,
     Delivery,
@@ -49,8 +50,9 @@ from siren_grpc.engine.phrases import PhraseStore, TreeBuilt
 from siren_grpc.engine.search import SearchEnded, Searches
 from siren_grpc.engine.step_tally import EngineLoad, ModelLoad, StepTally, trace_step
 from siren_grpc.observe.tracing import Tracing
-from siren_grpc.scheduling.admission import Admission
-from siren_grpc.scheduling.plan import LaneLimits, SessionId, StepPlan
+from siren_grpc.scheduling.admission import Admission, too_much
+from siren_grpc.scheduling.load import LaneWork, Load
+from siren_grpc.scheduling.plan import LaneLimits, SessionId, StepKind, StepPlan
 from siren_grpc.scheduling.quotas import QuotaLedger
 from siren_grpc.scheduling.scheduler import Scheduler
 from siren_grpc.scheduling.slots import SlotTable
@@ -83,6 +85,7 @@ class _Done:
     outcome: BatchOutcome | BaseException
 
 
+_LEAVING = (Close, _CloseAll)
 _Inbound: TypeAlias = (
     Message | _AddModel | _RetireModel | _CloseAll | _Done | TreeBuilt | SearchEnded
 )
@@ -122,25 +125,29 @@ class Stepper:
         deliver: Callable[[Sequence[Delivery]], None],
         on_death: Callable[[], None],
         max_delay_s: float = 0.0,
+        max_load: float = 0.0,
         tracing: Tracing | None = None,
     ) -> None:
         """Prepare the threads; `start` starts them.
 
         deliver: takes the outcomes of a step. on_death: called once if the thread ends by itself;
         no session hears from it again. Both are called in the thread. max_delay_s: as for
-        `Scheduler`. tracing: records the steps of sessions whose calls are traced.
+        `Scheduler`. max_load: as for `Load`. tracing: records the steps of sessions whose calls
+        are traced.
         """
         self._tracing = tracing
         self._deliver = deliver
         self._on_death = on_death
         self._scheduler = Scheduler(max_delay_s=max_delay_s)
-        self._admission = Admission()
+        self._admission = Admission(Load(max_load=max_load))
         self._quotas = QuotaLedger()
         self._models: dict[str, _Model] = {}
         self._streams: dict[SessionId, _Stream] = {}
         self._in_flight: set[SessionId] = set()
         self._closing: set[SessionId] = set()
         """Sessions that were closed while a step had their slot."""
+        self._n_leaving = 0
+        """Messages in the inbox by which slots come free."""
         self._n_workers = self._n_idle = 1
         """Steps there may be at once: as many as the models say is worth it."""
         self._workers = ThreadPoolExecutor(os.cpu_count(), "step")
@@ -151,6 +158,7 @@ class Stepper:
         self._inbox: deque[_Inbound] = deque()
         self._wakeup = threading.Condition()
         self._is_stopping = False
+        self.heartbeat = Heartbeat()
         self._thread = threading.Thread(target=self._run, name="stepper", daemon=True)
 
     def start(self) -> None:
@@ -180,14 +188,20 @@ class Stepper:
     @property
     def load(self) -> EngineLoad:
         """Sessions and work as they are now; from any thread."""
-        models = {
-            name: ModelLoad(model.slots.n_slots - model.slots.n_free, model.slots.n_slots)
-            for name, model in list(self._models.items())
-        }
+        models: dict[str, ModelLoad] = {}
+        for model in list(self._models.values()):
+            n_active = model.slots.n_slots - model.slots.n_free
+            if n_active == 0 and model.on_freed is not None:
+                continue  # about to go
+            # An older one of the same id, which running streams end on, takes no new ones.
+            older = models.get(model.backend.info.id, ModelLoad(0, 0))
+            models[model.backend.info.id] = ModelLoad(
+                n_active + older.n_active, model.slots.n_slots
+            )
         return EngineLoad(models, self._n_workers, self._tally.busy_s)
 
     def add_model(self, name: str, backend: ModelBackend) -> None:
-        """Take over a model that is warmed up; lanes name it by `name`."""
+        """Take over a model that is warmed up; lanes name it by `name`, which is used once."""
         self._post(_AddModel(name, backend))
 
     def retire_model(self, name: str, on_freed: Callable[[], None]) -> None:
@@ -208,11 +222,13 @@ class Stepper:
     def _post(self, *messages: _Inbound) -> None:
         with self._wakeup:
             self._inbox.extend(messages)
+            self._n_leaving += sum(isinstance(message, _LEAVING) for message in messages)
             self._wakeup.notify()
 
     def _run(self) -> None:
         try:
             while not self._is_stopping:
+                self.heartbeat.beat()
                 plan = StepPlan((), None, ())
                 if self._n_idle:
                     plan = self._scheduler.plan(monotonic(), n_idle=self._n_idle)
@@ -223,6 +239,8 @@ class Stepper:
         except Exception:
             _log.exception("the stepper died")
             self._on_death()
+        finally:
+            self.heartbeat.rest()
 
     def _next_messages(self, plan: StepPlan) -> list[_Inbound]:
         """Return what has come in; behind an empty plan, wait for it or for a batch to ripen."""
@@ -230,7 +248,9 @@ class Stepper:
             if plan.is_empty and not self._inbox and not self._is_stopping:
                 wait = None if plan.wake_at is None else plan.wake_at - monotonic()
                 if wait is None or wait > 0:
+                    self.heartbeat.rest()
                     self._wakeup.wait(wait)
+                    self.heartbeat.beat()
             messages = list(self._inbox)
             self._inbox.clear()
         return messages
@@ -255,9 +275,11 @@ class Stepper:
             self._deliver([Delivery(message.session_id, Found(message.readings))])
         elif isinstance(message, Close):
             self._close(message.session_id)
+            self._note_left()
         elif isinstance(message, _CloseAll):
             for session_id in [s for s in self._streams if front_end_of(s) == message.front_end]:
                 self._close(session_id)
+            self._note_left()
         elif isinstance(message, _AddModel):
             backend = message.backend
             slots = SlotTable(backend.n_slots)
@@ -271,10 +293,16 @@ class Stepper:
             self._models[message.name].on_freed = message.on_freed
             self._free_if_retired(message.name)
 
+    def _note_left(self) -> None:
+        with self._wakeup:
+            self._n_leaving -= 1
+
     def _open(self, message: Open) -> None:
         session_id = message.session_id
         try:
             model = self._admit(message)
+            if message.is_live:
+                self._check_load(message.lane)
         except SirenError as error:
             self._deliver([Delivery(session_id, Refused(error))])
             return
@@ -356,11 +384,49 @@ class Stepper:
             raise ModelNotFound(f"model {name} has just been taken out of service")
         n_slots, n_free, now = model.slots.n_slots, model.slots.n_free, monotonic()
         refusal = self._quotas.refusal(message.caller, now) or self._admission.refusal(
-            name, n_slots=n_slots, n_free=n_free, is_live=message.is_live, now=now
+            model.backend.info.id,
+            n_slots=n_slots,
+            n_free=n_free,
+            is_live=message.is_live,
+            now=now,
         )
         if refusal is not None:
             raise refusal
         return model
+
+    def _check_load(self, lane: Lane) -> None:
+        """Take note of a live session that is about to start. Raises Overloaded if it may not."""
+        load = self._admission.load
+        if load.is_bounded and not load.may_start(
+            self._work_of(lane),
+            self._scheduler.live_counts(),
+            n_workers=self._n_workers,
+            now=monotonic(),
+        ):
+            raise too_much()
+
+    def _work_of(self, lane: Lane) -> LaneWork:
+        model = self._models[lane.model]
+        info = model.backend.info
+        chunk_samples = info.geometry(lane.chunk_frames).chunk_samples(is_first=False)
+        chunk_s = chunk_samples / info.features.sample_rate_hertz
+        return LaneWork(lane, chunk_s, model.batch_sizes)
+
+    def quick_refusal(self, message: Open) -> SirenError | None:
+        """Return what a session is refused with, if that is certain before its turn comes.
+
+        From any thread, and without a wait for the step under way. None leaves it to that turn.
+        """
+        model = self._models.get(message.lane.model)
+        if model is None or model.on_freed is not None or self._n_leaving or self._closing:
+            return None
+        return self._admission.refusal(
+            model.backend.info.id,
+            n_slots=model.slots.n_slots,
+            n_free=model.slots.n_free,
+            is_live=message.is_live,
+            now=monotonic(),
+        )
 
     def _close(self, session_id: SessionId) -> None:
         self._scheduler.remove(session_id)
@@ -413,10 +479,13 @@ class Stepper:
 
     def _work(self, backend: ModelBackend, plan: StepPlan, lane: Lane, rows: list[StepRow]) -> None:
         """Step in a worker. What is no failure of the step is the stepper's death."""
+        self.heartbeat.beat()
         try:
             self._post(_Done(plan, step_batch(backend, lane, rows)))
         except BaseException as error:
             self._post(_Done(plan, error))
+        finally:
+            self.heartbeat.rest()
 
     def _end(self, done: _Done) -> None:
         """Take in what a step found."""
@@ -427,13 +496,17 @@ class Stepper:
         if plan.lane is not None and batch.most_rows is not None:
             self._limit(plan.lane, batch.most_rows)
         if plan.lane is not None:
-            features = self._models[plan.lane.model].backend.info.features
-            self._tally.note(plan, features.sample_rate_hertz, batch.found, now)
+            info = self._models[plan.lane.model].backend.info
+            self._tally.note(plan, info, batch.found, now)
             if self._tracing is not None:
                 parents = [self._streams[session].traceparent for session, _ in plan.rows]
-                trace_step(self._tracing, plan, parents, now)
+                trace_step(self._tracing, plan, info.id, parents, now)
         if plan.deadline is not None:
             self._admission.note_late(now - plan.deadline, now)
+        if plan.lane is not None and plan.kind is StepKind.LIVE and self._admission.load.is_bounded:
+            self._admission.load.note_step(
+                self._work_of(plan.lane), len(plan.rows), plan.waits_s, now - plan.began_at, now
+            )
         deliveries = []
         for (session_id, work), result in zip(plan.rows, batch.found, strict=True):
             self._in_flight.discard(session_id)

@@ -57,9 +57,8 @@ ADMISSIONS_REFUSED = Metric(
     "siren_admissions_refused_total",
     _COUNTER,
     "Calls that were given no session, by cause: sessions (all taken), live_only (the rest is kept "
-    "for live streams), behind (steps have fallen behind real time), memory, loading, draining, "
-    "quota (the caller's own), "
-    "other.",
+    "for live streams), behind (steps have fallen behind real time), too_much (one more would "
+    "make the others late), memory, loading, draining, quota (the caller's own), other.",
     ("cause",),
 )
 

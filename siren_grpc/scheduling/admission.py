@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from siren_grpc.domain.errors import Overloaded, RefusalCause
+from siren_grpc.scheduling.load import Load
 
 _RETRY_AFTER_S = 1.0
 _MEMORY_PAUSE_S = 10.0
@@ -11,6 +12,7 @@ _BEHIND_S = 2.0
 """How late steps may end before no session starts: those that run would only be later still."""
 _CATCH_UP_S = 2.0
 """For how long, counted from the last late step."""
+_TOO_MUCH_S = 1.0
 _LIVE_ONLY = 8
 """One in so many slots is kept for live sessions."""
 
@@ -18,8 +20,9 @@ _LIVE_ONLY = 8
 class Admission:
     """Refuses sessions that the device could not serve in time, or at all."""
 
-    def __init__(self) -> None:
-        """Start with nothing against anybody."""
+    def __init__(self, load: Load | None = None) -> None:
+        """Start with nothing against anybody. load: bounds the live sessions by what they cost."""
+        self.load = load or Load(max_load=0)
         self._no_memory_until = float("-inf")
         self._behind_until = float("-inf")
 
@@ -38,7 +41,8 @@ class Admission:
         """Return why a session of a model may not start, None if it may.
 
         n_slots: sessions the model holds at once. n_free: those of them that are free. is_live:
-        False for a recording, which leaves the last slots to live sessions.
+        False for a recording, which leaves the last slots to live sessions. Changes nothing;
+        whether there is time for one more live session, `load` says then.
         """
         if now < self._no_memory_until:
             return Overloaded(
@@ -50,6 +54,8 @@ class Admission:
                 "recognition has fallen behind real time; try again shortly or on another replica",
                 retry_after_s=_CATCH_UP_S,
             ).because(RefusalCause.BEHIND)
+        if is_live and self.load.is_late(now):
+            return too_much()
         if n_free == 0:
             return Overloaded(
                 f"all {n_slots} sessions of model {model} are taken; "
@@ -63,3 +69,12 @@ class Admission:
                 retry_after_s=_RETRY_AFTER_S,
             ).because(RefusalCause.LIVE_ONLY)
         return None
+
+
+def too_much() -> Overloaded:
+    """Return what a session is refused with that would make the others late."""
+    return Overloaded(
+        "the server has no time for one more stream without making those it has late; "
+        "try again shortly or on another replica",
+        retry_after_s=_TOO_MUCH_S,
+    ).because(RefusalCause.TOO_MUCH)

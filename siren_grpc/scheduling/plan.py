@@ -41,7 +41,8 @@ class StepPlan:
     when no audio is to be stepped now (lane is None then). wake_at: when to plan again although
     nothing new has come, in seconds of the caller's clock: a batch is waiting to fill. deadline:
     when the first of its chunks should have been recognised, by the same clock; None for previews
-    and recordings, which are never late. began_at: when it was made.
+    and recordings, which are never late. began_at: when it was made. waits_s: of each live
+    chunk that is due, for how long it has been; those that come before their time have none.
     """
 
     markers: tuple[tuple[SessionId, Marker], ...]
@@ -51,6 +52,7 @@ class StepPlan:
     deadline: float | None = None
     began_at: float = 0.0
     kind: StepKind = StepKind.LIVE
+    waits_s: tuple[float, ...] = ()
 
     @property
     def is_empty(self) -> bool:

@@ -130,6 +130,10 @@ class Scheduler:
         state.n_live += is_live
         self._n_live += is_live
 
+    def live_counts(self) -> dict[Lane, int]:
+        """Return how many live sessions each lane has that has sessions."""
+        return {lane: state.n_live for lane, state in self._lanes.items()}
+
     def limit(self, lane: Lane, limits: LaneLimits) -> None:
         """Batch a lane otherwise from now on; a lane without sessions is ignored."""
         if lane in self._lanes:
@@ -191,9 +195,9 @@ class Scheduler:
         for (deadline, _, session_id), lane in waiting:
             ripe_at = self._ripe_at(lane, self._sessions[session_id].queue[0])
             if ripe_at <= now:
-                rows = tuple(self._take_chunks(lane, now, n_idle))
+                rows, waits_s = self._take_chunks(lane, now, n_idle)
                 self._n_steps += 1
-                return StepPlan(markers, lane, rows, deadline=deadline, began_at=now)
+                return StepPlan(markers, lane, rows, None, deadline, now, waits_s=waits_s)
             wake_at = ripe_at if wake_at is None else min(wake_at, ripe_at)
         if not waiting and self._n_steps == 0:
             for lane, state in self._lanes.items():
@@ -296,8 +300,8 @@ class Scheduler:
 
     def _take_chunks(
         self, lane: Lane, now: float, n_idle: int
-    ) -> Iterator[tuple[SessionId, Chunk]]:
-        """Take the chunks of a step.
+    ) -> tuple[tuple[tuple[SessionId, Chunk], ...], tuple[float, ...]]:
+        """Take the chunks of a step; return them, and for how long those have been due that are.
 
         Early ones, and recordings, do not make the step of those that are due any longer: they
         join up to the size it is padded to anyway.
@@ -305,18 +309,21 @@ class Scheduler:
         state = self._lanes[lane]
         sizes = state.limits.batch_sizes
         most = _fair_rows(len(state.chunks), sizes, n_idle)
-        n_rows, are_due = 0, False
-        while (top := self._top(state.chunks)) is not None and n_rows < most:
+        rows: list[tuple[SessionId, Chunk]] = []
+        waits_s: list[float] = []
+        are_due = False
+        while (top := self._top(state.chunks)) is not None and len(rows) < most:
             queued = self._sessions[top[2]].queue[0]
             is_early = queued.due_at - now > queued.deadline - queued.due_at
-            if is_early and are_due and n_rows in sizes:
-                return
+            if is_early and are_due and len(rows) in sizes:
+                break
             are_due = are_due or not is_early
-            n_rows += 1
-            yield self._take_top(state.chunks)
-        while n_rows not in sizes and self._top(state.recordings) is not None:
-            n_rows += 1
-            yield self._take_top(state.recordings)
+            if queued.due_at <= now:
+                waits_s.append(now - queued.due_at)
+            rows.append(self._take_top(state.chunks))
+        while len(rows) not in sizes and self._top(state.recordings) is not None:
+            rows.append(self._take_top(state.recordings))
+        return tuple(rows), tuple(waits_s)
 
     def _recordings_plan(
         self, lane: Lane, markers: tuple[tuple[SessionId, Marker], ...], now: float, n_idle: int

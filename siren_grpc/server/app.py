@@ -6,22 +6,27 @@ import asyncio
 import logging
 import signal
 import threading
-from collections.abc import Callable, Coroutine, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections import Counter
+from collections.abc import Callable, Coroutine, Hashable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from siren_grpc.domain.ports import ModelBackend
+from siren_grpc.domain.types import ModelInfo
 from siren_grpc.engine.host import EngineHost
 from siren_grpc.observe.device import DeviceUsage
 from siren_grpc.observe.logging import LogFormat
 from siren_grpc.observe.tracing import TracingMode, make_tracing
 from siren_grpc.server.admin import AdminServer
+from siren_grpc.server.engine_watchdog import exit_stuck, watch_steps
 from siren_grpc.server.front_end import Catalog, FrontEndConfig
 from siren_grpc.server.front_end_process import FrontEndDied, FrontEndProcess, reserve_port
 from siren_grpc.server.names import ModelNames
 from siren_grpc.server.observer import ObserveConfig, Observer
 
 _log = logging.getLogger(__name__)
+_HANDOVER_S = 1.0
+"""How long a model still takes sessions that front ends open who do not know yet that it goes."""
 _STEP_S = 5.0
 """How long the step under way may take at the end."""
 
@@ -36,6 +41,7 @@ class AppConfig:
     n_front_ends: int
     front_end: FrontEndConfig
     max_batch_delay_ms: float
+    max_load: float
     log_level: str
     log_format: LogFormat
     tracing: TracingMode
@@ -53,6 +59,14 @@ class Models:
     names: tuple[str, ...]
     aliases: Mapping[str, str]
     """A name of `names` by alias."""
+    versions: Mapping[str, Hashable] = field(default_factory=dict)
+    """What changes when there is another model behind a name; None where that cannot be known."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Served:
+    info: ModelInfo
+    version: Hashable
 
 
 class App:
@@ -83,7 +97,10 @@ class App:
         self._hurry = asyncio.Event()
         self._reload = asyncio.Event()
         self._is_loading = False
-        self._ids: dict[str, str] = {}  # of the models in service, by name
+        self._served: dict[str, _Served] = {}
+        """The models in service, by name."""
+        self._n_loaded: Counter[str] = Counter()
+        """Of each id."""
         self._retiring: set[asyncio.Task[None]] = set()
 
     @property
@@ -108,11 +125,20 @@ class App:
         tracing = None
         if self._config.tracing == "steps":
             tracing = make_tracing("engine", samples_all=True)
-        host = EngineHost(max_delay_s=self._config.max_batch_delay_ms / 1000, tracing=tracing)
+        host = EngineHost(
+            max_delay_s=self._config.max_batch_delay_ms / 1000,
+            max_load=self._config.max_load,
+            tracing=tracing,
+        )
         host.start()
         front_ends = self._front_ends(host)
         observer = Observer(self._config.observe, host, front_ends, self._read_devices)
         admin: AdminServer | None = None
+        limits = self._config.front_end
+        watching = asyncio.create_task(
+            watch_steps(host, front_ends, stuck_s=limits.stuck_step_s, exit_s=limits.stuck_exit_s),
+            name="watch-steps",
+        )
         try:
             ports = await asyncio.gather(*(front_end.start() for front_end in front_ends))
             on_bound(ports[0])
@@ -129,15 +155,18 @@ class App:
             observer.state = "draining"
             _log.info(
                 "stopping; running streams may take %g s (stop again to hurry)",
-                self._config.front_end.shutdown_grace_s,
+                limits.drain_delay_s + limits.shutdown_grace_s,
             )
             await asyncio.gather(*(front_end.stop(self._hurry) for front_end in front_ends))
             if admin is not None:
                 await admin.stop()
             await observer.stop()
+            watching.cancel()
             host.stop(timeout_s=_STEP_S)
             if tracing is not None:
                 await asyncio.to_thread(tracing.close)
+            if host.busy_since():
+                exit_stuck()
             _log.info("stopped")
 
     def _admin(self, observer: Observer) -> AdminServer | None:
@@ -215,23 +244,50 @@ class App:
         unknown = set(wanted.aliases.values()) - set(wanted.names)
         if unknown:
             raise ValueError(f"aliases of models that are not served: {', '.join(sorted(unknown))}")
-        for name in dict.fromkeys(wanted.names):
-            if name not in self._ids:
-                backend = await self._load_in_thread(name)
-                host.add_model(backend)
-                self._ids[name] = backend.info.id
-                _log.info("model %s is loaded", backend.info.id)
-        going = [self._ids.pop(name) for name in set(self._ids) - set(wanted.names)]
-        for model_id in going:
-            _log.info("model %s goes when its last stream has ended", model_id)
-            task = asyncio.create_task(host.retire_model(model_id), name=f"retire-{model_id}")
-            self._retiring.add(task)
-            task.add_done_callback(self._retiring.discard)
-        aliases = {alias: self._ids[name] for alias, name in wanted.aliases.items()}
-        staying = tuple(info for info in host.models if info.id not in going)
-        catalog = Catalog(staying, ModelNames(self._ids[wanted.names[0]], aliases))
+        now_served, loaded = {}, []
+        try:
+            for name in dict.fromkeys(wanted.names):
+                served, version = self._served.get(name), wanted.versions.get(name)
+                if served is None or served.version != version:
+                    served = await self._load(name, version, served, host)
+                    loaded.append(served)
+                now_served[name] = served
+        except BaseException:
+            self._retire(loaded, host)
+            raise
+        going = [served for served in self._served.values() if served not in now_served.values()]
+        self._served = now_served
+        for served in going:
+            _log.info("model %s goes when its last stream has ended", served.info.key)
+        ids = {name: served.info.id for name, served in now_served.items()}
+        aliases = {alias: ids[name] for alias, name in wanted.aliases.items()}
+        infos = tuple(served.info for served in now_served.values())
+        catalog = Catalog(infos, ModelNames(ids[wanted.names[0]], aliases))
         for front_end in front_ends:
             await front_end.serve(catalog)
+        self._retire(going, host)
+
+    def _retire(self, going: Sequence[_Served], host: EngineHost) -> None:
+        for served in going:
+            key = served.info.key
+            task = asyncio.create_task(_retire(host, key), name=f"retire-{key}")
+            self._retiring.add(task)
+            task.add_done_callback(self._retiring.discard)
+
+    async def _load(
+        self, name: str, version: Hashable, replaced: _Served | None, host: EngineHost
+    ) -> _Served:
+        """Load a model and take it into service, beside the one that it replaces, if any."""
+        backend = await self._load_in_thread(name)
+        model_id = backend.info.id
+        info = host.add_model(
+            backend,
+            generation=self._n_loaded[model_id],
+            replaces=replaced.info.key if replaced else None,
+        )
+        self._n_loaded[model_id] += 1
+        _log.info("model %s is loaded", info.key)
+        return _Served(info, version)
 
     def _load_in_thread(self, name: str) -> asyncio.Future[ModelBackend]:
         """Load in a daemon thread: it cannot be stopped, and must not keep the process alive."""
@@ -259,3 +315,8 @@ class App:
         self._is_loading = True
         threading.Thread(target=load, name="load-model", daemon=True).start()
         return loaded
+
+
+async def _retire(host: EngineHost, key: str) -> None:
+    await asyncio.sleep(_HANDOVER_S)
+    await host.retire_model(key)

@@ -38,6 +38,7 @@ _PB_DECODERS = {kind: number for number, kind in _DECODERS.items()}
 _EVENTS = {
     SpeechEventKind.SPEECH_STARTED: pb.SpeechEvent.TYPE_SPEECH_STARTED,
     SpeechEventKind.SPEECH_ENDED: pb.SpeechEvent.TYPE_SPEECH_ENDED,
+    SpeechEventKind.SERVER_DRAINING: pb.SpeechEvent.TYPE_SERVER_DRAINING,
 }
 _CAUSES = {
     FinalCause.END: pb.FinalResult.CAUSE_END,
@@ -180,6 +181,8 @@ def to_response(
     if isinstance(result, Reconfigured):
         return pb.StreamingRecognizeResponse(updated=to_updated(result, hertz))
     event = pb.SpeechEvent(type=_EVENTS[result.kind], time=to_duration(result.at_samples, hertz))
+    if result.grace_s is not None:
+        event.grace_left.CopyFrom(of_seconds(result.grace_s))
     return pb.StreamingRecognizeResponse(event=event)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import suppress
 from dataclasses import dataclass
 
 import grpc
@@ -13,6 +14,8 @@ from siren.v1 import speech_pb2, speech_pb2_grpc
 from siren_grpc.domain.types import ModelInfo
 from siren_grpc.engine.engine import Engine
 from siren_grpc.engine.session import EngineLimits
+from siren_grpc.server.connections import ConnectionLimits, Options
+from siren_grpc.server.doorman import Doorman
 from siren_grpc.server.front_end_tally import FrontEndTally
 from siren_grpc.server.inspection import Inspector
 from siren_grpc.server.load_reports import LoadReports
@@ -28,28 +31,8 @@ _log = logging.getLogger(__name__)
 _SERVICE = speech_pb2.DESCRIPTOR.services_by_name["SpeechService"].full_name
 _CHANNELZ = "grpc.channelz.v1.Channelz"
 _HEALTH_NAMES = ("", _SERVICE)
-_KEEPALIVE = (
-    # A client whose network died is noticed within 40 s, and its session freed.
-    ("grpc.keepalive_time_ms", 30_000),
-    ("grpc.keepalive_timeout_ms", 10_000),
-    # Clients may ping as often as every 10 s; the default answers that with GOAWAY.
-    ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
-    ("grpc.keepalive_permit_without_calls", 1),
-)
-_BOUNDS = (
-    # A connection that does not get to its first SETTINGS frame holds a descriptor no longer.
-    ("grpc.server_handshake_timeout_ms", 10_000),
-    # Metadata of a call; larger ones are refused with RESOURCE_EXHAUSTED, at random from the soft
-    # limit on unless both are the same.
-    ("grpc.max_metadata_size", 16 << 10),
-    ("grpc.absolute_max_metadata_size", 16 << 10),
-    # Calls of one connection. A balancer may put all of a server's streams on one; clients keep
-    # back what is beyond it.
-    ("grpc.max_concurrent_streams", 4096),
-    # Identity alone: 31 kB of gzip would make the server hold 32 MB, and audio packs no better by
-    # it. A packed message is refused with UNIMPLEMENTED.
-    ("grpc.compression_enabled_algorithms_bitset", 1),
-)
+_LIVENESS = "liveness"
+"""The health of the recogniser's loop alone: neither load nor draining changes it."""
 _FINISH_S = 5.0
 """Time interrupted streams get to receive their final."""
 
@@ -66,8 +49,11 @@ class FrontEndConfig:
     host: str
     port: int
     shares_port: bool
-    max_message_bytes: int
+    connections: ConnectionLimits
+    drain_delay_s: float
     shutdown_grace_s: float
+    stuck_step_s: float
+    stuck_exit_s: float
     itn_languages: tuple[str, ...]
     service: ServiceLimits
     engine: EngineLimits
@@ -100,75 +86,100 @@ class FrontEnd:
         self._loads = LoadReports(is_on=config.load_reports)
         self._service = SpeechService(config.service, tally, self._loads, self._guard.caller_of)
         self.inspector = Inspector(self._service, tally, self._loads)
-        self._server = grpc.aio.server(
-            # Who calls is asked first: the other reads requests.
-            interceptors=[*self._guard.interceptors(), UnreadableRequests()],
-            options=[
-                ("grpc.max_receive_message_length", config.max_message_bytes),
-                ("grpc.max_send_message_length", config.max_message_bytes),
-                # Unless it is meant to share, a second server on the port is an error, no twin.
-                ("grpc.so_reuseport", int(config.shares_port)),
-                *_KEEPALIVE,
-                *_BOUNDS,
-            ],
-        )
+        self._is_serving = False
+        self._is_alive = True
+        self._port = config.port
+        self._server = self._make_server()
 
     async def start(self) -> int:
         """Listen, and return the port; health is NOT_SERVING until `serve`.
 
         Raises OSError when the address cannot be bound.
         """
-        speech_pb2_grpc.add_SpeechServiceServicer_to_server(self._service, self._server)
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
-        names = [_SERVICE, health.SERVICE_NAME]
-        self._loads.add_to(self._server)
-        if self._config.channelz:
-            from grpc_channelz.v1 import channelz
-
-            channelz.add_channelz_servicer(self._server)
-            names.append(_CHANNELZ)
-        add_reflection(self._server, names)
-        await self._set_health(is_serving=False)
-        port = self._bind()
+        await self._set_health()
+        self._port = self._bind(self._server)
         if self._config.security.health_port is not None:
             address = _address(self._config.host, self._config.security.health_port)
             await self._health_port.start(address, is_shared=self._config.shares_port)
         await self._server.start()
         self._guard.follow(self._service.revoke)
-        return port
+        return self._port
 
     async def serve(self, catalog: Catalog) -> None:
         """Serve these models from now on, under these names."""
         self._engine.serve(catalog.models)
         self._service.serve(self._engine, catalog.names)
-        await self._set_health(is_serving=True)
+        self._is_serving = True
+        await self._set_health()
+
+    async def set_alive(self, *, is_alive: bool) -> None:
+        """Say from now on whether the recogniser's loop turns; it does at first."""
+        if is_alive != self._is_alive:
+            self._is_alive = is_alive
+            await self._set_health()
 
     async def stop(self, hurry: asyncio.Event) -> None:
-        """Let running streams end, end those that do not in time, and stop.
+        """Stop in order: health, then `drain_delay_s` as before, then `shutdown_grace_s` to end in.
 
-        hurry: set to grant them no more time.
+        hurry: set to grant running streams no more time.
         """
-        await self._set_health(is_serving=False)
-        await self._service.drain(grace_s=self._config.shutdown_grace_s, hurry=hurry)
-        self._guard.close()
-        await self._health_port.stop()
+        self._is_serving = False
+        await self._set_health()
+        await _wait(hurry, self._config.drain_delay_s)
+        grace_s = self._config.shutdown_grace_s
+        draining = asyncio.create_task(self._service.drain(grace_s=grace_s, hurry=hurry))
+        await asyncio.sleep(0)  # it has told the streams by then
+        going = asyncio.create_task(self._server.stop(grace_s + _FINISH_S))
+        doorman = Doorman(lambda: self._make_server(Doorman.OPTIONS), self._bind)
+        if not self._service.is_idle:
+            await doorman.start()
+        await draining
         self._loads.close()
         await self._server.stop(_FINISH_S)
+        await asyncio.gather(going, doorman.stop(), self._health_port.stop())
+        self._guard.close()
 
-    def _bind(self) -> int:
-        address = _address(self._config.host, self._config.port)
+    def _make_server(self, options: Options = ()) -> grpc.aio.Server:
+        # Unless it is meant to share, a second server on the port is an error, no twin.
+        sharing = ("grpc.so_reuseport", int(self._config.shares_port))
+        server = grpc.aio.server(
+            # Who calls is asked first: the other reads requests.
+            interceptors=[*self._guard.interceptors(), UnreadableRequests()],
+            options=[*self._config.connections.options, sharing, *options],
+        )
+        speech_pb2_grpc.add_SpeechServiceServicer_to_server(self._service, server)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
+        names = [_SERVICE, health.SERVICE_NAME]
+        self._loads.add_to(server)
+        if self._config.channelz:
+            from grpc_channelz.v1 import channelz
+
+            channelz.add_channelz_servicer(server)
+            names.append(_CHANNELZ)
+        add_reflection(server, names)
+        return server
+
+    def _bind(self, server: grpc.aio.Server) -> int:
+        address = _address(self._config.host, self._port)
         try:
-            port = self._guard.add_port(self._server, address)
+            port = self._guard.add_port(server, address)
         except RuntimeError as error:
             raise OSError(f"cannot listen on {address}: {error}") from error
         if port == 0:
             raise OSError(f"cannot listen on {address}")
         return int(port)
 
-    async def _set_health(self, *, is_serving: bool) -> None:
+    async def _set_health(self) -> None:
         status = health_pb2.HealthCheckResponse
+        is_ready = self._is_serving and self._is_alive
         for name in _HEALTH_NAMES:
-            await self._health.set(name, status.SERVING if is_serving else status.NOT_SERVING)
+            await self._health.set(name, status.SERVING if is_ready else status.NOT_SERVING)
+        await self._health.set(_LIVENESS, status.SERVING if self._is_alive else status.NOT_SERVING)
+
+
+async def _wait(hurry: asyncio.Event, timeout_s: float) -> None:
+    with suppress(asyncio.TimeoutError):
+        await asyncio.wait_for(hurry.wait(), timeout_s)
 
 
 def _address(host: str, port: int) -> str:

@@ -17,8 +17,10 @@ from siren_grpc.engine.engine import Engine
 from siren_grpc.observe.logging import configure_logging
 from siren_grpc.observe.loop_lag import watch_loop_lag
 from siren_grpc.observe.tracing import make_tracing
+from siren_grpc.server.engine_watch import EngineWatch
 from siren_grpc.server.front_end import Catalog, FrontEnd
 from siren_grpc.server.front_end_messages import (
+    Beat,
     Bound,
     EngineDied,
     FrontEndSetup,
@@ -43,6 +45,7 @@ async def _run(end: socket.socket) -> None:
     inbox: asyncio.Queue[Any] = asyncio.Queue()
     engine: Engine | None = None
     front_end: FrontEnd | None = None
+    watch: EngineWatch | None = None
 
     def receive(message: Any) -> None:
         if isinstance(message, list) and engine is not None:
@@ -50,6 +53,9 @@ async def _run(end: socket.socket) -> None:
         elif isinstance(message, Ask):
             if front_end is not None:
                 link.send(front_end.inspector.answer(message))
+        elif isinstance(message, Beat):
+            if watch is not None:
+                watch.hear(is_stuck=message.is_stuck)
         else:
             inbox.put_nowait(message)
 
@@ -77,13 +83,24 @@ async def _run(end: socket.socket) -> None:
         link.send(NotBound(str(error)))
         link.close()
         return
+    watch = EngineWatch(
+        engine,
+        front_end,
+        silent_s=setup.config.stuck_step_s,
+        exit_s=setup.config.stuck_exit_s,
+    )
+    watching_engine = asyncio.create_task(watch.run(), name="watch-engine")
     for language in setup.config.itn_languages:
         normaliser.preload(language)
     hurry = asyncio.Event()
-    if await _serve(inbox, engine, front_end):
+    is_asked = await _serve(inbox, engine, front_end)
+    if not is_asked:
+        watching_engine.cancel()
+    if is_asked:
         watching = asyncio.create_task(_watch_haste(inbox, engine, hurry))
         await front_end.stop(hurry)
         watching.cancel()
+        watching_engine.cancel()
         await normaliser.close()
         if tracing is not None:
             await asyncio.to_thread(tracing.close)

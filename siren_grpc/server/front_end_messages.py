@@ -1,6 +1,6 @@
 """What the engine's process and a front end's process tell each other, beside sessions' messages.
 
-To the front end: `FrontEndSetup` first; then `Catalog`, `EngineDied`, `Stop` and lists of
+To the front end: `FrontEndSetup` first; then `Catalog`, `EngineDied`, `Beat`, `Stop` and lists of
 `Delivery`. To the engine's process: `Bound` or `NotBound` first, then lists of `Message`. A front
 end that has stopped closes its end. Questions and answers: `inspection_messages`.
 """
@@ -52,6 +52,13 @@ class NotBound:
 @dataclass(frozen=True, slots=True)
 class EngineDied:
     """The stepper is dead: end all sessions."""
+
+
+@dataclass(frozen=True, slots=True)
+class Beat:
+    """A sign of life, every `LOOK_EVERY_S`. is_stuck: a step seems to have no end."""
+
+    is_stuck: bool
 
 
 @dataclass(frozen=True, slots=True)

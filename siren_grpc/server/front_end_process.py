@@ -19,6 +19,7 @@ from siren_grpc.observe.logging import LogFormat
 from siren_grpc.observe.tracing import TracingMode
 from siren_grpc.server.front_end import Catalog, FrontEndConfig
 from siren_grpc.server.front_end_messages import (
+    Beat,
     Bound,
     EngineDied,
     FrontEndSetup,
@@ -115,6 +116,10 @@ class FrontEndProcess:
         """Tell it that the stepper is dead."""
         self._send(EngineDied())
 
+    def beat(self, *, is_stuck: bool) -> None:
+        """Give it a sign of life. is_stuck: a step seems to have no end."""
+        self._send(Beat(is_stuck))
+
     async def stop(self, hurry: asyncio.Event) -> None:
         """Let it drain and stop; hurry: set to grant running streams no more time."""
         if self._link is None:
@@ -122,7 +127,7 @@ class FrontEndProcess:
         self._send(Stop(in_haste=hurry.is_set()))
         hurrying = asyncio.create_task(hurry.wait())
         going = asyncio.create_task(self._is_gone.wait())
-        grace_s = self._config.shutdown_grace_s
+        grace_s = self._config.drain_delay_s + self._config.shutdown_grace_s
         await asyncio.wait({hurrying, going}, timeout=grace_s, return_when=asyncio.FIRST_COMPLETED)
         if not going.done():
             self._send(Stop(in_haste=True))

@@ -7,6 +7,7 @@ import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
+from time import monotonic
 from typing import Any, NoReturn, TypeAlias
 
 import grpc
@@ -94,7 +95,7 @@ class SpeechService(speech_pb2_grpc.SpeechServiceServicer):
         )
         self._all_done = asyncio.Event()
         self._all_done.set()
-        self._is_draining = False
+        self._drains_until: float | None = None
 
     def serve(self, engine: Engine, names: ModelNames) -> None:
         """Serve an engine's models from now on, under these names."""
@@ -111,14 +112,21 @@ class SpeechService(speech_pb2_grpc.SpeechServiceServicer):
         attached = dict.fromkeys(self._streams.values(), False)
         return [*attached.items(), *((stream, True) for stream in self._parking.parked)]
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether no stream has a call."""
+        return not self._streams
+
     async def drain(self, *, grace_s: float, hurry: asyncio.Event) -> None:
         """Refuse new streams, let the running ones end, and end those that do not in time.
 
-        grace_s: how long they may take. hurry: set to cut that short. The streams left get their
-        final and SHUTTING_DOWN; they may still be sending it when this returns.
+        grace_s: how long they may take; they are told. hurry: set to cut that short. The streams
+        left get their final and SHUTTING_DOWN; they may still be sending it when this returns.
         """
-        self._is_draining = True
+        self._drains_until = monotonic() + grace_s
         self._parking.close()
+        for stream in self._streams.values():
+            stream.announce_draining(grace_s)
         waits = {asyncio.create_task(event.wait()) for event in (self._all_done, hurry)}
         await asyncio.wait(waits, timeout=grace_s, return_when=asyncio.FIRST_COMPLETED)
         for task in waits:
@@ -230,7 +238,7 @@ class SpeechService(speech_pb2_grpc.SpeechServiceServicer):
         )
 
     def _running(self) -> Engine:
-        if self._is_draining:
+        if self._drains_until is not None:
             raise _shutting_down()
         if self._engine is None:
             raise Overloaded(
@@ -351,6 +359,8 @@ class SpeechService(speech_pb2_grpc.SpeechServiceServicer):
     def _enter(self, context: _Context, stream: Stream) -> None:
         self._streams[context] = stream
         self._all_done.clear()
+        if self._drains_until is not None:  # since this one began
+            stream.announce_draining(max(0.0, self._drains_until - monotonic()))
 
     def _leave(self, context: _Context) -> None:
         del self._streams[context]

@@ -13,6 +13,7 @@ from grpc_status import rpc_status
 from siren_grpc.domain.errors import Reason, SirenError
 
 DOMAIN = "siren"
+_PUSHBACK = "grpc-retry-pushback-ms"
 
 _CODES = {
     Reason.AUTH_FAILED: code_pb2.UNAUTHENTICATED,
@@ -40,7 +41,8 @@ def to_status(
     """Return the status of an error: code, message, and the details as google.rpc messages.
 
     session_id: names the stream in the server's log; added to the ErrorInfo. trailers: sent with
-    it.
+    it. A retry that can help is told to gRPC's own retry policy, too (`grpc-retry-pushback-ms`,
+    gRFC A6): it heeds that where nothing was answered yet.
     """
     info = error_details_pb2.ErrorInfo(reason=error.reason.value, domain=DOMAIN)
     if session_id is not None:
@@ -53,9 +55,11 @@ def to_status(
         ]
         details.append(_packed(error_details_pb2.BadRequest(field_violations=violations)))
     if error.retry_after_s is not None:
+        retry_ms = round(error.retry_after_s * 1000)
         delay = duration_pb2.Duration()
-        delay.FromMilliseconds(round(error.retry_after_s * 1000))
+        delay.FromMilliseconds(retry_ms)
         details.append(_packed(error_details_pb2.RetryInfo(retry_delay=delay)))
+        trailers = (*trailers, (_PUSHBACK, str(retry_ms)))
     status = status_pb2.Status(code=_CODES[error.reason], message=error.message, details=details)
     rich = rpc_status.to_status(status)
     return _Status(rich.code, rich.details, (*rich.trailing_metadata, *trailers))

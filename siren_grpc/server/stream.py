@@ -20,7 +20,14 @@ from siren_grpc.domain.errors import (
     SirenError,
 )
 from siren_grpc.domain.principal import Principal
-from siren_grpc.domain.types import EndStream, Feed, Partial, StreamEnded
+from siren_grpc.domain.types import (
+    EndStream,
+    Feed,
+    Partial,
+    SpeechEvent,
+    SpeechEventKind,
+    StreamEnded,
+)
 from siren_grpc.engine.session import EngineSession
 from siren_grpc.server import convert
 from siren_grpc.server.attachment import Attachment
@@ -95,6 +102,12 @@ class Stream:
         # A reader that is submitting goes on to the end of what it has read: no audio is skipped.
         if self._attached is not None:
             self._attached.stop_reading()
+
+    def announce_draining(self, grace_s: float) -> None:
+        """Tell the client that the server is going to stop, and how long the stream may go on."""
+        call = self._call
+        at = call.ingress.received_samples
+        call.session.tell(SpeechEvent(SpeechEventKind.SERVER_DRAINING, at, grace_s))
 
     def close(self) -> None:
         """Give a stream without a call up, and its slot back."""

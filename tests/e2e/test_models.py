@@ -5,11 +5,14 @@ from __future__ import annotations
 import re
 import shutil
 import signal
+import tarfile
+import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 from siren.v1 import speech_pb2 as pb
 
 from siren_grpc.models.loader import EMBEDDED_MODEL, checkpoint_path
@@ -18,6 +21,19 @@ from tests.support.server import SirenServer
 from tests.support.wire import Wire, audio, config, failure
 
 pytestmark = pytest.mark.e2e
+
+
+def make_mute(checkpoint: Path) -> None:
+    """Change a checkpoint's weights so that it recognises nothing."""
+    with tempfile.TemporaryDirectory() as folder:
+        with tarfile.open(checkpoint) as archive:
+            archive.extractall(folder, filter="data")
+        weights = next(Path(folder).rglob("model_weights.ckpt"))
+        state = torch.load(weights)
+        state["joint.joint_net.2.bias"][-1] += 1000.0  # blank
+        torch.save(state, weights)
+        with tarfile.open(checkpoint, "w") as archive:
+            archive.add(folder, arcname=".")
 
 
 def test_models_come_and_go_while_streams_run(tmp_path: Path) -> None:
@@ -74,7 +90,27 @@ def test_models_come_and_go_while_streams_run(tmp_path: Path) -> None:
         assert wire.recognise(recording.pcm, sample_rate_hertz=hertz, model="fast").text == text
         settings.write_text(both)
         server.signal(signal.SIGHUP)
-        server.wait_for(re.compile("(?s)goes when.*model second is loaded|model second is loaded"))
+        server.wait_for(re.compile(r"model second@1 is loaded"))
+
+        # Other weights under the same name: who runs ends on the old ones.
+        heard, release = threading.Event(), threading.Event()
+        running = threading.Thread(
+            target=lambda: exchanges.append(wire.exchange(requests(), lambda _: heard.set()))
+        )
+        running.start()
+        assert heard.wait(60)
+        make_mute(second)
+        server.signal(signal.SIGHUP)
+        server.wait_for(re.compile("model second@1 goes when its last stream has ended"))
+        assert wire.recognise(recording.pcm, sample_rate_hertz=hertz, model="second").text == ""
+        assert wire.recognise(recording.pcm, sample_rate_hertz=hertz).text == text
+        release.set()
+        running.join(60)
+        assert exchanges[1].text == text
+        second.write_bytes(b"no checkpoint")
+        server.signal(signal.SIGHUP)
+        server.wait_for(re.compile("SIGHUP: cannot serve model"))
+        assert wire.recognise(recording.pcm, sample_rate_hertz=hertz, model="second").text == ""
         wire.close()
         assert "Traceback" not in server.log
     finally:

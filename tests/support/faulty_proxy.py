@@ -9,7 +9,8 @@ import threading
 import time
 from collections.abc import Callable
 
-_GOAWAY, _RST_STREAM = 7, 3
+HEADERS, PING, GOAWAY = 1, 6, 7
+_GOAWAY, _RST_STREAM = GOAWAY, 3
 _HEADER = struct.Struct(">BHBBI")  # length (24 bits), type, flags, stream
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
@@ -32,6 +33,8 @@ class FaultyProxy:
         self._piece_bytes: int | None = None
         self._bytes_per_s: float | None = None
         self._is_breaking = False
+        self.frames_down: list[tuple[int, int]] = []
+        """Type and stream of each frame of HTTP/2 that a server has sent."""
         threading.Thread(target=self._accept, daemon=True).start()
 
     def cut(self, *, with_reset: bool = False) -> int:
@@ -203,10 +206,11 @@ class _Connection:
             data = self._partial_frame + data
             start = 0
             while len(data) - start >= _HEADER.size:
-                high, low, _, _, stream = _HEADER.unpack_from(data, start)
+                high, low, kind, _, stream = _HEADER.unpack_from(data, start)
                 end = start + _HEADER.size + (high << 16) + low
                 if end > len(data):
                     break
+                self._proxy.frames_down.append((kind, stream & 0x7FFFFFFF))
                 self._newest_stream = max(self._newest_stream, stream & 0x7FFFFFFF)
                 start = end
             self._partial_frame = data[start:]

@@ -52,6 +52,17 @@ class BlockingFeed:
                 return GiveUp((), self._stopped_with)
             return self._stream.fail(error, now=now, jitter=jitter)
 
+    @property
+    def wants_to_move(self) -> bool:
+        """See `UnbrokenStream.wants_to_move`."""
+        with self._changed:
+            return self._stream.wants_to_move
+
+    def stay(self) -> None:
+        """See `UnbrokenStream.stay`."""
+        with self._changed:
+            self._stream.stay()
+
     def stop(self, error: SirenError | None = None) -> None:
         """Draw no more audio, and make no other call. error: what its reader is to raise."""
         with self._changed:

@@ -29,8 +29,8 @@ from siren_client.convert import (
     to_config,
 )
 from siren_client.errors import SirenError, siren_errors
-from siren_client.health import CHECK_METHOD, parse_check, serialize_check
-from siren_client.reconnect import DEFAULT_RECONNECT, LEAVE_S, Reconnect
+from siren_client.health import CHECK_METHOD, SPEECH_SERVICE, parse_check, serialize_check
+from siren_client.reconnect import DEFAULT_RECONNECT, LEAVE_S, MOVE_CHECK_S, Reconnect, moved
 from siren_client.tls import Tls
 from siren_client.token import Token
 from siren_client.types import (
@@ -204,6 +204,10 @@ class AsyncSirenClient:
                 feed.note_answer()
                 for result in results:
                     yield result
+                if stream.wants_to_move:
+                    if await self._is_served_elsewhere():
+                        raise moved()
+                    stream.stay()
         except (SirenError, asyncio.CancelledError) as error:
             # gRPC raises CancelledError for a call that was cancelled on this side,
             # whoever did it; to the caller only the task's own looks like one.
@@ -216,6 +220,15 @@ class AsyncSirenClient:
             sending.cancel()
             call.cancel()
             await asyncio.wait([sending])
+
+    async def _is_served_elsewhere(self) -> bool:
+        """Ask who takes new calls, now that the connection is closed to them."""
+        with suppress(SirenError), siren_errors():
+            status = await self._check(
+                SPEECH_SERVICE, timeout=MOVE_CHECK_S, metadata=self._connection.metadata
+            )
+            return status is ServingStatus.SERVING
+        return False
 
     async def _leave(self, stream: UnbrokenStream) -> None:
         """Tell the server of a stream left before its end, if that takes no time."""

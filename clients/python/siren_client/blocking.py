@@ -29,8 +29,8 @@ from siren_client.convert import (
     to_config,
 )
 from siren_client.errors import SirenError, siren_errors
-from siren_client.health import CHECK_METHOD, parse_check, serialize_check
-from siren_client.reconnect import DEFAULT_RECONNECT, LEAVE_S, Reconnect
+from siren_client.health import CHECK_METHOD, SPEECH_SERVICE, parse_check, serialize_check
+from siren_client.reconnect import DEFAULT_RECONNECT, LEAVE_S, MOVE_CHECK_S, Reconnect, moved
 from siren_client.tls import Tls
 from siren_client.token import Token
 from siren_client.types import (
@@ -161,7 +161,16 @@ class SirenClient:
                 requests, timeout=most_s or left_s, metadata=self._connection.metadata
             )
 
-        return RecognitionStream(feed, start)
+        return RecognitionStream(feed, start, self._is_served)
+
+    def _is_served(self) -> bool:
+        """Ask who takes new calls, quickly."""
+        with suppress(SirenError), siren_errors():
+            status = self._check(
+                SPEECH_SERVICE, timeout=MOVE_CHECK_S, metadata=self._connection.metadata
+            )
+            return bool(status is ServingStatus.SERVING)
+        return False
 
     def recognize(
         self,
@@ -227,9 +236,12 @@ class SirenClient:
 class RecognitionStream(Iterator[Result]):
     """The results of one stream: an iterator that any thread may `close()`."""
 
-    def __init__(self, feed: BlockingFeed, start: Callable[..., Any]) -> None:
+    def __init__(
+        self, feed: BlockingFeed, start: Callable[..., Any], is_served: Callable[[], bool]
+    ) -> None:
         self._feed = feed
         self._start = start
+        self._is_served = is_served
         self._results: deque[Result] = deque()
         self._error: SirenError | None = None
         """What to raise when the results are out."""
@@ -285,6 +297,12 @@ class RecognitionStream(Iterator[Result]):
             with siren_errors():
                 response = next(self._call)
             self._results.extend(self._feed.receive(response, now=monotonic()))
+            if self._feed.wants_to_move:
+                # A new call: the server has closed this one's connection to others.
+                if self._is_served():
+                    self._call.cancel()
+                    raise moved()
+                self._feed.stay()
         except StopIteration:
             self._is_over = True
         except SirenError as error:

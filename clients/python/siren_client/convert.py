@@ -66,6 +66,7 @@ _ACTIONS = {
 _EVENT_TYPES = {
     SpeechEventType.SPEECH_STARTED: pb.SpeechEvent.TYPE_SPEECH_STARTED,
     SpeechEventType.SPEECH_ENDED: pb.SpeechEvent.TYPE_SPEECH_ENDED,
+    SpeechEventType.SERVER_DRAINING: pb.SpeechEvent.TYPE_SERVER_DRAINING,
 }
 
 _ENCODINGS_BY_NUMBER = {int(number): member for member, number in _ENCODINGS.items()}
@@ -282,7 +283,12 @@ def from_event(message: pb.SpeechEvent) -> SpeechEvent | None:
     event_type = _EVENT_TYPES_BY_NUMBER.get(message.type)
     if event_type is None:
         return None
-    return SpeechEvent(type=event_type, time_s=from_duration(message.time), channel=message.channel)
+    return SpeechEvent(
+        type=event_type,
+        time_s=from_duration(message.time),
+        channel=message.channel,
+        grace_left_s=from_duration(message.grace_left) if message.HasField("grace_left") else None,
+    )
 
 
 def from_updated(message: pb.ConfigUpdated) -> Updated:

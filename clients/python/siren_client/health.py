@@ -6,6 +6,7 @@ from siren_client import _wire
 from siren_client.types import ServingStatus
 
 CHECK_METHOD = "/grpc.health.v1.Health/Check"
+SPEECH_SERVICE = "siren.v1.SpeechService"
 
 _STATUSES = {
     0: ServingStatus.UNKNOWN,

@@ -25,6 +25,9 @@ class Reconnect:
     the audio since the last final, or since the recogniser's last fresh start, is sent again in
     a new stream, to whichever server is reached. Compressed audio is sent again from its start.
     Streams with separate channels do not go on: they fail.
+
+    A server that is going to stop is left between two utterances, if another can be reached by
+    then; else when it ends the stream.
     """
 
     deadline_s: float = 30.0
@@ -63,6 +66,17 @@ DEFAULT_RECONNECT = Reconnect()
 
 LEAVE_S = 0.2
 """How long telling a server that a stream is left may take."""
+
+
+MOVE_CHECK_S = 1.0
+"""How long asking for another server may take."""
+
+
+def moved() -> SirenError:
+    """Return what a call is given up with that leaves a server which is going to stop."""
+    return SirenError(
+        grpc.StatusCode.UNAVAILABLE, "the server is going to stop", reason=Reason.SHUTTING_DOWN
+    )
 
 
 def is_break(error: SirenError, *, is_reconnecting: bool) -> bool:

@@ -283,6 +283,9 @@ class SpeechEventType(str, Enum):
     """The first token of an utterance was recognised."""
     SPEECH_ENDED = "speech_ended"
     """The utterance ended, and this is where its last token was; the final follows."""
+    SERVER_DRAINING = "server_draining"
+    """The server is going to stop. Streams that reconnect move to another by themselves, between
+    two utterances, and do not show it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -295,6 +298,8 @@ class SpeechEvent:
     """When, in seconds, to the 80 ms encoder frame."""
     channel: int = 0
     """The channel it is of, with `ChannelMode.SEPARATE`."""
+    grace_left_s: float | None = None
+    """Of `SERVER_DRAINING`: how much longer the stream may go on, in seconds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -79,6 +79,8 @@ class UnbrokenStream:
         """Calls that were needed since the caller last saw a result."""
         self._outage_since: float | None = None
         self._outage_s = 0.0
+        self._is_draining = False
+        """The server of this call is going to stop."""
 
     @property
     def is_ended(self) -> bool:
@@ -94,6 +96,20 @@ class UnbrokenStream:
     def is_done_sending(self) -> bool:
         """Whether everything was sent, and nothing follows."""
         return self._is_ended and self._cursor == self._buffer.end
+
+    @property
+    def wants_to_move(self) -> bool:
+        """Whether it is time to leave a server that is going to stop: between two utterances.
+
+        If another serves, the call is to be ended and given up with `moved()`; else `stay`. A
+        stream whose end was sent will have it soon.
+        """
+        is_moment = self._is_draining and self._view.is_between and not self._is_ended
+        return is_moment and self._buffer.can_replay
+
+    def stay(self) -> None:
+        """Do not want to move before the next utterance has ended."""
+        self._view.is_between = False
 
     def push(self, item: AudioItem) -> None:
         """Take the caller's next item. Raises TypeError for one that is none."""
@@ -120,6 +136,7 @@ class UnbrokenStream:
 
     def begin_call(self) -> pb.StreamingRecognizeRequest:
         """Return the first request of the next call."""
+        self._is_draining = False
         if self._token:
             self._cursor, self._is_resuming = None, True
             resume = pb.Resume(token=self._token, last_result=self._last_number)
@@ -157,6 +174,9 @@ class UnbrokenStream:
         self._last_number = response.number or self._last_number
         if response.WhichOneof("response") == "started":
             results = self._start(response, now)
+        elif response.event.type == pb.SpeechEvent.TYPE_SERVER_DRAINING:
+            self._is_draining = True
+            results = []
         else:
             results = self._view.show(response, self._buffer)
             if results:
@@ -226,6 +246,8 @@ class _View:
         self._withheld_end_s = math.inf
         self.is_complete = False
         """The last final has come."""
+        self.is_between = True
+        """No text of an utterance was shown whose final was not."""
         self._offset_ns = 0
         self._held_end: SpeechEvent | None = None
         """The end of speech, until its final comes."""
@@ -310,6 +332,7 @@ class _View:
         if self._withheld_end_s < partial.audio_processed_s:
             self._drop_withheld()
         self._stable, self._processed_s = partial.stable, partial.audio_processed_s
+        self.is_between = self.is_between and not partial.text
         return partial
 
     def _show_final(
@@ -343,6 +366,7 @@ class _View:
         self._seq, self._last_end_s = final.seq, final.end_s
         self._stable, self._processed_s = "", final.end_s
         self._has_shown_start = self._is_behind = False
+        self.is_between = True
         is_single = buffer.config.endpointing.single_utterance
         self.is_complete = final.cause is FinalCause.END or is_single
         return list(results)
@@ -372,9 +396,9 @@ def to_ns(duration: Duration) -> int:
 
 
 def _shift(message: Message, offset_ns: int) -> None:
-    """Move every time in the stream that a message holds; `delay` is none."""
+    """Move every time in the stream that a message holds; `delay`, `grace_left` are none."""
     for field, value in message.ListFields():
-        if field.name == "delay":
+        if field.name in ("delay", "grace_left"):
             continue
         if isinstance(value, Duration):
             value.FromNanoseconds(to_ns(value) + offset_ns)

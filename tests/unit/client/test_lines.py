@@ -70,6 +70,7 @@ def test_json_lines_name_their_type():
         "event": "speech_ended",
         "time_s": 0.88,
         "channel": 0,
+        "grace_left_s": None,
     }
 
 

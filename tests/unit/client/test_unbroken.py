@@ -5,8 +5,20 @@ import pytest
 from google.protobuf.duration_pb2 import Duration
 from siren.v1 import speech_pb2 as pb
 
-from siren_client import Control, Final, Partial, Reason, Reconnect, Resumed, SirenError, Started
+from siren_client import (
+    Control,
+    Final,
+    Partial,
+    Reason,
+    Reconnect,
+    Resumed,
+    SirenError,
+    SpeechEvent,
+    SpeechEventType,
+    Started,
+)
 from siren_client.errors import FieldViolation
+from siren_client.reconnect import moved
 from siren_client.text import keep_stable
 from siren_client.unbroken import GiveUp, Retry, UnbrokenStream
 
@@ -317,3 +329,50 @@ def test_streams_with_separate_channels_are_one_call():
     stream = UnbrokenStream(config, POLICY)
     assert not stream.begin_call().config.resumable
     assert stream.fail(BROKEN, now=0.0, jitter=0.0) == GiveUp((), BROKEN)
+
+
+DRAINING = pb.StreamingRecognizeResponse(
+    event=pb.SpeechEvent(type=pb.SpeechEvent.TYPE_SERVER_DRAINING, time=at(1), grace_left=at(20)),
+    number=1,
+)
+
+
+def test_a_server_that_drains_is_left_between_two_utterances():
+    caller = Caller(4)
+    caller.hear(started(), partial("one", 0, 0.5, 1))
+    assert caller.hear(DRAINING) == []
+    assert not caller.stream.wants_to_move, "within an utterance"
+    caller.hear(final("one", 0, 1, 1, 2))
+    assert caller.stream.wants_to_move
+    caller.stream.stay()
+    assert not caller.stream.wants_to_move, "nobody else serves: asked again behind the next"
+    caller.hear(partial("two", 0, 1.5, 1), final("two", 1, 2, 2, 3))
+    assert caller.stream.wants_to_move
+    first = caller.break_and_begin(moved())
+    assert first.WhichOneof("request") == "config", "it is not resumed elsewhere"
+    assert not caller.stream.wants_to_move
+    caller.hear(started())
+    assert caller.sent() == [3, 4], "only what was said since"
+
+
+def test_in_silence_it_is_left_at_once_and_never_where_the_end_was_sent():
+    caller = Caller(2)
+    caller.hear(started(), DRAINING)
+    assert caller.stream.wants_to_move
+    caller.stream.end()
+    assert not caller.stream.wants_to_move
+
+
+def test_a_stream_that_cannot_be_sent_again_stays():
+    caller = Caller(2, Reconnect(max_buffer_bytes=1000))
+    caller.hear(started())
+    assert caller.sent() == [1, 2]
+    caller.hear(DRAINING)
+    assert not caller.stream.wants_to_move
+
+
+def test_who_does_not_reconnect_is_told_that_the_server_drains():
+    caller = Caller(1, None)
+    (event,) = caller.hear(DRAINING)
+    assert event == SpeechEvent(type=SpeechEventType.SERVER_DRAINING, time_s=1.0, grace_left_s=20.0)
+    assert not caller.stream.wants_to_move

@@ -918,7 +918,7 @@ class StreamingRecognizeResponse(_message.Message):
 
     @_builtins.property
     def event(self) -> Global___SpeechEvent:
-        """Speech started or ended."""
+        """Speech started or ended, or the server is going to stop."""
 
     @_builtins.property
     def updated(self) -> Global___ConfigUpdated:
@@ -1416,6 +1416,15 @@ class SpeechEvent(_message.Message):
         """The utterance ended, and this is where its last token was emitted. Sent
         before the final, for utterances with speech.
         """
+        TYPE_SERVER_DRAINING: SpeechEvent._Type.ValueType  # 3
+        """The server is going to stop. It is told once, at any point of the stream,
+        and changes nothing by itself: the stream runs on for `grace_left` at
+        most, and is then ended with its final and SHUTTING_DOWN. A client that
+        has more to send than fits goes on in a new stream, which the server's
+        GOAWAY makes its channel open on another connection: best between two
+        utterances, behind `ACTION_FINALIZE`, or with the audio since the last
+        final sent again. One that is about to end just ends.
+        """
 
     class Type(_Type, metaclass=_TypeEnumTypeWrapper):
         """What happened."""
@@ -1428,18 +1437,37 @@ class SpeechEvent(_message.Message):
     """The utterance ended, and this is where its last token was emitted. Sent
     before the final, for utterances with speech.
     """
+    TYPE_SERVER_DRAINING: SpeechEvent.Type.ValueType  # 3
+    """The server is going to stop. It is told once, at any point of the stream,
+    and changes nothing by itself: the stream runs on for `grace_left` at
+    most, and is then ended with its final and SHUTTING_DOWN. A client that
+    has more to send than fits goes on in a new stream, which the server's
+    GOAWAY makes its channel open on another connection: best between two
+    utterances, behind `ACTION_FINALIZE`, or with the audio since the last
+    final sent again. One that is about to end just ends.
+    """
 
     TYPE_FIELD_NUMBER: _builtins.int
     TIME_FIELD_NUMBER: _builtins.int
     CHANNEL_FIELD_NUMBER: _builtins.int
+    GRACE_LEFT_FIELD_NUMBER: _builtins.int
     type: Global___SpeechEvent.Type.ValueType
     """What happened."""
     channel: _builtins.int
-    """With CHANNEL_MODE_SEPARATE the channel it is of, from 0; else 0."""
+    """With CHANNEL_MODE_SEPARATE the channel it is of, from 0; else 0.
+    TYPE_SERVER_DRAINING is of all: always 0.
+    """
     @_builtins.property
     def time(self) -> _duration_pb2.Duration:
         """When, to the 80 ms encoder frame the decoder emitted at: some 100 ms after
-        the sound itself.
+        the sound itself. Of TYPE_SERVER_DRAINING: the audio received by then.
+        """
+
+    @_builtins.property
+    def grace_left(self) -> _duration_pb2.Duration:
+        """Of TYPE_SERVER_DRAINING, always: how much longer the stream may go on, from
+        0 up, by the server's `shutdown_grace_s`; a hurried operator may make it
+        less. Unset in other events.
         """
 
     def __init__(
@@ -1448,10 +1476,11 @@ class SpeechEvent(_message.Message):
         type: Global___SpeechEvent.Type.ValueType = ...,
         time: _duration_pb2.Duration | None = ...,
         channel: _builtins.int = ...,
+        grace_left: _duration_pb2.Duration | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["time", b"time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["grace_left", b"grace_left", "time", b"time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel", b"channel", "time", b"time", "type", b"type"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel", b"channel", "grace_left", b"grace_left", "time", b"time", "type", b"type"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

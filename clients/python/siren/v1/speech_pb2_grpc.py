@@ -48,9 +48,10 @@ class SpeechServiceStub(object):
     INVALID_AUDIO      INVALID_ARGUMENT     audio that does not decode in the declared encoding;
     the final for what was heard is sent first
     MODEL_NOT_FOUND    NOT_FOUND            unknown model id; the message lists the known ones
-    OVERLOADED         RESOURCE_EXHAUSTED   every session slot is taken; or a quota of the
-    principal is used up, in a running stream behind the
-    final for what was heard; carries RetryInfo
+    OVERLOADED         RESOURCE_EXHAUSTED   every session slot is taken, or one more would make
+    the others late; or a quota of the principal is used
+    up, in a running stream behind the final for what was
+    heard; carries RetryInfo
     AUDIO_TOO_FAST     RESOURCE_EXHAUSTED   unprocessed audio passed its bound although the server
     stopped reading; not seen while HTTP/2 flow control
     works
@@ -58,10 +59,15 @@ class SpeechServiceStub(object):
     SESSION_TOO_LONG   OUT_OF_RANGE         the configured maximum of audio in one stream; the
     final for what was heard is sent first
     SHUTTING_DOWN      UNAVAILABLE          the server stops; the final for what was heard is
-    sent first; carries RetryInfo
+    sent first, unless its recogniser is stuck, which is
+    why it stops; carries RetryInfo
     MODEL_ERROR        INTERNAL             recognition failed for this stream
     INTERNAL_ERROR     INTERNAL             anything else; the cause is in the server's log
     under the session id
+
+    A call that is refused has no response headers, and where a retry can help the trailer
+    `grpc-retry-pushback-ms` beside RetryInfo, so that a client's gRPC can retry by itself
+    (`retryPolicy` of a service config).
     """
 
     def __init__(self, channel):
@@ -110,9 +116,10 @@ class SpeechServiceServicer(object):
     INVALID_AUDIO      INVALID_ARGUMENT     audio that does not decode in the declared encoding;
     the final for what was heard is sent first
     MODEL_NOT_FOUND    NOT_FOUND            unknown model id; the message lists the known ones
-    OVERLOADED         RESOURCE_EXHAUSTED   every session slot is taken; or a quota of the
-    principal is used up, in a running stream behind the
-    final for what was heard; carries RetryInfo
+    OVERLOADED         RESOURCE_EXHAUSTED   every session slot is taken, or one more would make
+    the others late; or a quota of the principal is used
+    up, in a running stream behind the final for what was
+    heard; carries RetryInfo
     AUDIO_TOO_FAST     RESOURCE_EXHAUSTED   unprocessed audio passed its bound although the server
     stopped reading; not seen while HTTP/2 flow control
     works
@@ -120,10 +127,15 @@ class SpeechServiceServicer(object):
     SESSION_TOO_LONG   OUT_OF_RANGE         the configured maximum of audio in one stream; the
     final for what was heard is sent first
     SHUTTING_DOWN      UNAVAILABLE          the server stops; the final for what was heard is
-    sent first; carries RetryInfo
+    sent first, unless its recogniser is stuck, which is
+    why it stops; carries RetryInfo
     MODEL_ERROR        INTERNAL             recognition failed for this stream
     INTERNAL_ERROR     INTERNAL             anything else; the cause is in the server's log
     under the session id
+
+    A call that is refused has no response headers, and where a retry can help the trailer
+    `grpc-retry-pushback-ms` beside RetryInfo, so that a client's gRPC can retry by itself
+    (`retryPolicy` of a service config).
     """
 
     def StreamingRecognize(self, request_iterator, context):
@@ -216,9 +228,10 @@ class SpeechService(object):
     INVALID_AUDIO      INVALID_ARGUMENT     audio that does not decode in the declared encoding;
     the final for what was heard is sent first
     MODEL_NOT_FOUND    NOT_FOUND            unknown model id; the message lists the known ones
-    OVERLOADED         RESOURCE_EXHAUSTED   every session slot is taken; or a quota of the
-    principal is used up, in a running stream behind the
-    final for what was heard; carries RetryInfo
+    OVERLOADED         RESOURCE_EXHAUSTED   every session slot is taken, or one more would make
+    the others late; or a quota of the principal is used
+    up, in a running stream behind the final for what was
+    heard; carries RetryInfo
     AUDIO_TOO_FAST     RESOURCE_EXHAUSTED   unprocessed audio passed its bound although the server
     stopped reading; not seen while HTTP/2 flow control
     works
@@ -226,10 +239,15 @@ class SpeechService(object):
     SESSION_TOO_LONG   OUT_OF_RANGE         the configured maximum of audio in one stream; the
     final for what was heard is sent first
     SHUTTING_DOWN      UNAVAILABLE          the server stops; the final for what was heard is
-    sent first; carries RetryInfo
+    sent first, unless its recogniser is stuck, which is
+    why it stops; carries RetryInfo
     MODEL_ERROR        INTERNAL             recognition failed for this stream
     INTERNAL_ERROR     INTERNAL             anything else; the cause is in the server's log
     under the session id
+
+    A call that is refused has no response headers, and where a retry can help the trailer
+    `grpc-retry-pushback-ms` beside RetryInfo, so that a client's gRPC can retry by itself
+    (`retryPolicy` of a service config).
     """
 
     @staticmethod

@@ -64,6 +64,8 @@ def advance(state: LiveState, result: Result) -> LiveState:
                 is_speaking=False,
                 audio_s=max(state.audio_s, result.end_s),
             )
+        case SpeechEvent(type=SpeechEventType.SERVER_DRAINING):
+            return state
         case SpeechEvent():
             return replace(
                 state,

@@ -149,7 +149,8 @@ def transcribe(
     - `final`: text, seq, start_s, end_s, cause, audio_received_s, delay_s, spoken_text,
       words, confidence, language_code, alternatives, channel; a word, with `--words`: text,
       start_s, end_s, confidence, is_stable; an alternative: text, probability
-    - `event`: event (speech_started, speech_ended), time_s, channel
+    - `event`: event (speech_started, speech_ended, server_draining), time_s, channel,
+      grace_left_s
     - `error`: message, status, reason: this recording failed
 
     **Exit status**: 0 all recognised; 1 a recording failed, or the server; 2 wrong usage, or

@@ -1,0 +1,46 @@
+"""`siren` whose models take as long as a test says, and recognise nothing.
+
+`python -m tests.support.slow_server serve ...`. From the environment: SLOW_STEP_MS, SLOW_ROW_MS, of
+a step and of each of its rows; SLOW_BLOCK, a file: while it is there, steps do not end. What cannot
+be had here otherwise: a device at its limit although the machine is not, and one that hangs.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from siren_grpc import cli
+from siren_grpc.config import Settings
+from siren_grpc.domain.types import Lane, StepResult, StepRow
+from tests.support.arithmetic_backend import ArithmeticBackend
+
+PROGRAM = (sys.executable, "-m", "tests.support.slow_server")
+
+
+class SlowBackend(ArithmeticBackend):
+    """Takes its time."""
+
+    def step(self, lane: Lane, rows: Sequence[StepRow]) -> list[StepResult]:
+        """See `ModelBackend`."""
+        block = os.environ.get("SLOW_BLOCK")
+        while block and Path(block).exists():
+            time.sleep(0.01)
+        step_ms, row_ms = (float(os.environ.get(f"SLOW_{of}_MS", "0")) for of in ("STEP", "ROW"))
+        time.sleep((step_ms + row_ms * len(rows)) / 1000)
+        return super().step(lane, rows)
+
+
+def load_backend(name: str, settings: Settings) -> SlowBackend:
+    """Stand for `siren_grpc.cli.load_backend`."""
+    return SlowBackend(n_slots=settings.max_sessions, max_batch=settings.max_batch or 8)
+
+
+if __name__ == "__main__":
+    from siren_client.cli import main
+
+    cli.load_backend = load_backend
+    main()

@@ -1,0 +1,167 @@
+"""Who may start, by what steps cost: single measurements, and whole loads in simulated time."""
+
+from __future__ import annotations
+
+import random
+from statistics import quantiles
+
+import pytest
+
+from siren_grpc.scheduling.load import Load
+from tests.support.builders import LANE
+from tests.support.simulated_load import CHUNK_S, SIZES, WORK, SimulatedDevice
+
+BOUND = 0.8
+
+
+def step_s(n_rows: int) -> float:
+    """A device that holds 32 / (0.008 + 32 * 0.001) * 0.16 = 128 sessions."""
+    return 0.008 + 0.001 * n_rows
+
+
+CAPACITY = 128
+
+
+def note(load: Load, taken: float, now: float, *, n_rows: int = 8) -> None:
+    waits_s = [taken * CHUNK_S - step_s(n_rows)] * n_rows
+    load.note_step(WORK, n_rows, waits_s, step_s(n_rows), now)
+
+
+def may_start(load: Load, now: float) -> bool:
+    return load.may_start(WORK, {LANE: 1000}, n_workers=1, now=now)
+
+
+def test_an_idle_device_takes_whoever_comes() -> None:
+    load = Load(max_load=BOUND)
+    assert all(may_start(load, 0.0) for _ in range(500))
+
+
+def test_one_slow_step_is_no_load() -> None:
+    load = Load(max_load=BOUND)
+    note(load, 3.0, 0.0, n_rows=1)
+    assert may_start(load, 0.1)
+
+
+def test_late_chunks_keep_sessions_out_until_they_are_well_in_time_again() -> None:
+    load = Load(max_load=BOUND)
+    for i in range(50):
+        note(load, 1.0, i * 0.05)
+    assert load.is_late(2.5)
+    assert not may_start(load, 2.5)
+    now, n_changes, was_late = 2.5, 0, True
+    while now < 12.5:
+        now += 0.05
+        # About the bound, above and below it by turns: it stays as it was.
+        note(load, BOUND * (0.98 if n_changes == 0 else 0.8) + 0.1 * ((now * 20) % 2 - 0.5), now)
+        n_changes += load.is_late(now) is not was_late
+        was_late = load.is_late(now)
+    assert n_changes == 0
+    while now < 30:
+        now += 0.05
+        note(load, BOUND * 0.5, now)
+        n_changes += load.is_late(now) is not was_late
+        was_late = load.is_late(now)
+    assert n_changes == 1
+    assert not was_late
+
+
+def test_without_steps_a_load_is_forgotten() -> None:
+    load = Load(max_load=BOUND)
+    for i in range(50):
+        note(load, 1.5, i * 0.05)
+    assert load.is_late(2.5)
+    assert not load.is_late(12.5)
+
+
+def test_no_bound_refuses_nobody() -> None:
+    load = Load(max_load=0)
+    for i in range(50):
+        note(load, 9.0, i * 0.05)
+    assert may_start(load, 2.5)
+
+
+def test_who_does_not_fit_by_the_cost_is_refused_before_anybody_is_late() -> None:
+    load = Load(max_load=BOUND)
+    for size in SIZES:
+        note(load, 0.1, 0.0, n_rows=size)
+    now = 20.0
+    assert sum(may_start(load, now) for _ in range(2 * CAPACITY)) == int(BOUND * CAPACITY)
+    assert load.taken(now) < 0.01
+
+
+def test_where_the_cost_is_a_guess_a_calm_device_only_slows_a_rush() -> None:
+    load = Load(max_load=BOUND)
+    load.note_step(WORK, 1, [0.0], 0.010, 0.0)
+    load.note_step(WORK, 2, [0.0], 0.100, 0.0)  # as if each row more took 90 ms
+    taken = [sum(may_start(load, 20.0 + second) for _ in range(200)) for second in range(0, 8, 2)]
+    assert taken[0] == 12 + 8, "12 by the cost of single rows"
+    assert all(later >= 8 for later in taken)
+
+
+def test_sessions_that_say_nothing_are_no_load() -> None:
+    load = Load(max_load=BOUND)
+    for size in SIZES:
+        note(load, 0.1, 0.0, n_rows=size)
+    for second in range(60):
+        assert all(may_start(load, 20.0 + second) for _ in range(30))
+
+
+def latencies(device: SimulatedDevice, behind: float) -> list[float]:
+    return [taken for taken_s in device.taken_s.values() for at, taken in taken_s if at > behind]
+
+
+@pytest.mark.parametrize("per_s", [5, 40, 400])
+def test_twice_the_capacity_offered_keeps_those_taken_in_time(per_s: int) -> None:
+    device = SimulatedDevice(Load(max_load=BOUND), step_s)
+    noise = random.Random(1)
+    at, n_taken, n_offered = 0.0, 0, 0
+    while n_offered < 2 * CAPACITY or device.now < 20:
+        device.run(at)
+        n_taken += device.offer(lasting_s=90, phase=noise.random() * CHUNK_S)
+        n_offered += 1
+        at += 0.2 if device.now < 5 else 1 / per_s  # a light load first
+    device.run(at + 4)
+    assert 0.7 * CAPACITY <= n_taken <= CAPACITY
+    percentiles = quantiles(latencies(device, 1), n=100)
+    assert percentiles[94] < CHUNK_S
+
+
+def test_a_rush_on_a_device_just_started_is_taken_and_then_no_more() -> None:
+    """Nothing is known of it: whoever comes in its first moment may stay, and makes it late."""
+    device = SimulatedDevice(Load(max_load=BOUND), step_s)
+    noise = random.Random(3)
+    for _ in range(2 * CAPACITY):
+        assert device.offer(lasting_s=6, phase=noise.random() * CHUNK_S)
+    for tenth in range(10, 60):
+        device.run(tenth / 10)
+        assert not device.offer(lasting_s=6)
+    device.run(40)
+    assert device.offer(lasting_s=6)
+
+
+def test_room_that_comes_free_is_taken_again() -> None:
+    device = SimulatedDevice(Load(max_load=BOUND), step_s)
+    noise = random.Random(2)
+    n_taken, length_s = 0, 30
+    for i in range(length_s * 60):  # 60 a second, of 4 s each: twice what there is room for
+        device.run(i / 60)
+        n_taken += device.offer(lasting_s=4, phase=noise.random() * CHUNK_S)
+    assert 0.7 * CAPACITY < n_taken * 4 / length_s < CAPACITY
+    assert quantiles(latencies(device, 1), n=100)[94] < CHUNK_S
+
+
+def test_recordings_that_fill_the_idle_time_are_no_load() -> None:
+    device = SimulatedDevice(Load(max_load=BOUND), step_s)
+    for _ in range(16):
+        device.record(2000)
+    for i in range(30):
+        device.run(i / 10)
+        assert device.offer(lasting_s=10)
+    assert device.n_refused == 0
+
+
+def test_files_sent_as_live_audio_far_ahead_of_its_pace_are_no_load() -> None:
+    load = Load(max_load=BOUND)
+    for i in range(1000):
+        load.note_step(WORK, 32, [], step_s(32), i * 0.04)
+    assert all(may_start(load, 40.0) for _ in range(int(BOUND * CAPACITY)))
