@@ -26,6 +26,7 @@ from siren_grpc.domain.ports import ModelBackend
 from siren_grpc.domain.types import DecoderKind, EncoderCache, Precision
 from siren_grpc.observe.logging import configure_logging
 from siren_grpc.runtime import cores, front_ends_for, share_the_cores
+from siren_grpc.soak.commands import app as soak_app
 from siren_grpc.text.masking import read_masked_words
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ def register(app: typer.Typer) -> None:
     app.command("serve", help=_SERVE_HELP)(_with_setting_flags(_serve))
     app.command("pull", help=_PULL_HELP)(_pull)
     app.add_typer(bench_app, name="bench")
+    app.add_typer(soak_app, name="soak")
 
 
 _SERVE_HELP = """Serve speech recognition over gRPC.

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -26,10 +26,25 @@ class ServerDidNotStart(Exception):
 class ServerProcess:
     """Starts `siren serve`, or the empty handler, on a free port and waits until it serves."""
 
-    def __init__(self, command: Sequence[str]) -> None:
-        """Start it. Raises ServerDidNotStart."""
+    def __init__(
+        self,
+        command: Sequence[str],
+        on_line: Callable[[str], None] = lambda line: None,
+        *,
+        is_apart: bool = False,
+    ) -> None:
+        """Start it. Raises ServerDidNotStart.
+
+        on_line: told each line of its log, in a thread. is_apart: a terminal's Ctrl-C does not
+        reach it.
+        """
+        self._on_line = on_line
         self._process = subprocess.Popen(
-            command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+            command,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=is_apart,
         )
         self._log: deque[str] = deque(maxlen=30)
         self._port: str | None = None
@@ -42,9 +57,16 @@ class ServerProcess:
             raise ServerDidNotStart("the server did not start:\n" + "".join(self._log))
 
     @classmethod
-    def siren(cls, flags: Sequence[str]) -> ServerProcess:
-        """Start `siren serve` with more flags."""
-        return cls([sys.executable, "-c", _SIREN, "serve", "--port", "0", *flags])
+    def siren(
+        cls,
+        flags: Sequence[str],
+        on_line: Callable[[str], None] = lambda line: None,
+        *,
+        is_apart: bool = False,
+    ) -> ServerProcess:
+        """Start `siren serve` with more flags. The rest as for making one."""
+        command = [sys.executable, "-c", _SIREN, "serve", "--port", "0", *flags]
+        return cls(command, on_line, is_apart=is_apart)
 
     @classmethod
     def empty_handler(cls, *, chunk_ms: int) -> ServerProcess:
@@ -57,6 +79,7 @@ class ServerProcess:
             raise AssertionError("stderr is a pipe")
         for line in self._process.stderr:
             self._log.append(line)
+            self._on_line(line)
             if match := _LISTENING.search(line):
                 self._port = match.group(1)
             if _SERVING in line:

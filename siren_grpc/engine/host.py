@@ -41,6 +41,11 @@ class EngineHost:
         """Whether the stepper's thread runs."""
         return self._stepper.is_alive
 
+    @property
+    def counts(self) -> dict[str, int]:
+        """Sessions and slots taken; zero when nobody is there."""
+        return self._stepper.counts
+
     async def wait_dead(self) -> None:
         """Return when the stepper has died of itself: the process should be replaced."""
         await self._is_dead.wait()

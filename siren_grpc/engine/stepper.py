@@ -162,6 +162,16 @@ class Stepper:
         """Whether the thread runs."""
         return self._thread.is_alive()
 
+    @property
+    def counts(self) -> dict[str, int]:
+        """Sessions, their slots, and those whose step must end first; from any thread."""
+        models = list(self._models.values())
+        return {
+            "sessions": len(self._streams),
+            "slots": sum(model.slots.n_taken for model in models),
+            "closing": len(self._closing),
+        }
+
     def add_model(self, name: str, backend: ModelBackend) -> None:
         """Take over a model that is warmed up; lanes name it by `name`."""
         self._post(_AddModel(name, backend))

@@ -12,6 +12,7 @@ from typing import Any
 
 from siren_grpc.domain.ports import ModelBackend
 from siren_grpc.engine.host import EngineHost
+from siren_grpc.server import census
 from siren_grpc.server.front_end import Catalog, FrontEndConfig
 from siren_grpc.server.front_end_process import FrontEndDied, FrontEndProcess, reserve_port
 from siren_grpc.server.names import ModelNames
@@ -101,6 +102,7 @@ class App:
         try:
             ports = await asyncio.gather(*(front_end.start() for front_end in front_ends))
             on_bound(ports[0])
+            census.on_signal(host, front_ends)
             if await self._until_stopped(self._update_models(front_ends, host), front_ends):
                 names = ", ".join(info.id for info in host.models)
                 _log.info("serving %s on %s:%d", names, self._config.front_end.host, ports[0])

@@ -77,6 +77,11 @@ class FrontEnd:
             ]
         )
 
+    @property
+    def counts(self) -> dict[str, float]:
+        """What it holds; zero of everything that belongs to streams when there are none."""
+        return {**self._engine.counts, **self._service.counts}
+
     async def start(self) -> int:
         """Listen, and return the port; health is NOT_SERVING until `serve`.
 

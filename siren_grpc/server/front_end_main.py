@@ -15,6 +15,7 @@ from typing import Any
 
 from siren_grpc.engine.engine import Engine
 from siren_grpc.observe.logging import configure_logging
+from siren_grpc.server import census
 from siren_grpc.server.front_end import Catalog, FrontEnd
 from siren_grpc.server.front_end_messages import (
     Bound,
@@ -37,10 +38,13 @@ _LAST_WORDS_S = 1.0
 async def _run(end: socket.socket) -> None:
     inbox: asyncio.Queue[Any] = asyncio.Queue()
     engine: Engine | None = None
+    front_end: FrontEnd | None = None
 
     def receive(message: Any) -> None:
         if isinstance(message, list) and engine is not None:
             engine.deliver(message)
+        elif isinstance(message, census.TakeCensus) and front_end is not None:
+            census.write_line(message.number, "front end", front_end.counts)
         else:
             inbox.put_nowait(message)
 
