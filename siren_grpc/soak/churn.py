@@ -83,7 +83,7 @@ async def play(
             await _run(visitor, random, clips, n, settings.at_once, report.done, on_progress)
             report.done += n
             report.wall_s = monotonic() - started_at
-            counts, quiet_s = await _quieten(server)
+            counts, quiet_s = await quieten(server)
             if not baseline and report.done >= min(settings.warm_up, settings.sessions):
                 baseline = counts
             for i, process in enumerate(counts):
@@ -101,7 +101,7 @@ async def play(
             )
             await visitor.reconnect_one()
         await visitor.close()
-        counts, _ = await _quieten(server)
+        counts, _ = await quieten(server)
     finally:
         await visitor.close()
     report.faults += leaks(baseline, counts)
@@ -161,7 +161,7 @@ async def _run(
     await asyncio.gather(*(work() for _ in range(at_once)))
 
 
-async def _quieten(server: WatchedServer) -> tuple[list[ProcessCounts], float]:
+async def quieten(server: WatchedServer) -> tuple[list[ProcessCounts], float]:
     """Return the counts once all streams' are zero, or those of the longest wait, and how long."""
     started_at = monotonic()
     while True:

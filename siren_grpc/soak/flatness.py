@@ -23,6 +23,20 @@ class Growth:
         return 100 * (self.last - self.first) / self.first if self.first else 0.0
 
 
+def drift(points: Sequence[tuple[float, float]], *, since: float) -> Growth | None:
+    """Return how a duration changed between the two halves behind its warm-up.
+
+    Parameters as for `growth`. Of each half the lowest tenth's highest: whatever else the machine
+    does adds to a duration and never takes from it, so its short ones are its own.
+    """
+    figures = [figure for when, figure in points if when >= since]
+    if len(figures) < 2:
+        return None
+    half = len(figures) // 2
+    first, last = (sorted(part) for part in (figures[:half], figures[half:]))
+    return Growth(first[len(first) // _SHARE], last[len(last) // _SHARE])
+
+
 def growth(points: Sequence[tuple[float, float]], *, since: float) -> Growth | None:
     """Return how a figure changed behind its warm-up; None where fewer than two points are left.
 

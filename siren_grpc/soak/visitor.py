@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import grpc
@@ -96,8 +97,11 @@ class Visitor:
 
     async def _stream(self, stub: speech_pb2_grpc.SpeechServiceStub, plan: Plan) -> None:
         call: Any = stub.StreamingRecognize(timeout=_TIMEOUT_S)
+        await call.write(self._config(plan))
+        # grpc.aio forgets the status of a call that is refused while it writes: so it reads first.
+        first = await call.read()
+        responses = [] if first is grpc.aio.EOF else [first]
         try:
-            await call.write(self._config(plan))
             for i, clip in enumerate(plan.clips):
                 if i:
                     await call.write(_FINALIZE)
@@ -108,7 +112,9 @@ class Visitor:
                 await call.done_writing()
         except asyncio.InvalidStateError:
             pass  # it is over already: the status says why
-        responses = [response async for response in call]
+        while (response := await call.read()) is not grpc.aio.EOF:
+            responses.append(response)
+        await self._raise_for_status(call)
         kinds = [response.WhichOneof("response") for response in responses]
         if kinds.count("started") != 1 or kinds[0] != "started" or kinds[-1] != "final":
             self._fault(f"{plan.kind.value}: answers {kinds}")
@@ -126,15 +132,22 @@ class Visitor:
     async def _cancel(self, stub: speech_pb2_grpc.SpeechServiceStub, plan: Plan) -> None:
         call: Any = stub.StreamingRecognize(timeout=_TIMEOUT_S)
         data = b"".join(self._clips[clip] for clip in plan.clips)[: plan.cut]
-        try:
-            await call.write(self._config(plan))
-            await self._send(call, data, plan)
-        except asyncio.InvalidStateError:
-            await call.read()  # raises what it was refused with
+        await call.write(self._config(plan))
         # Half of them once it runs: the others may be cancelled before it has a slot.
         if plan.cut % 2 and await call.read() is grpc.aio.EOF:
+            await self._raise_for_status(call)
             self._fault(f"{plan.kind.value}: ended before it was cancelled")
+        # One that was refused meanwhile is over, too.
+        with suppress(asyncio.InvalidStateError, grpc.aio.AioRpcError):
+            await self._send(call, data, plan)
         call.cancel()
+
+    @staticmethod
+    async def _raise_for_status(call: Any) -> None:
+        code = await call.code()
+        if code is not grpc.StatusCode.OK:
+            metadata = grpc.aio.Metadata()
+            raise grpc.aio.AioRpcError(code, metadata, metadata, await call.details())
 
     async def _be_refused(self, stub: speech_pb2_grpc.SpeechServiceStub) -> None:
         call: Any = stub.StreamingRecognize(timeout=_TIMEOUT_S)
