@@ -19,6 +19,7 @@ from pydantic import ValidationError
 from pydantic_core import PydanticUndefined
 from rich.console import Console
 
+from siren_grpc.bench import size_command
 from siren_grpc.bench.commands import app as bench_app
 from siren_grpc.config import Settings, load_settings
 from siren_grpc.domain.geometry import BufferedSeconds
@@ -42,6 +43,7 @@ def register(app: typer.Typer) -> None:
     app.command("pull", help=_PULL_HELP)(_pull)
     app.add_typer(bench_app, name="bench")
     app.add_typer(soak_app, name="soak")
+    app.command("size", help=size_command.HELP)(size_command.size_deployment)
 
 
 _SERVE_HELP = """Serve speech recognition over gRPC.
