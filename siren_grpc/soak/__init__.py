@@ -1,4 +1,4 @@
 """Endurance: `siren soak churn` and `siren soak stream`.
 
-Pure logic (flatness, known_words, script) knows neither gRPC nor processes.
+Pure logic (flatness, known_words, timeline) knows neither gRPC nor processes.
 """

@@ -74,11 +74,7 @@ async def play(
     memory: dict[str, list[tuple[float, float]]] = {}
     baseline: list[ProcessCounts] = []
     try:
-        while (
-            report.done < settings.sessions
-            and not visitor.n_faults
-            and not is_stopping.is_set()
-        ):
+        while report.done < settings.sessions and not visitor.n_faults and not is_stopping.is_set():
             n = min(settings.every, settings.sessions - report.done)
             await _run(visitor, random, clips, n, settings.at_once, report.done, on_progress)
             report.done += n

@@ -6,17 +6,13 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
-import grpc
-import grpc.aio
 from google.protobuf.duration_pb2 import Duration
 from siren.v1 import speech_pb2 as pb
 from siren.v1 import speech_pb2_grpc
 
 from siren_grpc.soak.known_words import Word
 
-_ENDPOINTING = pb.EndpointingConfig(
-    min_silence_ms=500, state=pb.EndpointingConfig.STATE_SOFT
-)
+_ENDPOINTING = pb.EndpointingConfig(min_silence_ms=500, state=pb.EndpointingConfig.STATE_SOFT)
 """The model's state is never reset: it grows as old as the stream."""
 
 
@@ -38,7 +34,8 @@ class Listener:
     def __init__(self, stub: speech_pb2_grpc.SpeechServiceStub, decoder: str | None) -> None:
         """Open it."""
         self._decoder = decoder
-        self._call: Any = stub.StreamingRecognize()
+        opening: Any = stub.StreamingRecognize  # the stubs know no call without an iterator
+        self._call: Any = opening()
         self.words: list[Word] = []
         """Those of finals that were not taken yet."""
         self.n_finals = 0
@@ -77,7 +74,9 @@ class Listener:
             final = response.final
             start_s, end_s = _seconds(final.start_time), _seconds(final.end_time)
             if start_s < self.heard_s or end_s < start_s:
-                self._fault(f"a final from {start_s:.2f} to {end_s:.2f} s behind {self.heard_s:.2f}")
+                self._fault(
+                    f"a final from {start_s:.2f} to {end_s:.2f} s behind {self.heard_s:.2f}"
+                )
             self.n_finals += 1
             self.heard_s = end_s
             self.last_cause = pb.FinalResult.Cause.Name(final.cause)

@@ -49,8 +49,11 @@ WEIGHTS = {
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """One session. clips: which, one an utterance. pieces: messages of each. cut: bytes of all
-    audio behind which it is cancelled, for those that are."""
+    """One session.
+
+    clips: which, one an utterance. pieces: messages of each. cut: bytes of all audio behind which
+    it is cancelled, for those that are.
+    """
 
     kind: Kind
     clips: tuple[int, ...]

@@ -43,7 +43,8 @@ def stream(
         typer.Option(min=0, help="How much a process may grow behind ten minutes of audio."),
     ] = 1.0,
     step_percent: Annotated[
-        float, typer.Option(min=0, help="How much longer a step may take; more if others work here.")
+        float,
+        typer.Option(min=0, help="How much longer a step may take; more if others work here."),
     ] = 10.0,
     audio: Audio = None,
     seed: Seed = 1,

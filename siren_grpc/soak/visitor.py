@@ -96,7 +96,7 @@ class Visitor:
         return plan.kind.value
 
     async def _stream(self, stub: speech_pb2_grpc.SpeechServiceStub, plan: Plan) -> None:
-        call: Any = stub.StreamingRecognize(timeout=_TIMEOUT_S)
+        call = _open(stub)
         await call.write(self._config(plan))
         # grpc.aio forgets the status of a call that is refused while it writes: so it reads first.
         first = await call.read()
@@ -130,7 +130,7 @@ class Visitor:
         return pb.StreamingRecognizeRequest(config=pb.StreamingConfig(resumable=is_resumable))
 
     async def _cancel(self, stub: speech_pb2_grpc.SpeechServiceStub, plan: Plan) -> None:
-        call: Any = stub.StreamingRecognize(timeout=_TIMEOUT_S)
+        call = _open(stub)
         data = b"".join(self._clips[clip] for clip in plan.clips)[: plan.cut]
         await call.write(self._config(plan))
         # Half of them once it runs: the others may be cancelled before it has a slot.
@@ -150,7 +150,7 @@ class Visitor:
             raise grpc.aio.AioRpcError(code, metadata, metadata, await call.details())
 
     async def _be_refused(self, stub: speech_pb2_grpc.SpeechServiceStub) -> None:
-        call: Any = stub.StreamingRecognize(timeout=_TIMEOUT_S)
+        call = _open(stub)
         await call.write(pb.StreamingRecognizeRequest(config=_REFUSED))
         code = await call.code()
         if code is not grpc.StatusCode.INVALID_ARGUMENT:
@@ -165,3 +165,8 @@ class Visitor:
         known = self._heard.setdefault(key, told)
         if told != known:
             self._fault(f"{plan.kind.value} of clips {plan.clips}: {told}, before {known}")
+
+
+def _open(stub: speech_pb2_grpc.SpeechServiceStub) -> Any:
+    opening: Any = stub.StreamingRecognize  # the stubs know no call without an iterator
+    return opening(timeout=_TIMEOUT_S)
