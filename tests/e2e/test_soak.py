@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -22,7 +23,7 @@ RECORDINGS = [
 
 
 def soak(journal: Path, *arguments: str) -> tuple[subprocess.CompletedProcess[str], list[dict]]:
-    command = [str(SIREN), "soak", *arguments, "--journal", str(journal)]
+    command = [str(SIREN), "soak", arguments[0], "--journal", str(journal), *arguments[1:]]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     return done, [json.loads(line) for line in journal.read_text().splitlines()]
 
@@ -73,13 +74,19 @@ def test_a_leak_is_found_out(tmp_path: Path) -> None:
     try:
         target = server.wait_serving()
 
+        is_counted = threading.Event()
+
         def audio():
             yield bytes(3200)
-            server.signal(signal.SIGUSR1)
-            server.wait_for(re.compile(r'census .*"front end"'))
+            is_counted.wait(60)
 
         with SirenClient(target) as client:
-            list(client.stream(audio(), reconnect=None))
+            results = client.stream(audio(), reconnect=None)
+            next(results)  # started: it has its slot
+            server.signal(signal.SIGUSR1)
+            server.wait_for(re.compile(r'census .*"front end"'))
+            is_counted.set()
+            list(results)
         found = [line for line in map(read_line, server.log.splitlines()) if line is not None]
     finally:
         server.close()
