@@ -21,6 +21,7 @@ from pydantic_core import PydanticUndefined
 from rich.console import Console
 
 from siren_grpc.abuse.commands import app as abuse_app
+from siren_grpc.bench import size_command
 from siren_grpc.bench.commands import app as bench_app
 from siren_grpc.config import ENVIRONMENT_ONLY, Settings, load_settings
 from siren_grpc.domain.geometry import BufferedSeconds
@@ -31,6 +32,7 @@ from siren_grpc.observe.logging import configure_logging
 from siren_grpc.observe.tracing import TracingMissing, check_tracing
 from siren_grpc.runtime import cores, front_ends_for, share_the_cores
 from siren_grpc.server.security.token_command import app as token_app
+from siren_grpc.soak.commands import app as soak_app
 from siren_grpc.text.masking import read_masked_words
 
 if TYPE_CHECKING:
@@ -47,6 +49,8 @@ def register(app: typer.Typer) -> None:
     app.add_typer(bench_app, name="bench")
     app.add_typer(token_app, name="token")
     app.add_typer(abuse_app, name="abuse")
+    app.add_typer(soak_app, name="soak")
+    app.command("size", help=size_command.HELP)(size_command.size_deployment)
 
 
 _SERVE_HELP = """Serve speech recognition over gRPC.

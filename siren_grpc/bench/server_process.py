@@ -27,12 +27,24 @@ class ServerProcess:
     """Starts `siren serve`, or the empty handler, on a free port and waits until it serves."""
 
     def __init__(
-        self, command: Sequence[str], on_line: Callable[[str], object] = lambda line: None
+        self,
+        command: Sequence[str],
+        on_line: Callable[[str], object] = lambda line: None,
+        *,
+        is_apart: bool = False,
     ) -> None:
-        """Start it. on_line: told each line of its log. Raises ServerDidNotStart."""
+        """Start it. Raises ServerDidNotStart.
+
+        on_line: told each line of its log, in a thread. is_apart: a terminal's Ctrl-C does not
+        reach it.
+        """
         self._on_line = on_line
         self._process = subprocess.Popen(
-            command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+            command,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=is_apart,
         )
         self._log: deque[str] = deque(maxlen=30)
         self._port: str | None = None
@@ -46,10 +58,15 @@ class ServerProcess:
 
     @classmethod
     def siren(
-        cls, flags: Sequence[str], on_line: Callable[[str], object] = lambda line: None
+        cls,
+        flags: Sequence[str],
+        on_line: Callable[[str], object] = lambda line: None,
+        *,
+        is_apart: bool = False,
     ) -> ServerProcess:
-        """Start `siren serve` with more flags."""
-        return cls([sys.executable, "-c", _SIREN, "serve", "--port", "0", *flags], on_line)
+        """Start `siren serve` with more flags. The rest as for making one."""
+        command = [sys.executable, "-c", _SIREN, "serve", "--port", "0", *flags]
+        return cls(command, on_line, is_apart=is_apart)
 
     @classmethod
     def empty_handler(cls, *, chunk_ms: int) -> ServerProcess:

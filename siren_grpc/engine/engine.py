@@ -71,6 +71,16 @@ class Engine:
         """Sessions open now."""
         return len(self._sessions)
 
+    @property
+    def counts(self) -> dict[str, float]:
+        """Sessions open now, and of these the steps so far and the time those took."""
+        timings = [session.timing for session in self._sessions.values()]
+        return {
+            "sessions": len(self._sessions),
+            "steps": sum(timing.steps for timing in timings),
+            "step_s": round(sum(timing.step_s for timing in timings), 6),
+        }
+
     def serve(self, models: Sequence[ModelInfo]) -> None:
         """Open sessions of these models from now on, and of no others."""
         self._models = {info.id: info for info in models}

@@ -65,6 +65,11 @@ class EngineHost:
         """Return when each thread that steps or plans began what it does: see `Heartbeat`."""
         return self._stepper.heartbeat.busy_since()
 
+    @property
+    def counts(self) -> dict[str, int]:
+        """Sessions and slots taken; zero when nobody is there."""
+        return self._stepper.counts
+
     async def wait_dead(self) -> None:
         """Return when the stepper has died of itself: the process should be replaced."""
         await self._is_dead.wait()

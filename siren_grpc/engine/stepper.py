@@ -200,6 +200,16 @@ class Stepper:
             )
         return EngineLoad(models, self._n_workers, self._tally.busy_s)
 
+    @property
+    def counts(self) -> dict[str, int]:
+        """Sessions, their slots, and those whose step must end first; from any thread."""
+        models = list(self._models.values())
+        return {
+            "sessions": len(self._streams),
+            "slots": sum(model.slots.n_taken for model in models),
+            "closing": len(self._closing),
+        }
+
     def add_model(self, name: str, backend: ModelBackend) -> None:
         """Take over a model that is warmed up; lanes name it by `name`, which is used once."""
         self._post(_AddModel(name, backend))

@@ -17,6 +17,11 @@ class SlotTable:
         """Slots that may be acquired."""
         return len(self._free)
 
+    @property
+    def n_taken(self) -> int:
+        """Slots that were acquired and not released."""
+        return len(self._taken)
+
     def acquire(self) -> int:
         """Take a free slot. Raises AssertionError when there is none: admission comes first."""
         if not self._free:

@@ -17,6 +17,7 @@ from siren_grpc.engine.host import EngineHost
 from siren_grpc.observe.device import DeviceUsage
 from siren_grpc.observe.logging import LogFormat
 from siren_grpc.observe.tracing import TracingMode, make_tracing
+from siren_grpc.server import census
 from siren_grpc.server.admin import AdminServer
 from siren_grpc.server.engine_watchdog import exit_stuck, watch_steps
 from siren_grpc.server.front_end import Catalog, FrontEndConfig
@@ -146,6 +147,7 @@ class App:
             admin = self._admin(observer)
             if admin is not None:
                 await admin.start()
+            census.on_signal(host, front_ends)
             if await self._until_stopped(self._update_models(front_ends, host), front_ends):
                 names = ", ".join(info.id for info in host.models)
                 observer.state = "serving"

@@ -91,6 +91,11 @@ class FrontEnd:
         self._port = config.port
         self._server = self._make_server()
 
+    @property
+    def counts(self) -> dict[str, float]:
+        """What it holds; zero of everything that belongs to streams when there are none."""
+        return {**self._engine.counts, **self._service.counts}
+
     async def start(self) -> int:
         """Listen, and return the port; health is NOT_SERVING until `serve`.
 

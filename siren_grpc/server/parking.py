@@ -70,6 +70,11 @@ class Parking(Generic[_S]):
         """Those streams."""
         return tuple(self._streams[token] for token in self._parked)
 
+    @property
+    def n_kept(self) -> int:
+        """Streams that a client could resume, with a call or without."""
+        return len(self._streams)
+
     def enter(self, token: str, stream: _S) -> None:
         """Take a new stream in, under its token."""
         self._streams[token] = stream

@@ -97,6 +97,11 @@ class SpeechService(speech_pb2_grpc.SpeechServiceServicer):
         self._all_done.set()
         self._drains_until: float | None = None
 
+    @property
+    def counts(self) -> dict[str, int]:
+        """Streams with a call, and those that can be resumed."""
+        return {"streams": len(self._streams), "resumable": self._parking.n_kept}
+
     def serve(self, engine: Engine, names: ModelNames) -> None:
         """Serve an engine's models from now on, under these names."""
         self._engine, self._names = engine, names

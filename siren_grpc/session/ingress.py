@@ -73,6 +73,8 @@ class Ingress:
         self._previewed_samples = 0
         self._history: History | None = None
         self._rules: EndpointRules | None = None
+        self._rewound_marks: tuple[tuple[int, int], ...] = ()
+        """Where messages end in rewound audio that makes no whole chunk yet."""
         self._apply(config.options)
 
     @property
@@ -193,6 +195,7 @@ class Ingress:
             marks = marks[len(own) :]
             seq = own[-1][1] if own else seq
             chunks.append(self._chunk_of(cut, end, seq, own))
+        self._rewound_marks = tuple(marks)
         return [*chunks, *markers]
 
     def _apply(self, options: StreamOptions) -> None:
@@ -271,7 +274,10 @@ class Ingress:
     def _chunk(self, cut: CutChunk) -> Chunk:
         end = self._position(cut)
         settled, seq = self._ledger.settle(self._sent_by(end))
-        marks = self._marks(settled, end) if self._marks_seqs else ()
+        marks = self._rewound_marks
+        self._rewound_marks = ()
+        if self._marks_seqs:
+            marks += self._marks(settled, end)
         return self._chunk_of(cut, end, seq, marks)
 
     def _chunk_of(
@@ -320,6 +326,7 @@ class Ingress:
         return work
 
     def _start_utterance(self) -> None:
+        self._rewound_marks = ()
         self._utterance_start_samples = self._received_samples
         self._chunks_start_samples = self._received_samples
         self._utterance_start_sent = self._source.n_samples  # a split sample is yet to be heard

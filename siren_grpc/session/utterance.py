@@ -127,7 +127,8 @@ class Utterance:
             if self._rewind_to is not None:
                 result = replace(result, tail=())
             text = self._hypothesis.previewed(result.tail)
-            self._seq = work.seq
+            # Behind a hard endpoint nothing is accounted for before it is heard again.
+            self._seq = work.seq if self._rewind_to is None else self._rewind_to.seq
         else:
             results = []
             text = self._hypothesis.previewed(result.tokens)

@@ -1,0 +1,127 @@
+"""A server of our own whose processes can be counted out: what they hold, what they use."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from time import monotonic
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+import psutil
+
+from siren_grpc.bench.server_process import ServerProcess
+from siren_grpc.server import census
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+_ANSWER_S = 30.0
+_COMMON = ("number", "process", "pid")
+
+
+class NoCensus(Exception):
+    """The server did not tell its counts in time: a process of it hangs, or is gone."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessCounts:
+    """One process of the server. counts: its own, by name; the rest as the system sees it."""
+
+    pid: int
+    process: str
+    counts: dict[str, float] = field(default_factory=dict)
+    rss_bytes: int = 0
+    fds: int = 0
+    os_threads: int = 0
+    cpu_s: float = 0.0
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it flat."""
+        return {
+            "process": self.process,
+            **self.counts,
+            "rss_bytes": self.rss_bytes,
+            "fds": self.fds,
+            "os_threads": self.os_threads,
+            "cpu_s": round(self.cpu_s, 3),
+        }
+
+
+class WatchedServer:
+    """Starts `siren serve` and takes its census."""
+
+    def __init__(self, flags: Sequence[str]) -> None:
+        """Start it. Raises ServerDidNotStart."""
+        self._changed = threading.Condition()
+        self._lines: dict[int, list[dict[str, Any]]] = defaultdict(list)
+        self._number = 0
+        self._process = ServerProcess.siren(flags, self._read, is_apart=True)
+
+    def _read(self, line: str) -> None:
+        found = census.read_line(line)
+        if found is not None:
+            with self._changed:
+                self._lines[found["number"]].append(found)
+                self._changed.notify_all()
+
+    @property
+    def target(self) -> str:
+        """Its address."""
+        return self._process.target
+
+    def count(self) -> list[ProcessCounts]:
+        """Return what each process holds now, the engine's first. Raises NoCensus."""
+        self._number += 1
+        number = self._number
+        try:
+            os.kill(self._process.pid, signal.SIGUSR1)
+        except ProcessLookupError:
+            raise NoCensus("the server is gone") from None
+        end = monotonic() + _ANSWER_S
+        with self._changed:
+            while not self._is_complete(number):
+                if monotonic() > end or not self._changed.wait(end - monotonic()):
+                    raise NoCensus(f"census {number}: {len(self._lines[number])} processes told")
+            lines = self._lines.pop(number)
+        return [_measure(line) for line in lines]
+
+    def _is_complete(self, number: int) -> bool:
+        lines = self._lines[number]
+        engines = [line for line in lines if line["process"] == "engine"]
+        return bool(engines) and len(lines) == 1 + engines[0]["front_ends"]
+
+    def close(self) -> None:
+        """Stop it."""
+        self._process.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def _measure(line: dict[str, Any]) -> ProcessCounts:
+    counts = {name: value for name, value in line.items() if name not in _COMMON}
+    process = psutil.Process(line["pid"])
+    with process.oneshot():
+        times = process.cpu_times()
+        return ProcessCounts(
+            pid=line["pid"],
+            process=line["process"],
+            counts=counts,
+            rss_bytes=process.memory_info().rss,
+            fds=process.num_fds(),
+            os_threads=process.num_threads(),
+            cpu_s=times.user + times.system,
+        )

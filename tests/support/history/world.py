@@ -1,0 +1,147 @@
+"""A service with an engine, in this process, for many histories at once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+
+from siren_grpc.engine.engine import Engine
+from siren_grpc.engine.host import EngineHost
+from siren_grpc.engine.session import EngineLimits
+from siren_grpc.server.names import ModelNames
+from siren_grpc.server.service import ServiceLimits, SpeechService
+from tests.support.history.backend import HistoryBackend
+from tests.support.history.checker import Violation, check
+from tests.support.history.generate import MAX_SAMPLES, Trouble, draw, undisturbed
+from tests.support.history.play import play
+from tests.support.history.record import HERTZ, History
+
+_AT_ONCE = 48
+_FEW_SLOTS = 24
+_GRACE_S = 2.0
+
+
+@dataclass(slots=True)
+class World:
+    """What histories are played in."""
+
+    service: SpeechService
+    engine: Engine
+    host: EngineHost
+    backend: HistoryBackend
+
+
+@asynccontextmanager
+async def open_world(*, n_slots: int, max_samples: int | None) -> AsyncIterator[World]:
+    """Start a service; stop it."""
+    limits = ServiceLimits(
+        preview_ms=80,
+        tail_padding_ms=100,
+        idle_timeout_s=30,
+        max_session_s=None if max_samples is None else max_samples / HERTZ,
+        masked_words=frozenset(),
+        resume_grace_s=_GRACE_S,
+        max_parked=_FEW_SLOTS // 2,
+    )
+    host = EngineHost()
+    number = host.connect(lambda deliveries: engine.deliver(deliveries))
+    engine = Engine(
+        EngineLimits(max_backlog_s=1.0, max_unsent_results=6), host.post, front_end=number
+    )
+    backend = HistoryBackend(n_slots=n_slots, max_batch=8)
+    host.start()
+    host.add_model(backend)
+    engine.serve(host.models)
+    service = SpeechService(limits)
+    service.serve(engine, ModelNames(host.models[0].id, {}))
+    dying = asyncio.create_task(_die_with(host, engine))
+    try:
+        yield World(service, engine, host, backend)
+    finally:
+        dying.cancel()
+        host.stop(timeout_s=10)
+
+
+async def _die_with(host: EngineHost, engine: Engine) -> None:
+    await host.wait_dead()
+    engine.die()
+
+
+async def play_all(
+    seeds: Sequence[int], *, fate: str = ""
+) -> dict[int, tuple[History, list[Violation]]]:
+    """Play histories at once, each with its twin in peace; return them with what is wrong.
+
+    fate: of the server, while they run: "" none, "limit" streams are bounded, "drain" it is
+    stopped, "death" its stepper dies.
+    """
+    max_samples = MAX_SAMPLES if fate == "limit" else None
+    drawn = {seed: draw(seed, max_samples=max_samples) for seed in seeds}
+    twins: dict[int, History] = {}
+    async with open_world(n_slots=_AT_ONCE, max_samples=max_samples) as world:
+
+        async def twin(seed: int) -> None:
+            script = undisturbed(drawn[seed][0])
+            twins[seed] = await play(world.service, script, Trouble(), seed)
+
+        await _each(twin, seeds)
+        await assert_empty(world)
+    histories: dict[int, History] = {}
+    async with open_world(n_slots=_FEW_SLOTS, max_samples=max_samples) as world:
+
+        async def one(seed: int) -> None:
+            script, trouble = drawn[seed]
+            extra = {"drain": {"SHUTTING_DOWN"}, "death": {"INTERNAL_ERROR"}}.get(fate, set())
+            if extra:
+                script = replace(script, ends=script.ends | extra | {"INVALID_CONFIG"})
+            histories[seed] = await play(world.service, script, trouble, seed)
+
+        befalling = asyncio.create_task(_befall(world, fate, histories, len(seeds)))
+        await _each(one, seeds)
+        befalling.cancel()
+        if fate not in ("death",):
+            await assert_empty(world)
+    for seed, history in histories.items():
+        history.twin = tuple(told.essence for told in twins[seed].told("final", "event", "updated"))
+    found = {seed: (history, check(history)) for seed, history in histories.items()}
+    for seed, history in twins.items():
+        found[seed][1].extend(check(history))
+    return found
+
+
+async def _befall(world: World, fate: str, histories: dict[int, History], n: int) -> None:
+    if fate not in ("drain", "death"):
+        return
+    while len(histories) < n // 3:  # noqa: ASYNC110 (a count, not an event)
+        await asyncio.sleep(0.005)
+    if fate == "drain":
+        await world.service.drain(grace_s=0.05, hurry=asyncio.Event())
+    else:
+        world.backend.dies = True
+
+
+async def _each(act, seeds: Sequence[int]) -> None:
+    left = iter(seeds)
+
+    async def work() -> None:
+        for seed in left:
+            await act(seed)
+
+    await asyncio.gather(*(work() for _ in range(_AT_ONCE)))
+
+
+async def assert_empty(world: World) -> None:
+    """Nothing is left over, once those that could be resumed are given up."""
+
+    async def is_empty() -> None:
+        while any(  # noqa: ASYNC110 (nobody tells when the last has gone)
+            (*world.host.counts.values(), *world.service.counts.values(), world.engine.n_sessions)
+        ):
+            await asyncio.sleep(0.02)
+
+    try:
+        await asyncio.wait_for(is_empty(), 4 * _GRACE_S)
+    except asyncio.TimeoutError:
+        raise AssertionError(f"left over: {world.host.counts}, {world.service.counts}") from None

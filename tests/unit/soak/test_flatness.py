@@ -1,0 +1,28 @@
+from __future__ import annotations
+
+import pytest
+
+from siren_grpc.soak.flatness import drift, growth
+
+
+def test_growth_is_counted_behind_the_warm_up():
+    points = [(i, 50.0 if i < 10 else 100.0 + (i >= 90)) for i in range(100)]
+    assert growth(points, since=10).percent == pytest.approx(1.0)
+    assert growth(points, since=0).percent == pytest.approx(102.0)
+
+
+def test_a_single_high_reading_is_no_growth():
+    points = [(i, 100.0 if i != 99 else 200.0) for i in range(100)]
+    assert growth(points, since=0).percent == 0
+
+
+def test_a_busy_machine_is_no_drift_but_longer_steps_are():
+    busy = [(i, 5.0 + 20 * (i > 50 and i % 4 != 0)) for i in range(100)]
+    assert drift(busy, since=0).percent == 0
+    longer = [(i, figure + (i > 50)) for i, figure in busy]
+    assert drift(longer, since=0).percent == pytest.approx(20.0)
+
+
+@pytest.mark.parametrize("judge", [growth, drift])
+def test_too_little_to_judge(judge):
+    assert judge([(0, 1.0), (1, 2.0)], since=1) is None
