@@ -11,6 +11,7 @@ import faulthandler
 import inspect
 import logging
 import os
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -146,7 +147,9 @@ def _serve(given: dict[str, Any], file: Path | None) -> None:
         _fail(str(error))
         raise typer.Exit(2) from None
     configure_logging(settings.log_level, settings.log_format)
-    faulthandler.enable()  # a crash in native code, or SIGABRT, leaves the stacks of all threads
+    faulthandler.enable(
+        sys.__stderr__ or sys.stderr
+    )  # a crash in native code, or SIGABRT, leaves the stacks of all threads
     for name, value in settings.model_dump().items():
         _log.info("setting %s = %r", name, value)
     share_the_cores()

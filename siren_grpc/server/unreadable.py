@@ -112,12 +112,15 @@ class _ReadableRequests:
     """Raises InvalidMessage where a stream's next request does not decode."""
 
     def __init__(self, requests: Any) -> None:
-        self._next = aiter(requests).__anext__
+        self._requests = requests
+        self._next: Callable[[], Any] | None = None
 
     def __aiter__(self) -> _ReadableRequests:
         return self
 
     async def __anext__(self) -> Any:
+        if self._next is None:  # gRPC complains of an iterator that nobody asks for anything
+            self._next = aiter(self._requests).__anext__
         request = await self._next()
         if isinstance(request, _Unreadable):
             raise request.to_error()

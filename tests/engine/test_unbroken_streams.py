@@ -240,6 +240,9 @@ async def compare(
     SOFT,
     2,
 )
+@example(  # speech that starts where a reset is, and was shown
+    [Control.RESET, Sound(1, 1480)], [Break(1, 0, 0, False), Break(2, 2, 0, True)], None, 2
+)
 @settings(max_examples=40, deadline=None)
 @given(items, st.lists(breaks, min_size=1, max_size=6), rules, st.sampled_from([2, 7]))
 def test_lost_connections_change_nothing(given, losses, endpointing, chunk_frames) -> None:

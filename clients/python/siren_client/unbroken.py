@@ -387,7 +387,9 @@ class _View:
     def _forget_before_reset(self, time_s: float) -> None:
         """Expect nothing of what was shown once ACTION_RESET has thrown it away."""
         if self._reset_s is not None and time_s > self._reset_s:
-            self._stable, self._has_shown_start, self._reset_s = "", False, None
+            # Speech that started there, or later, did so behind it.
+            is_behind = self._has_shown_start and self._start_s >= self._reset_s
+            self._stable, self._has_shown_start, self._reset_s = "", is_behind, None
 
 
 def to_ns(duration: Duration) -> int:

@@ -39,6 +39,22 @@ class Aborted(Exception):
 class Context:
     """The part of gRPC's context that the service uses."""
 
+    def __init__(self) -> None:
+        self._on_done: list[Callable[[Any], object]] = []
+
+    def peer(self) -> str:
+        return "history"
+
+    def invocation_metadata(self) -> tuple[()]:
+        return ()
+
+    def add_done_callback(self, call: Callable[[Any], object]) -> None:
+        self._on_done.append(call)
+
+    def be_done(self) -> None:
+        for call in self._on_done:
+            call(self)
+
     async def abort_with_status(self, status: Any) -> None:
         info = error_details_pb2.ErrorInfo()
         packed = dict(status.trailing_metadata)["grpc-status-details-bin"]
@@ -83,9 +99,16 @@ class Call:
             yield request
 
     async def _run(self, service: SpeechService) -> None:
+        context = Context()
+        try:
+            await self._answer(service, context)
+        finally:
+            context.be_done()
+
+    async def _answer(self, service: SpeechService, context: Context) -> None:
         reason = "OK"
         try:
-            async for response in service.StreamingRecognize(self._read(), Context()):  # type: ignore[arg-type]
+            async for response in service.StreamingRecognize(self._read(), context):  # type: ignore[arg-type]
                 if self._is_cut:
                     # gRPC writes nothing to a call that is gone. That it was cancelled may have
                     # been missed: asyncio.wait_for swallows it at the moment of a message.

@@ -10,6 +10,8 @@ from dataclasses import dataclass, replace
 from siren_grpc.engine.engine import Engine
 from siren_grpc.engine.host import EngineHost
 from siren_grpc.engine.session import EngineLimits
+from siren_grpc.server.front_end_tally import FrontEndTally
+from siren_grpc.server.load_reports import LoadReports
 from siren_grpc.server.names import ModelNames
 from siren_grpc.server.service import ServiceLimits, SpeechService
 from tests.support.history.backend import HistoryBackend
@@ -54,7 +56,7 @@ async def open_world(*, n_slots: int, max_samples: int | None) -> AsyncIterator[
     host.start()
     host.add_model(backend)
     engine.serve(host.models)
-    service = SpeechService(limits)
+    service = SpeechService(limits, FrontEndTally("front end 1"), LoadReports(is_on=False))
     service.serve(engine, ModelNames(host.models[0].id, {}))
     dying = asyncio.create_task(_die_with(host, engine))
     try:

@@ -25,7 +25,9 @@ from siren.v1 import speech_pb2_grpc
 from siren_grpc.domain.principal import Caller
 from siren_grpc.engine.engine import Engine
 from siren_grpc.engine.session import EngineLimits
+from siren_grpc.server.connections import ConnectionLimits
 from siren_grpc.server.front_end import FrontEnd, FrontEndConfig
+from siren_grpc.server.front_end_tally import FrontEndTally
 from siren_grpc.server.security import guard
 from siren_grpc.server.security.config import JwtConfig, SecurityConfig, TlsConfig
 from siren_grpc.server.security.tokens import new_token, records_of_plain, to_line
@@ -80,14 +82,25 @@ async def front_end(security: SecurityConfig) -> AsyncIterator[Running]:
         host="127.0.0.1",
         port=0,
         shares_port=False,
-        max_message_bytes=1 << 20,
+        connections=ConnectionLimits(
+            max_message_bytes=1 << 20,
+            max_sessions=8,
+            max_connection_age_s=None,
+            max_connection_age_grace_s=None,
+        ),
+        drain_delay_s=0.0,
         shutdown_grace_s=0.0,
+        stuck_step_s=60.0,
+        stuck_exit_s=60.0,
         itn_languages=(),
         service=LIMITS,
         engine=EngineLimits(max_backlog_s=4.0, max_unsent_results=16),
         security=security,
+        load_reports=True,
+        channelz=False,
     )
-    made = FrontEnd(config, Engine(config.engine, lambda messages: None, front_end=1))
+    engine = Engine(config.engine, lambda messages: None, front_end=1)
+    made = FrontEnd(config, engine, FrontEndTally("front end 1"))
     try:
         yield Running(made, await made.start())
     finally:
@@ -305,7 +318,8 @@ async def test_certificates_are_replaced_while_a_stream_runs(
         authority.write(tmp_path, "two")
         await until(lambda: "for new connections" in caplog.text)
         assert await asyncio.to_thread(subject, port, authority) == "two"
-        await server.front_end._set_health(is_serving=True)
+        server.front_end._is_serving = True
+        await server.front_end._set_health()
         second = await call.read()
         assert second.status == health_pb2.HealthCheckResponse.SERVING
         call.cancel()
