@@ -264,7 +264,8 @@ def test_keda_scales_by_the_servers_worth_of_streams() -> None:
     assert trigger["metadata"]["threshold"] == "0.8"
     pods = 'namespace="speech",pod=~"talk-siren-[a-z0-9]+-[a-z0-9]+"'
     assert trigger["metadata"]["query"] == (
-        f"sum(siren_sessions_active{{{pods}}}) / avg(siren_sessions_capacity{{{pods}}})"
+        f"max(sum by (model) (siren_sessions_active{{{pods}}})"
+        f" / avg by (model) (siren_sessions_capacity{{{pods}}}))"
     )
     # Else each upgrade sets the number back to what the chart says.
     assert "replicas" not in the("Deployment", objects)["spec"]
