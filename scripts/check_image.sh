@@ -31,6 +31,7 @@ image_tool() {
 
 make_base() {
     local root=$FOLDER/base container mirror
+    # shellcheck disable=SC2016 # expanded by apt-get
     mirror=$(apt-get indextargets --format '$(REPO_URI)' 2>/dev/null | head -n 1)
     rm -rf -- "$root"
     debootstrap --variant=minbase \

@@ -169,10 +169,17 @@ def essence(results: list[Result]) -> list[tuple[object, ...]]:
     for result in results:
         if isinstance(result, Final):
             times = (result.start_s, result.end_s)
-            kept.append((result.text, result.seq, *times, result.cause, result.words))
+            # How certain a word is depends on the batch's shape, in the fourth decimal.
+            words = tuple((word.text, word.start_s, word.end_s) for word in result.words)
+            kept.append((result.text, result.seq, *times, result.cause, words))
         elif isinstance(result, SpeechEvent):
             kept.append((result.type, result.time_s))
     return kept
+
+
+def confidences(results: list[Result]) -> list[float | None]:
+    finals = [result for result in results if isinstance(result, Final)]
+    return [word.confidence for final in finals for word in final.words]
 
 
 def assert_promises(results: list[Result]) -> None:
@@ -204,7 +211,8 @@ async def check_round(cluster: Cluster, n_speakers: int) -> str:
     n_finals = n_moves = 0
     for speaker in speakers:
         undisturbed_one = expected[speaker.kind, speaker.voice]
-        assert essence(speaker.results) == essence(undisturbed_one), speaker
+        assert essence(speaker.results) == essence(undisturbed_one)
+        assert confidences(speaker.results) == pytest.approx(confidences(undisturbed_one), abs=0.01)
         assert_promises(speaker.results)
         finals = [r for r in speaker.results if isinstance(r, Final)]
         assert [f.cause for f in finals].count(FinalCause.END) == 1
