@@ -140,12 +140,12 @@ async def rolling_restart(cluster: Cluster, speakers: list[Speaker]) -> list[int
             for i, (speaker, client) in enumerate(zip(speakers, clients, strict=False))
         ]
         try:
-            await asyncio.wait_for(until_heard(speakers, talks), 120)
+            await asyncio.wait_for(until_heard(speakers, talks), 240)
             for index in range(len(replicas.servers)):
                 codes.append(await asyncio.to_thread(replicas.restart, index))
         finally:
             of_round.finish()
-            await asyncio.wait(talks, timeout=180)
+            await asyncio.wait(talks, timeout=300)
         for talk in talks:
             talk.result()
     return codes
