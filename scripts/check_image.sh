@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Build the image with neither Docker nor a registry, and run its server as a cluster would.
 #
-#   scripts/check_image.sh FOLDER      as root; takes 8 GB and 10 minutes in FOLDER, which it makes
+#   scripts/check_image.sh FOLDER      as root; takes 25 GB and 10 minutes in FOLDER, which it makes
 #
 # Buildah (apt-get install buildah debootstrap) runs the steps of Dockerfile; python:3.11-slim is
 # stood in for by a Debian 12 that debootstrap makes. The server then runs as user 10001 with a
@@ -56,7 +56,7 @@ build() {
     for file in /etc/pip.conf "$HOME/.config/pip/pip.conf"; do
         [[ ! -f $file ]] || arguments+=(--volume "$file:${file/#$HOME//root}:ro")
     done
-    image_tool build --pull=never --layers --network host "${arguments[@]}" \
+    image_tool build --pull=never --network host "${arguments[@]}" \
         --build-arg TORCH_INDEX="${SIREN_TORCH_INDEX:-}" --tag "$NAME" . >"$FOLDER/build.log" 2>&1 ||
         die "the build failed: $FOLDER/build.log"
 }
