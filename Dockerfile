@@ -1,13 +1,24 @@
 # syntax=docker/dockerfile:1
-# A server that runs on the CPU:    docker build -t siren .
-# The same for an NVIDIA GPU:       docker build -t siren:cuda --build-arg TORCH_INDEX=https://download.pytorch.org/whl/cu130 .
-#                                   docker run --gpus all -p 50051:50051 -e SIREN_TOKENS=me=TOKEN siren:cuda
+# A server that runs on the CPU:     docker build -t siren .
+# The same for an NVIDIA GPU:        docker build -t siren:cuda --build-arg TORCH_INDEX=https://download.pytorch.org/whl/cu130 .
+#                                    docker run --gpus all -p 50051:50051 -e SIREN_TOKENS=me=TOKEN siren:cuda
+# With a model baked in:             --build-arg MODEL=nvidia/nemotron-speech-streaming-en-0.6b
+# Without inverse text normalisation (165 MB): --build-arg EXTRAS=
+#
+# docs/deployment.md has the rest; scripts/check_image.sh builds it with no Docker and no registry.
 ARG PYTHON_VERSION=3.11
 
 FROM python:${PYTHON_VERSION}-slim AS build
 # Where torch comes from; empty takes pip's usual place (which has the CUDA build).
 ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
+ARG EXTRAS=itn
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1
+# For what inverse text normalisation finds no wheels of.
+# hadolint ignore=DL3008
+RUN if [ -n "$EXTRAS" ]; then \
+        apt-get update && apt-get install --yes --no-install-recommends gcc g++ libc6-dev \
+        && rm -rf /var/lib/apt/lists/*; \
+    fi
 RUN python -m venv /opt/siren
 WORKDIR /src
 # torch first and alone: its layer outlives changes of everything below.
@@ -19,18 +30,44 @@ COPY pyproject.toml README.md LICENSE ./
 COPY clients/python clients/python
 COPY siren_grpc siren_grpc
 RUN --mount=type=cache,target=/root/.cache/pip \
-    /opt/siren/bin/pip install -c constraints.txt './clients/python[cli]' . \
-    && /opt/siren/bin/python -m compileall -q /opt/siren/lib
+    /opt/siren/bin/pip install -c constraints.txt './clients/python[cli]' ".${EXTRAS:+[$EXTRAS]}"
+# Some files of torch are for newer Pythons only and do not compile: they are not imported either.
+RUN /opt/siren/bin/python -m compileall -q /opt/siren/lib >/dev/null || true
+# A model to bake in. The embedded one is there anyway.
+ARG MODEL=siren-mini-en
+ENV HF_HOME=/opt/models
+RUN install -d /opt/models && /opt/siren/bin/siren pull "$MODEL" && chmod -R a+rX /opt/models
 
 FROM python:${PYTHON_VERSION}-slim
-RUN useradd --system --uid 10001 --create-home --home-dir /var/lib/siren siren \
+ARG MODEL=siren-mini-en
+ARG VERSION=0.1.0
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="Siren gRPC" \
+      org.opencontainers.image.description="Streaming speech-to-text over gRPC, on NVIDIA NeMo's cache-aware models" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.version="$VERSION" \
+      org.opencontainers.image.revision="$REVISION"
+RUN groupadd --system --gid 10001 siren \
+    && useradd --system --uid 10001 --gid 10001 --create-home --home-dir /var/lib/siren siren \
     && install -d -o siren -g siren /var/lib/siren/models
 COPY --from=build /opt/siren /opt/siren
-# Checkpoints that `siren pull` or a first start fetches are kept under HF_HOME: mount a volume there.
+COPY --from=build --chown=10001:10001 /opt/models /var/lib/siren/models
+# The root file system may be read-only, with a tmpfs at /tmp: nothing is written elsewhere, but for
+# checkpoints that a first start fetches. They go to HF_HOME: mount a volume there to keep them.
+# A base without CUDA gets the GPU's driver because it asks for it; on the CPU this does nothing.
 ENV PATH=/opt/siren/bin:$PATH \
     PYTHONUNBUFFERED=1 \
-    HF_HOME=/var/lib/siren/models
-USER siren
+    PYTHONDONTWRITEBYTECODE=1 \
+    HF_HOME=/var/lib/siren/models \
+    NUMBA_CACHE_DIR=/tmp/numba \
+    MPLCONFIGDIR=/tmp/matplotlib \
+    XDG_CACHE_HOME=/tmp/cache \
+    NVIDIA_VISIBLE_DEVICES=all \
+    NVIDIA_DRIVER_CAPABILITIES=compute,utility \
+    SIREN_HOST=0.0.0.0 \
+    SIREN_MODEL=$MODEL
+# By number, so that Kubernetes can tell that it is not root.
+USER 10001:10001
 WORKDIR /var/lib/siren
 EXPOSE 50051
 STOPSIGNAL SIGTERM
@@ -38,4 +75,4 @@ HEALTHCHECK --interval=15s --timeout=5s --start-period=120s --retries=3 \
     CMD ["sh", "-c", "exec siren health --server 127.0.0.1:${SIREN_HEALTH_PORT:-${SIREN_PORT:-50051}}"]
 # It starts with tokens, JWTs or client certificates, or SIREN_ALLOW_ANONYMOUS=true: docs/security.md.
 ENTRYPOINT ["siren"]
-CMD ["serve", "--host", "0.0.0.0"]
+CMD ["serve"]

@@ -49,6 +49,7 @@ check "buf format" "$BIN/buf" format --diff --exit-code
 check_breaking
 check "stubs are fresh" scripts/proto.sh --check
 check "docs are fresh" scripts/docs.sh --check
+check "hadolint" "$BIN/hadolint" --failure-threshold info Dockerfile
 if command -v shellcheck >/dev/null; then
     check "shellcheck" shellcheck --external-sources scripts/*.sh .ci/run
 else

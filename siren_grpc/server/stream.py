@@ -20,18 +20,12 @@ from siren_grpc.domain.errors import (
     SirenError,
 )
 from siren_grpc.domain.principal import Principal
-from siren_grpc.domain.types import (
-    EndStream,
-    Feed,
-    Partial,
-    SpeechEvent,
-    SpeechEventKind,
-    StreamEnded,
-)
+from siren_grpc.domain.types import EndStream, Feed, SpeechEvent, SpeechEventKind, StreamEnded
 from siren_grpc.engine.session import EngineSession
 from siren_grpc.server import convert
 from siren_grpc.server.attachment import Attachment
 from siren_grpc.server.biasing import to_phrases
+from siren_grpc.server.cut_short import CutShort
 from siren_grpc.server.idle import watch_idle
 from siren_grpc.server.options import to_updated_options
 from siren_grpc.server.parking import Parking
@@ -63,6 +57,7 @@ class Stream:
         self._parking = parking
         self._options = call.config.options
         self._interruption: SirenError | None = None
+        self._cut_short = CutShort()
         self._attached: Attachment | None = None
         self._last_reader: asyncio.Task[None] | None = None
         self._settling: asyncio.Task[None] | None = None
@@ -155,15 +150,11 @@ class Stream:
                     self._ended = result
                     break
                 reception = self._call.reception
-                response = convert.to_response(result, reception)
-                if self._resumption is not None:
-                    if self._is_cut_short and isinstance(result, Partial):
-                        continue
-                    self._resumption.number(response)
+                for response in self._shown(convert.to_response(result, reception)):
+                    attached.sending_since = clock()
+                    yield response
+                    attached.sending_since = None
                 self._call.record.note(result, self._call.session, reception.now)
-                attached.sending_since = clock()
-                yield response
-                attached.sending_since = None
             if self._ended.error is not None:
                 raise self._ended.error
         except asyncio.CancelledError:
@@ -176,14 +167,17 @@ class Stream:
             tasks = [watch] if self._resumption is not None else [watch, attached.reader]
             await asyncio.gather(*filter(None, tasks), return_exceptions=True)
 
-    @property
-    def _is_cut_short(self) -> bool:
-        """Whether the end of the audio is the server's doing.
-
-        Its last partials have heard that end. Their stable text would be no promise for a client
-        that goes on elsewhere: it does without the final too, unless it finds no other server.
-        """
-        return isinstance(self._interruption, ShuttingDown)
+    def _shown(
+        self, response: pb.StreamingRecognizeResponse
+    ) -> Sequence[pb.StreamingRecognizeResponse]:
+        """Return what goes to the client now that there is a response."""
+        if self._resumption is None:
+            return (response,)
+        is_cut_short = isinstance(self._interruption, ShuttingDown)
+        shown = self._cut_short.passed_on(response) if is_cut_short else (response,)
+        for each in shown:
+            self._resumption.number(each)
+        return shown
 
     def _resume(
         self, resumption: Resumption, last_result: int

@@ -27,7 +27,7 @@ PAGES = sorted(
 )
 DEMO = ROOT / "siren_grpc/assets/demo.wav"
 NOT_RUN_HERE = re.compile(
-    r"^(make|docker|pip|siren|arecord|\.venv/bin/siren serve)\b"  # set-up, servers, microphones
+    r"^(make|docker|helm|kubectl|pip|siren|arecord|\.venv/bin/siren serve)\b"  # set-up, servers
     + ("" if shutil.which("grpcurl") else r"|^grpcurl\b")
     + ("" if find_spec("nemo_text_processing") else r"|.* --itn\b")
 )

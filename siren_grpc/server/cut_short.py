@@ -1,0 +1,39 @@
+"""What the client of a stream that the server cuts short sees, if it goes on elsewhere. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from siren.v1 import speech_pb2 as pb
+
+
+class CutShort:
+    """Passes on the responses behind an interruption, but for what heard an end of the audio.
+
+    That end is the server's doing: the stable text of the last partials, and a start of speech
+    found only there, would be no promise to a client that goes on elsewhere. It does without the
+    final too, unless it finds no other server.
+    """
+
+    def __init__(self) -> None:
+        """Hold nothing."""
+        self._events: list[pb.StreamingRecognizeResponse] = []
+        """Until their final says whether it was cut short."""
+
+    def passed_on(
+        self, response: pb.StreamingRecognizeResponse
+    ) -> Sequence[pb.StreamingRecognizeResponse]:
+        """Return what the client is to see, now that a response is there."""
+        kind = response.WhichOneof("response")
+        if kind == "partial":
+            return ()
+        if kind == "event":
+            self._events.append(response)
+            return ()
+        if kind != "final":
+            return (response,)
+        events, self._events = self._events, []
+        if response.final.cause == pb.FinalResult.CAUSE_SHUTDOWN:
+            # Speech that started before will start for the other server, too.
+            events = [e for e in events if e.event.type != pb.SpeechEvent.TYPE_SPEECH_STARTED]
+        return (*events, response)
