@@ -30,10 +30,14 @@ except ImportError:
     pytest.skip("needs helm-python-sdk and kubernetes-validate", allow_module_level=True)
 
 
+OPEN = {"auth": {"allowAnonymous": True}}
+"""What the chart wants to be told, if nobody is to be asked for a token."""
+
+
 def render(values: Object | None = None, *, name: str = "talk") -> list[Object]:
-    """Return the objects of a release in the namespace speech."""
+    """Return the objects of a release in the namespace speech, by default an open one."""
     with helm_python.Chart.load(CHART) as chart:
-        files = chart.render(values or {}, name=name, namespace="speech")
+        files = chart.render({**OPEN, **(values or {})}, name=name, namespace="speech")
     return [
         each
         for path, text in sorted(files.items())
@@ -88,7 +92,7 @@ def test_the_validator_refuses_what_kubernetes_would() -> None:
 
 
 def test_lint_finds_nothing() -> None:
-    for values in (None, *(values_of(example) for example in EXAMPLES)):
+    for values in (OPEN, *(values_of(example) for example in EXAMPLES)):
         report = helm_python.chart.lint(CHART, values, strict=True)
 
         assert report["errors"] == []
@@ -247,8 +251,11 @@ def test_tokens_are_in_a_secret_and_nowhere_else() -> None:
 
 
 def test_without_tokens_only_who_says_so_is_open() -> None:
-    assert env_of(render())["SIREN_ALLOW_ANONYMOUS"] == "true"
-    assert "SIREN_ALLOW_ANONYMOUS" not in env_of(render({"auth": {"allowAnonymous": False}}))
+    assert env_of(render(OPEN))["SIREN_ALLOW_ANONYMOUS"] == "true"
+    with pytest.raises(Exception, match="nobody would be asked who they are"):
+        render({"auth": {}})
+    jwts = {"jwt_jwks_file": "/keys/jwks.json", "jwt_issuer": "i", "jwt_audience": "a"}
+    assert "SIREN_ALLOW_ANONYMOUS" not in env_of(render({"auth": {}, "settings": jwts}))
 
 
 def test_keda_scales_by_the_servers_worth_of_streams() -> None:

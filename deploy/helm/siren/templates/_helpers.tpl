@@ -44,6 +44,14 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- end -}}
 {{- end -}}
 
+{{/* Fails unless callers must show who they are, or need not. */}}
+{{- define "siren.checkAuth" -}}
+{{- $asks := or (include "siren.tokensSecret" .) .Values.tls.clientCaKey (hasKey .Values.settings "jwt_jwks_file") -}}
+{{- if not (or $asks .Values.auth.allowAnonymous) -}}
+{{- fail "nobody would be asked who they are: set auth.existingSecret or auth.tokens (siren token new --name NAME), tls.clientCaKey or settings.jwt_jwks_file, or auth.allowAnonymous=true to let in whoever networkPolicy lets reach the servers" -}}
+{{- end -}}
+{{- end -}}
+
 {{/* Kubernetes kills a pod so many seconds after it has asked it to stop. */}}
 {{- define "siren.terminationGracePeriodSeconds" -}}
 {{- with .Values.drain -}}
