@@ -33,6 +33,8 @@ _CHANNELZ = "grpc.channelz.v1.Channelz"
 _HEALTH_NAMES = ("", _SERVICE)
 _LIVENESS = "liveness"
 """The health of the recogniser's loop alone: neither load nor draining changes it."""
+_REFUSING_S = 0.5
+"""For how long new streams are refused before connections are sent away."""
 _FINISH_S = 5.0
 """Time interrupted streams get to receive their final."""
 
@@ -133,7 +135,9 @@ class FrontEnd:
         await _wait(hurry, self._config.drain_delay_s)
         grace_s = self._config.shutdown_grace_s
         draining = asyncio.create_task(self._service.drain(grace_s=grace_s, hurry=hurry))
-        await asyncio.sleep(0)  # it has told the streams by then
+        # gRPC cancels calls that arrive while its GOAWAY is on the way, without a word: who comes at
+        # the first moment is refused in ours.
+        await asyncio.wait({draining}, timeout=_REFUSING_S)
         going = asyncio.create_task(self._server.stop(grace_s + _FINISH_S))
         doorman = Doorman(lambda: self._make_server(Doorman.OPTIONS), self._bind)
         if not self._service.is_idle:

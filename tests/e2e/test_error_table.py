@@ -22,6 +22,7 @@ from tests.support.wire import Failure, Wire, audio, config, failure
 pytestmark = pytest.mark.e2e
 
 FLAGS = ("--max-sessions=2", "--idle-timeout-s=1", "--max-session-s=1.5", "--shutdown-grace-s=60")
+TOKEN = "brief-one-two-three-four-five-six-seven"
 FLOAT32 = pb.AUDIO_ENCODING_FLOAT32
 SOURCES = Path(__file__).parents[2] / "siren_grpc"
 
@@ -31,8 +32,8 @@ class Table:
 
     def __init__(self) -> None:
         program = (sys.executable, "-m", "tests.support.faulty_server")
-        self.server = SirenServer(*FLAGS, program=program)
-        self.wire = Wire(self.server.wait_serving())
+        self.server = SirenServer(*FLAGS, program=program, SIREN_TOKENS=f"table={TOKEN}")
+        self.wire = Wire(self.server.wait_serving(), token=TOKEN)
         self._release = threading.Event()
         self._errors: list[grpc.RpcError] = []
 
@@ -73,6 +74,14 @@ class Table:
             process.wait(30)
 
     orphans: tuple[psutil.Process, ...] = ()
+
+
+def stranger(table: Table) -> Failure:
+    wire = Wire(table.server.target, token=TOKEN[::-1])
+    try:
+        return failure(wire.exchange([config()]).error)
+    finally:
+        wire.close()
 
 
 def idle(table: Table) -> Failure:
@@ -130,9 +139,9 @@ def internal(table: Table) -> Failure:
     return table.last_error()
 
 
-# In this order: the last two end the server. A reason that is added to the enum (AUTH_FAILED, say)
-# needs a line here.
+# In this order: the last two end the server. A reason that is added to the enum needs a line here.
 SCENARIOS: dict[Reason, Callable[[Table], Failure]] = {
+    Reason.AUTH_FAILED: stranger,
     Reason.INVALID_MESSAGE: lambda table: table.fails(config(), config()),
     Reason.INVALID_CONFIG: lambda table: table.fails(config(chunk_frames=3)),
     Reason.INVALID_AUDIO: lambda table: table.fails(config(), audio(b"\0")),
@@ -149,6 +158,7 @@ NEVER_SENT = {
     Reason.AUDIO_TOO_FAST: "AudioTooFast("
 }
 CODES = {
+    Reason.AUTH_FAILED: grpc.StatusCode.UNAUTHENTICATED,
     Reason.OVERLOADED: grpc.StatusCode.RESOURCE_EXHAUSTED,
     Reason.MODEL_NOT_FOUND: grpc.StatusCode.NOT_FOUND,
     Reason.IDLE_TIMEOUT: grpc.StatusCode.DEADLINE_EXCEEDED,

@@ -111,9 +111,10 @@ def failure(error: grpc.RpcError | None) -> Failure:
 class Wire:
     """One channel to a server."""
 
-    def __init__(self, target: str) -> None:
-        """Connect; close with `close`."""
+    def __init__(self, target: str, *, token: str = "") -> None:
+        """Connect; close with `close`. token: shown by each stream."""
         self._channel = grpc.insecure_channel(target)
+        self._metadata = (("authorization", f"Bearer {token}"),) if token else ()
         self.stub = speech_pb2_grpc.SpeechServiceStub(self._channel)
 
     def exchange(
@@ -126,7 +127,10 @@ class Wire:
         """Run one stream to its end."""
         exchange = Exchange()
         try:
-            for response in self.stub.StreamingRecognize(iter(requests), timeout=timeout_s):
+            call = self.stub.StreamingRecognize(
+                iter(requests), timeout=timeout_s, metadata=self._metadata
+            )
+            for response in call:
                 exchange.responses.append(response)
                 on_response(response)
         except grpc.RpcError as error:
