@@ -270,6 +270,27 @@ def test_a_hard_endpoint_asks_for_a_rewind_into_the_silence_and_drops_what_lies_
     assert partial.text == "b"
 
 
+def test_what_lies_behind_a_hard_endpoint_is_not_accounted_for_yet() -> None:
+    rules = EndpointRules(EndpointDetector.DECODER, min_silence_ms=240, is_hard=True)
+    geometry = INFO.geometry(7)
+    detokenizer = Detokenizer(INFO.token_texts, INFO.punctuation)
+    utterance = Utterance(detokenizer, geometry, StreamOptions(rules))
+
+    def chunk(start: int, seq: int, *marks: tuple[int, int]) -> Chunk:
+        end = start + geometry.chunk_samples(is_first=True)
+        frames = geometry.feature_frames(is_first=True)
+        return Chunk(np.zeros(0, np.float32), frames, True, end, seq, marks=marks)
+
+    first = final_of(utterance.advance(chunk(0, 9, (4000, 3), (8000, 9)), found("ab", 1, 6)))
+    assert (first.seq, first.end_samples) == (3, 5120)
+    assert utterance.rewind_to is not None
+    at = utterance.rewind_to.at_samples
+    utterance.restart_state(RestartState(at))
+    # Heard again from 3200 on: no message ends before the next endpoint.
+    second = final_of(utterance.advance(chunk(at, 9, (9000, 9)), found("cd", 1, 6)))
+    assert (second.seq, second.end_samples) == (3, 8320)
+
+
 def test_a_final_says_the_language_that_the_model_said_last() -> None:
     geometry = INFO.geometry(INFO.default_chunk_frames)
     detokenizer = Detokenizer(INFO.token_texts, INFO.punctuation)
