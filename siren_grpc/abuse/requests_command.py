@@ -23,6 +23,7 @@ from siren_grpc.abuse.options import (
 )
 from siren_grpc.bench import report
 from siren_grpc.bench.options import Audio, Json, Seed, console
+from siren_grpc.server.security.setup import is_loopback
 
 if TYPE_CHECKING:
     from siren_grpc.abuse.canary import Song
@@ -51,10 +52,24 @@ _TELL_EVERY = 5000
 """Requests between two lines of progress where there is no bar."""
 
 
+def _of_this_machine(target: str | None) -> str | None:
+    """Return a target. Raises typer.BadParameter for one elsewhere: this is no weapon."""
+    if target is not None and not is_loopback(target.rpartition(":")[0].strip("[]") or "?"):
+        raise typer.BadParameter(
+            f"{target} is not an address of this machine; run this where your server runs, against "
+            "127.0.0.1:PORT"
+        )
+    return target
+
+
 def requests(
     serve_flags: ServeFlags = None,
     target: Annotated[
-        str | None, typer.Option(help="HOST:PORT of a running server. Default: start one.")
+        str | None,
+        typer.Option(
+            callback=_of_this_machine,
+            help="HOST:PORT of a running server of this machine. Default: start one.",
+        ),
     ] = None,
     n_requests: Annotated[int, typer.Option("--requests", min=1, help="How many.")] = 100_000,
     only: Annotated[int | None, typer.Option(help="Make only the request of this number.")] = None,

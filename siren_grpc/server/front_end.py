@@ -135,8 +135,8 @@ class FrontEnd:
         await _wait(hurry, self._config.drain_delay_s)
         grace_s = self._config.shutdown_grace_s
         draining = asyncio.create_task(self._service.drain(grace_s=grace_s, hurry=hurry))
-        # gRPC cancels calls that arrive while its GOAWAY is on the way, without a word: who comes at
-        # the first moment is refused in ours.
+        # gRPC cancels calls that arrive while its GOAWAY is on the way, without a word: who comes
+        # at the first moment is refused in ours.
         await asyncio.wait({draining}, timeout=_REFUSING_S)
         going = asyncio.create_task(self._server.stop(grace_s + _FINISH_S))
         doorman = Doorman(lambda: self._make_server(Doorman.OPTIONS), self._bind)
