@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace as replaced
 
 from siren_grpc.domain.ports import ModelBackend
@@ -112,16 +112,16 @@ class EngineHost:
         self._stepper.post(messages)
 
     def add_model(
-        self, backend: ModelBackend, *, generation: int = 0, replaces: str | None = None
+        self, backend: ModelBackend, *, generation: int = 0, leaving: Collection[str] = ()
     ) -> ModelInfo:
         """Take a model that is warmed up into service, and return it as it is known here.
 
-        generation: as in `ModelInfo`. replaces: key of the model of its id that is in service and
-        is to be retired. Raises ValueError when another of its id is in service, or one of its
-        generation is going.
+        generation: as in `ModelInfo`. leaving: keys of models in service that are to be retired;
+        one of them may be of its id. Raises ValueError when another of its id is in service, or one
+        of its generation is going.
         """
         info = replaced(backend.info, generation=generation)
-        in_service = {model.id for key, model in self._models.items() if key != replaces}
+        in_service = {model.id for key, model in self._models.items() if key not in leaving}
         if info.id in in_service or info.key in self._retiring:
             raise ValueError(f"model {info.id} is in service already")
         self._models[info.key] = info

@@ -103,6 +103,8 @@ class App:
         self._n_loaded: Counter[str] = Counter()
         """Of each id."""
         self._retiring: set[asyncio.Task[None]] = set()
+        self._leaving: set[str] = set()
+        """Keys of the models that these retire, before or while they do."""
 
     @property
     def is_loading(self) -> bool:
@@ -272,9 +274,17 @@ class App:
     def _retire(self, going: Sequence[_Served], host: EngineHost) -> None:
         for served in going:
             key = served.info.key
-            task = asyncio.create_task(_retire(host, key), name=f"retire-{key}")
+            self._leaving.add(key)
+            task = asyncio.create_task(self._let_go(host, key), name=f"retire-{key}")
             self._retiring.add(task)
             task.add_done_callback(self._retiring.discard)
+
+    async def _let_go(self, host: EngineHost, key: str) -> None:
+        try:
+            await asyncio.sleep(_HANDOVER_S)
+            await host.retire_model(key)
+        finally:
+            self._leaving.discard(key)
 
     async def _load(
         self, name: str, version: Hashable, replaced: _Served | None, host: EngineHost
@@ -285,7 +295,7 @@ class App:
         info = host.add_model(
             backend,
             generation=self._n_loaded[model_id],
-            replaces=replaced.info.key if replaced else None,
+            leaving={*self._leaving, *([replaced.info.key] if replaced else [])},
         )
         self._n_loaded[model_id] += 1
         _log.info("model %s is loaded", info.key)
@@ -317,8 +327,3 @@ class App:
         self._is_loading = True
         threading.Thread(target=load, name="load-model", daemon=True).start()
         return loaded
-
-
-async def _retire(host: EngineHost, key: str) -> None:
-    await asyncio.sleep(_HANDOVER_S)
-    await host.retire_model(key)

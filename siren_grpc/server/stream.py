@@ -99,8 +99,13 @@ class Stream:
             self._attached.stop_reading()
 
     def announce_draining(self, grace_s: float) -> None:
-        """Tell the client that the server is going to stop, and how long the stream may go on."""
+        """Tell the client that the server is going to stop, and how long the stream may go on.
+
+        A stream that has been given its end will have it soon: its last final stays its last word.
+        """
         call = self._call
+        if call.ingress.is_ended:
+            return
         at = call.ingress.received_samples
         call.session.tell(SpeechEvent(SpeechEventKind.SERVER_DRAINING, at, grace_s))
 

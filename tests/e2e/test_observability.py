@@ -45,7 +45,7 @@ class Observed:
         self.collector = Collector()
         self.server = SirenServer(
             *("--front-ends=2", f"--max-sessions={CAPACITY}", "--preview-ms=0"),
-            *("--metrics-port=0", "--admin-port=0", "--channelz=true", "--tracing=steps"),
+            *("--metrics-port=0", "--admin-port=0", "--channelz", "--tracing=steps"),
             "--log-format=json",
             OTEL_EXPORTER_OTLP_ENDPOINT=f"http://127.0.0.1:{self.collector.port}",
             OTEL_BSP_SCHEDULE_DELAY="200",

@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable
 
-HEADERS, PING, GOAWAY = 1, 6, 7
+HEADERS, PING, GOAWAY, WINDOW_UPDATE = 1, 6, 7, 8
 _GOAWAY, _RST_STREAM = GOAWAY, 3
 _HEADER = struct.Struct(">BHBBI")  # length (24 bits), type, flags, stream
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
