@@ -177,14 +177,14 @@ def speech_starts_and_ends(history: History) -> Iterator[str]:
     last = 0
     resets = _places(history, RESET)
     for told in history.told("event", "final"):
+        if told.cause == "SERVER_DRAINING":
+            continue  # of the server, at a time of its own
         while resets and _is_behind(told, resets[0]):
             resets.pop(0)
             is_speaking = False
         if told.kind == "final":
             if is_speaking:
                 yield f"the final to {told.end} comes before its end of speech"
-            continue
-        if told.cause == "SERVER_DRAINING":
             continue
         if is_speaking == (told.cause == "SPEECH_STARTED"):
             yield f"{told.cause} at {told.end}, {'speaking' if is_speaking else 'silent'} already"
