@@ -5,18 +5,16 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from time import monotonic
 from typing import TypeAlias
 
-from siren_grpc.domain.errors import ModelNotFound, SirenError
+from siren_grpc.domain.errors import SirenError
 from siren_grpc.domain.ports import ModelBackend, OutOfMemory
 from siren_grpc.domain.types import (
     Chunk,
-    DecoderKind,
     DiscardUtterance,
     EndUtterance,
     Lane,
@@ -24,10 +22,10 @@ from siren_grpc.domain.types import (
     StepResult,
     StepRow,
     UsePhrases,
-    WordDetail,
 )
 from siren_grpc.engine.batch import BatchOutcome, error_of, step_batch
 from siren_grpc.engine.heartbeat import Heartbeat
+from siren_grpc.engine.inbox import Inbox
 from siren_grpc.engine.messages import (
     Close,
     Delivery,
@@ -44,18 +42,16 @@ from siren_grpc.engine.messages import (
     Recognised,
     Refused,
     Search,
-    front_end_of,
 )
 from siren_grpc.engine.phrases import PhraseStore, TreeBuilt
 from siren_grpc.engine.search import SearchEnded, Searches
-from siren_grpc.engine.step_tally import EngineLoad, ModelLoad, StepTally, trace_step
+from siren_grpc.engine.step_tally import EngineLoad, StepTally, trace_step
+from siren_grpc.engine.tenants import Tenants
 from siren_grpc.observe.tracing import Tracing
-from siren_grpc.scheduling.admission import Admission, too_much
-from siren_grpc.scheduling.load import LaneWork, Load
-from siren_grpc.scheduling.plan import LaneLimits, SessionId, StepKind, StepPlan
-from siren_grpc.scheduling.quotas import QuotaLedger
+from siren_grpc.scheduling.admission import Admission
+from siren_grpc.scheduling.load import Load
+from siren_grpc.scheduling.plan import SessionId, StepKind, StepPlan
 from siren_grpc.scheduling.scheduler import Scheduler
-from siren_grpc.scheduling.slots import SlotTable
 
 _log = logging.getLogger(__name__)
 
@@ -91,26 +87,6 @@ _Inbound: TypeAlias = (
 )
 
 
-@dataclass(slots=True)
-class _Model:
-    backend: ModelBackend
-    slots: SlotTable
-    batch_sizes: tuple[int, ...]
-    phrases: PhraseStore | None
-    on_freed: Callable[[], None] | None = None
-    """Called when the last of its sessions has ended; None while the model is in service."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Stream:
-    model: _Model
-    slot: int
-    words: WordDetail
-    decoder: DecoderKind
-    alternatives: int
-    traceparent: str
-
-
 class Stepper:
     """Owns a device's models, their slots and the scheduler; sessions' text is not its business.
 
@@ -140,14 +116,13 @@ class Stepper:
         self._on_death = on_death
         self._scheduler = Scheduler(max_delay_s=max_delay_s)
         self._admission = Admission(Load(max_load=max_load))
-        self._quotas = QuotaLedger()
-        self._models: dict[str, _Model] = {}
-        self._streams: dict[SessionId, _Stream] = {}
+        self._tenants = Tenants(self._admission)
         self._in_flight: set[SessionId] = set()
         self._closing: set[SessionId] = set()
         """Sessions that were closed while a step had their slot."""
         self._n_leaving = 0
         """Messages in the inbox by which slots come free."""
+        self._leaving = threading.Lock()
         self._n_workers = self._n_idle = 1
         """Steps there may be at once: as many as the models say is worth it."""
         self._workers = ThreadPoolExecutor(os.cpu_count(), "step")
@@ -155,10 +130,8 @@ class Stepper:
         self._phrase_worker = ThreadPoolExecutor(1, "phrases")
         self._searches = Searches(self._post)
         self._tally = StepTally()
-        self._inbox: deque[_Inbound] = deque()
-        self._wakeup = threading.Condition()
-        self._is_stopping = False
         self.heartbeat = Heartbeat()
+        self._inbox: Inbox[_Inbound] = Inbox(self.heartbeat.rest, self.heartbeat.beat)
         self._thread = threading.Thread(target=self._run, name="stepper", daemon=True)
 
     def start(self) -> None:
@@ -167,9 +140,7 @@ class Stepper:
 
     def stop(self, *, timeout_s: float) -> None:
         """End the threads after the steps under way; sessions still open get nothing more."""
-        with self._wakeup:
-            self._is_stopping = True
-            self._wakeup.notify()
+        self._inbox.close()
         self._thread.join(timeout_s)
         self._workers.shutdown(wait=False)
         self._phrase_worker.shutdown(wait=False, cancel_futures=True)
@@ -188,27 +159,12 @@ class Stepper:
     @property
     def load(self) -> EngineLoad:
         """Sessions and work as they are now; from any thread."""
-        models: dict[str, ModelLoad] = {}
-        for model in list(self._models.values()):
-            n_active = model.slots.n_slots - model.slots.n_free
-            if n_active == 0 and model.on_freed is not None:
-                continue  # about to go
-            # An older one of the same id, which running streams end on, takes no new ones.
-            older = models.get(model.backend.info.id, ModelLoad(0, 0))
-            models[model.backend.info.id] = ModelLoad(
-                n_active + older.n_active, model.slots.n_slots
-            )
-        return EngineLoad(models, self._n_workers, self._tally.busy_s)
+        return EngineLoad(self._tenants.loads, self._n_workers, self._tally.busy_s)
 
     @property
     def counts(self) -> dict[str, int]:
         """Sessions, their slots, and those whose step must end first; from any thread."""
-        models = list(self._models.values())
-        return {
-            "sessions": len(self._streams),
-            "slots": sum(model.slots.n_taken for model in models),
-            "closing": len(self._closing),
-        }
+        return {**self._tenants.counts, "closing": len(self._closing)}
 
     def add_model(self, name: str, backend: ModelBackend) -> None:
         """Take over a model that is warmed up; lanes name it by `name`, which is used once."""
@@ -230,14 +186,15 @@ class Stepper:
         self._post(_CloseAll(front_end))
 
     def _post(self, *messages: _Inbound) -> None:
-        with self._wakeup:
-            self._inbox.extend(messages)
-            self._n_leaving += sum(isinstance(message, _LEAVING) for message in messages)
-            self._wakeup.notify()
+        n_leaving = sum(isinstance(message, _LEAVING) for message in messages)
+        if n_leaving:
+            with self._leaving:
+                self._n_leaving += n_leaving
+        self._inbox.put(*messages)
 
     def _run(self) -> None:
         try:
-            while not self._is_stopping:
+            while not self._inbox.is_closed:
                 self.heartbeat.beat()
                 plan = StepPlan((), None, ())
                 if self._n_idle:
@@ -254,22 +211,18 @@ class Stepper:
 
     def _next_messages(self, plan: StepPlan) -> list[_Inbound]:
         """Return what has come in; behind an empty plan, wait for it or for a batch to ripen."""
-        with self._wakeup:
-            if plan.is_empty and not self._inbox and not self._is_stopping:
-                wait = None if plan.wake_at is None else plan.wake_at - monotonic()
-                if wait is None or wait > 0:
-                    self.heartbeat.rest()
-                    self._wakeup.wait(wait)
-                    self.heartbeat.beat()
-            messages = list(self._inbox)
-            self._inbox.clear()
-        return messages
+        if not plan.is_empty:
+            return self._inbox.take_all()
+        wait_s = None if plan.wake_at is None else max(0.0, plan.wake_at - monotonic())
+        return self._inbox.take_all(wait_s=wait_s)
 
     def _receive(self, message: _Inbound) -> None:
         if isinstance(message, Push):
             self._scheduler.push(message.session_id, message.work, message.received_at)
-            if isinstance(message.work, Chunk) and self._quotas.counts(message.session_id):
-                self._charge(message.session_id, message.work)
+            if isinstance(message.work, Chunk):
+                refusal = self._tenants.charge(message.session_id, message.work)
+                if refusal is not None:
+                    self._deliver([Delivery(message.session_id, Notice(refusal))])
         elif isinstance(message, Open):
             self._open(message)
         elif isinstance(message, _Done):
@@ -287,52 +240,35 @@ class Stepper:
             self._close(message.session_id)
             self._note_left()
         elif isinstance(message, _CloseAll):
-            for session_id in [s for s in self._streams if front_end_of(s) == message.front_end]:
+            for session_id in self._tenants.of_front_end(message.front_end):
                 self._close(session_id)
             self._note_left()
         elif isinstance(message, _AddModel):
             backend = message.backend
-            slots = SlotTable(backend.n_slots)
             trees = backend.phrase_trees
             phrases = None if trees is None else PhraseStore(trees, self._phrase_worker, self._post)
-            self._models[message.name] = _Model(backend, slots, backend.batch_sizes, phrases)
+            self._tenants.add_model(message.name, backend, phrases)
             more = max(0, backend.n_parallel - self._n_workers)
             self._n_workers += more
             self._n_idle += more
         else:
-            self._models[message.name].on_freed = message.on_freed
-            self._free_if_retired(message.name)
+            self._tenants.retire_model(message.name, message.on_freed)
 
     def _note_left(self) -> None:
-        with self._wakeup:
+        with self._leaving:
             self._n_leaving -= 1
 
     def _open(self, message: Open) -> None:
         session_id = message.session_id
         try:
-            model = self._admit(message)
-            if message.is_live:
-                self._check_load(message.lane)
+            tenant = self._tenants.move_in(
+                message, self._scheduler.live_counts, n_workers=self._n_workers
+            )
         except SirenError as error:
             self._deliver([Delivery(session_id, Refused(error))])
             return
-        slot = model.slots.acquire()
-        try:
-            model.backend.open_slot(slot, message.options)
-        except SirenError as error:
-            model.slots.release(slot)
-            self._deliver([Delivery(session_id, Refused(error))])
-            return
-        self._streams[session_id] = _Stream(
-            model,
-            slot,
-            message.words,
-            message.lane.decoder,
-            message.alternatives,
-            message.traceparent,
-        )
-        self._quotas.open(session_id, message.caller, monotonic())
-        self._scheduler.add(session_id, message.lane, _limits(model), is_live=message.is_live)
+        model = tenant.model
+        self._scheduler.add(session_id, message.lane, model.limits, is_live=message.is_live)
         if not message.phrases:
             self._deliver([Delivery(session_id, Opened())])
             return
@@ -345,141 +281,73 @@ class Stepper:
                 self._close(session_id)
                 self._deliver([Delivery(session_id, Refused(error))])
 
-        store = _phrases_of(model)
-        store.prepare(session_id, slot, message.phrases, on_ready)
+        store = model.phrase_store
+        store.prepare(session_id, tenant.slot, message.phrases, on_ready)
 
     def _prepare(self, message: Prepare) -> None:
         session_id = message.session_id
-        stream = self._streams.get(session_id)
-        if stream is not None:
-            _phrases_of(stream.model).prepare(
+        tenant = self._tenants.get(session_id)
+        if tenant is not None:
+            tenant.model.phrase_store.prepare(
                 session_id,
-                stream.slot,
+                tenant.slot,
                 message.phrases,
                 lambda error: self._deliver([Delivery(session_id, Prepared(error))]),
             )
 
     def _search(self, message: Search) -> None:
-        stream = self._streams.get(message.session_id)
-        if stream is None:
+        tenant = self._tenants.get(message.session_id)
+        if tenant is None:
             return
-        readings = stream.model.backend.readings
+        readings = tenant.model.backend.readings
         if readings is None:
             self._deliver([Delivery(message.session_id, Found(()))])
             return
         self._searches.begin(
             message.session_id,
             readings,
-            stream.decoder,
-            stream.slot,
+            tenant.decoder,
+            tenant.slot,
             message.span,
-            stream.alternatives,
+            tenant.alternatives,
         )
-
-    def _charge(self, session_id: SessionId, chunk: Chunk) -> None:
-        """Count audio against a quota; when that is used up, the session is told to end."""
-        stream = self._streams.get(session_id)
-        if stream is None:
-            return
-        hertz = stream.model.backend.info.features.sample_rate_hertz
-        refusal = self._quotas.charge(session_id, chunk.end_samples, hertz, monotonic())
-        if refusal is not None:
-            self._deliver([Delivery(session_id, Notice(refusal))])
-
-    def _admit(self, message: Open) -> _Model:
-        """Return a model that has a free slot. Raises what a new session of it is refused with."""
-        name = message.lane.model
-        model = self._models.get(name)
-        if model is None or model.on_freed is not None:
-            raise ModelNotFound(f"model {name} has just been taken out of service")
-        n_slots, n_free, now = model.slots.n_slots, model.slots.n_free, monotonic()
-        refusal = self._quotas.refusal(message.caller, now) or self._admission.refusal(
-            model.backend.info.id,
-            n_slots=n_slots,
-            n_free=n_free,
-            is_live=message.is_live,
-            now=now,
-        )
-        if refusal is not None:
-            raise refusal
-        return model
-
-    def _check_load(self, lane: Lane) -> None:
-        """Take note of a live session that is about to start. Raises Overloaded if it may not."""
-        load = self._admission.load
-        if load.is_bounded and not load.may_start(
-            self._work_of(lane),
-            self._scheduler.live_counts(),
-            n_workers=self._n_workers,
-            now=monotonic(),
-        ):
-            raise too_much()
-
-    def _work_of(self, lane: Lane) -> LaneWork:
-        model = self._models[lane.model]
-        info = model.backend.info
-        chunk_samples = info.geometry(lane.chunk_frames).chunk_samples(is_first=False)
-        chunk_s = chunk_samples / info.features.sample_rate_hertz
-        return LaneWork(lane, chunk_s, model.batch_sizes)
 
     def quick_refusal(self, message: Open) -> SirenError | None:
         """Return what a session is refused with, if that is certain before its turn comes.
 
         From any thread, and without a wait for the step under way. None leaves it to that turn.
         """
-        model = self._models.get(message.lane.model)
-        if model is None or model.on_freed is not None or self._n_leaving or self._closing:
+        if self._n_leaving or self._closing:
             return None
-        return self._admission.refusal(
-            model.backend.info.id,
-            n_slots=model.slots.n_slots,
-            n_free=model.slots.n_free,
-            is_live=message.is_live,
-            now=monotonic(),
-        )
+        return self._tenants.quick_refusal(message)
 
     def _close(self, session_id: SessionId) -> None:
         self._scheduler.remove(session_id)
         if session_id in self._in_flight:
             self._closing.add(session_id)  # its slot is free when the step has ended
             return
-        stream = self._streams.pop(session_id, None)
-        if stream is not None:
-            self._quotas.close(session_id)
-            if stream.model.phrases is not None:
-                stream.model.phrases.close(session_id)
-            if stream.alternatives and stream.model.backend.readings is not None:
-                stream.model.backend.readings.clear(stream.slot)
-            stream.model.slots.release(stream.slot)
-            if stream.model.on_freed is not None:
-                name = next(n for n, model in self._models.items() if model is stream.model)
-                self._free_if_retired(name)
-
-    def _free_if_retired(self, name: str) -> None:
-        model = self._models[name]
-        if model.on_freed is not None and model.slots.n_free == model.slots.n_slots:
-            del self._models[name]
-            model.on_freed()
+        self._tenants.move_out(session_id)
 
     def _begin(self, plan: StepPlan) -> None:
         """Carry out a plan's markers, and step its rows: here, or in a worker."""
         for session_id, marker in plan.markers:
             if isinstance(marker, (EndUtterance, DiscardUtterance, RestartState)):
-                stream = self._streams[session_id]
-                stream.model.backend.reset_slot(stream.slot)
+                tenant = self._tenants[session_id]
+                tenant.model.backend.reset_slot(tenant.slot)
             elif isinstance(marker, UsePhrases):
-                _phrases_of(self._streams[session_id].model).use(session_id, marker.phrases)
+                store = self._tenants[session_id].model.phrase_store
+                store.use(session_id, marker.phrases)
         if plan.markers:
             self._deliver([Delivery(session_id, marker) for session_id, marker in plan.markers])
         if plan.lane is None:
             return
         rows = []
         for session_id, work in plan.rows:
-            stream = self._streams[session_id]
+            tenant = self._tenants[session_id]
             rows.append(
-                StepRow(stream.slot, work, stream.words, keeps_frames=stream.alternatives > 0)
+                StepRow(tenant.slot, work, tenant.words, keeps_frames=tenant.alternatives > 0)
             )
-        backend = self._models[plan.lane.model].backend
+        backend = self._tenants.model(plan.lane).backend
         if self._n_workers == 1:
             self._end(_Done(plan, step_batch(backend, plan.lane, rows)))
             return
@@ -506,16 +374,20 @@ class Stepper:
         if plan.lane is not None and batch.most_rows is not None:
             self._limit(plan.lane, batch.most_rows)
         if plan.lane is not None:
-            info = self._models[plan.lane.model].backend.info
+            info = self._tenants.model(plan.lane).info
             self._tally.note(plan, info, batch.found, now)
             if self._tracing is not None:
-                parents = [self._streams[session].traceparent for session, _ in plan.rows]
+                parents = [self._tenants[session].traceparent for session, _ in plan.rows]
                 trace_step(self._tracing, plan, info.id, parents, now)
         if plan.deadline is not None:
             self._admission.note_late(now - plan.deadline, now)
         if plan.lane is not None and plan.kind is StepKind.LIVE and self._admission.load.is_bounded:
             self._admission.load.note_step(
-                self._work_of(plan.lane), len(plan.rows), plan.waits_s, now - plan.began_at, now
+                self._tenants.work_of(plan.lane),
+                len(plan.rows),
+                plan.waits_s,
+                now - plan.began_at,
+                now,
             )
         deliveries = []
         for (session_id, work), result in zip(plan.rows, batch.found, strict=True):
@@ -537,22 +409,12 @@ class Stepper:
 
     def _limit(self, lane: Lane, most_rows: int) -> None:
         """Make no larger batches of a model from now on: they found no memory."""
-        model = self._models[lane.model]
+        model = self._tenants.model(lane)
         fitting = tuple(size for size in model.batch_sizes if size <= most_rows)
         model.batch_sizes = fitting or model.batch_sizes[:1]
-        self._scheduler.limit(lane, _limits(model))
+        self._scheduler.limit(lane, model.limits)
         _log.warning(
             "out of memory: steps of %s take at most %d rows from now on",
-            model.backend.info.id,
+            model.info.id,
             model.batch_sizes[-1],
         )
-
-
-def _phrases_of(model: _Model) -> PhraseStore:
-    if model.phrases is None:
-        raise AssertionError(f"{model.backend.info.id} takes no phrases; they are refused before")
-    return model.phrases
-
-
-def _limits(model: _Model) -> LaneLimits:
-    return LaneLimits(model.backend.info.features.sample_rate_hertz, model.batch_sizes)

@@ -1,0 +1,213 @@
+"""The models of a device, and which session has which of their slots."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from time import monotonic
+
+from siren_grpc.domain.errors import ModelNotFound, SirenError
+from siren_grpc.domain.ports import ModelBackend
+from siren_grpc.domain.types import Chunk, DecoderKind, Lane, ModelInfo, WordDetail
+from siren_grpc.engine.messages import Open, front_end_of
+from siren_grpc.engine.phrases import PhraseStore
+from siren_grpc.engine.step_tally import ModelLoad
+from siren_grpc.scheduling.admission import Admission, too_much
+from siren_grpc.scheduling.load import LaneWork
+from siren_grpc.scheduling.plan import LaneLimits, SessionId
+from siren_grpc.scheduling.quotas import QuotaLedger
+from siren_grpc.scheduling.slots import SlotTable
+
+
+@dataclass(slots=True)
+class ServedModel:
+    """A model, its slots, and the phrases of those who have them; None if it takes none."""
+
+    backend: ModelBackend
+    slots: SlotTable
+    batch_sizes: tuple[int, ...]
+    phrases: PhraseStore | None
+    on_freed: Callable[[], None] | None = None
+    """Called when the last of its sessions has ended; None while the model is in service."""
+
+    @property
+    def info(self) -> ModelInfo:
+        """What the model is and offers."""
+        return self.backend.info
+
+    @property
+    def limits(self) -> LaneLimits:
+        """What its lanes are planned with."""
+        return LaneLimits(self.info.features.sample_rate_hertz, self.batch_sizes)
+
+    @property
+    def phrase_store(self) -> PhraseStore:
+        """Its phrases, where a session has some: others are refused before."""
+        if self.phrases is None:
+            raise AssertionError(f"{self.info.id} takes no phrases; they are refused before")
+        return self.phrases
+
+
+@dataclass(frozen=True, slots=True)
+class Tenant:
+    """A session that has a slot. The rest as in `Open`."""
+
+    model: ServedModel
+    slot: int
+    words: WordDetail
+    decoder: DecoderKind
+    alternatives: int
+    traceparent: str
+
+
+class Tenants:
+    """Gives slots to sessions, or says why not. Belongs to the stepper's thread, unless said."""
+
+    def __init__(self, admission: Admission) -> None:
+        """Start without models. admission: what speaks against another session."""
+        self._admission = admission
+        self._quotas = QuotaLedger()
+        self._models: dict[str, ServedModel] = {}
+        self._tenants: dict[SessionId, Tenant] = {}
+
+    def __getitem__(self, session_id: SessionId) -> Tenant:
+        return self._tenants[session_id]
+
+    def get(self, session_id: SessionId) -> Tenant | None:
+        """Return a session's tenancy, None if it has none any more."""
+        return self._tenants.get(session_id)
+
+    def of_front_end(self, front_end: int) -> list[SessionId]:
+        """Return the sessions of a front end."""
+        return [session_id for session_id in self._tenants if front_end_of(session_id) == front_end]
+
+    def model(self, lane: Lane) -> ServedModel:
+        """Return the model of a lane that has sessions."""
+        return self._models[lane.model]
+
+    def add_model(self, name: str, backend: ModelBackend, phrases: PhraseStore | None) -> None:
+        """Take a model into service; lanes call it by a name that was never used before."""
+        slots = SlotTable(backend.n_slots)
+        self._models[name] = ServedModel(backend, slots, backend.batch_sizes, phrases)
+
+    def retire_model(self, name: str, on_freed: Callable[[], None]) -> None:
+        """Take a model out of service. on_freed: called when its last session has moved out."""
+        self._models[name].on_freed = on_freed
+        self._free_if_retired(name)
+
+    def move_in(
+        self, message: Open, live_counts: Callable[[], Mapping[Lane, int]], *, n_workers: int
+    ) -> Tenant:
+        """Give a session a slot.
+
+        live_counts: says how many live sessions each lane has. n_workers: steps there may be at
+        once. Raises the SirenError it is refused with.
+        """
+        now = monotonic()
+        model = self._admit(message, now)
+        load = self._admission.load
+        if message.is_live and load.is_bounded:
+            work = self.work_of(message.lane)
+            if not load.may_start(work, live_counts(), n_workers=n_workers, now=now):
+                raise too_much()
+        slot = model.slots.acquire()
+        try:
+            model.backend.open_slot(slot, message.options)
+        except SirenError:
+            model.slots.release(slot)
+            raise
+        tenant = Tenant(
+            model,
+            slot,
+            message.words,
+            message.lane.decoder,
+            message.alternatives,
+            message.traceparent,
+        )
+        self._tenants[message.session_id] = tenant
+        self._quotas.open(message.session_id, message.caller, now)
+        return tenant
+
+    def move_out(self, session_id: SessionId) -> None:
+        """Take a session's slot back; harmless for one that has none."""
+        tenant = self._tenants.pop(session_id, None)
+        if tenant is None:
+            return
+        self._quotas.close(session_id)
+        model = tenant.model
+        if model.phrases is not None:
+            model.phrases.close(session_id)
+        if tenant.alternatives and model.backend.readings is not None:
+            model.backend.readings.clear(tenant.slot)
+        model.slots.release(tenant.slot)
+        if model.on_freed is not None:
+            self._free_if_retired(next(n for n, served in self._models.items() if served is model))
+
+    def charge(self, session_id: SessionId, chunk: Chunk) -> SirenError | None:
+        """Count audio against the session's quota; return what it is to end with, if any."""
+        if not self._quotas.counts(session_id) or (tenant := self.get(session_id)) is None:
+            return None
+        hertz = tenant.model.info.features.sample_rate_hertz
+        return self._quotas.charge(session_id, chunk.end_samples, hertz, monotonic())
+
+    def work_of(self, lane: Lane) -> LaneWork:
+        """Return what a session of a lane has to be stepped for."""
+        model = self._models[lane.model]
+        chunk_samples = model.info.geometry(lane.chunk_frames).chunk_samples(is_first=False)
+        chunk_s = chunk_samples / model.info.features.sample_rate_hertz
+        return LaneWork(lane, chunk_s, model.batch_sizes)
+
+    def quick_refusal(self, message: Open) -> SirenError | None:
+        """Return what a session is refused with, if no slot that comes free can change that.
+
+        From any thread. None leaves it to `move_in`.
+        """
+        model = self._models.get(message.lane.model)
+        if model is None or model.on_freed is not None:
+            return None
+        return self._refusal(model, message, monotonic())
+
+    @property
+    def loads(self) -> dict[str, ModelLoad]:
+        """Sessions and slots by the id of their model; from any thread."""
+        loads: dict[str, ModelLoad] = {}
+        for model in list(self._models.values()):
+            n_active = model.slots.n_taken
+            if n_active == 0 and model.on_freed is not None:
+                continue  # about to go
+            # An older one of the same id, which running streams end on, takes no new ones.
+            older = loads.get(model.info.id, ModelLoad(0, 0))
+            loads[model.info.id] = ModelLoad(n_active + older.n_active, model.slots.n_slots)
+        return loads
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Sessions and their slots; from any thread."""
+        models = list(self._models.values())
+        n_taken = sum(model.slots.n_taken for model in models)
+        return {"sessions": len(self._tenants), "slots": n_taken}
+
+    def _admit(self, message: Open, now: float) -> ServedModel:
+        name = message.lane.model
+        model = self._models.get(name)
+        if model is None or model.on_freed is not None:
+            raise ModelNotFound(f"model {name} has just been taken out of service")
+        refusal = self._quotas.refusal(message.caller, now) or self._refusal(model, message, now)
+        if refusal is not None:
+            raise refusal
+        return model
+
+    def _refusal(self, model: ServedModel, message: Open, now: float) -> SirenError | None:
+        return self._admission.refusal(
+            model.info.id,
+            n_slots=model.slots.n_slots,
+            n_free=model.slots.n_free,
+            is_live=message.is_live,
+            now=now,
+        )
+
+    def _free_if_retired(self, name: str) -> None:
+        model = self._models[name]
+        if model.on_freed is not None and model.slots.n_taken == 0:
+            del self._models[name]
+            model.on_freed()
