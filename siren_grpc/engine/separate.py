@@ -18,7 +18,8 @@ from siren_grpc.domain.types import (
     StreamEnded,
     Work,
 )
-from siren_grpc.engine.session import EngineSession, Timing
+from siren_grpc.engine.backlog import Timing
+from siren_grpc.engine.session import EngineSession
 from siren_grpc.session.ingress import Ingress
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from time import monotonic
@@ -18,7 +17,6 @@ from siren_grpc.domain.types import (
     Marker,
     ModelInfo,
     Partial,
-    Preview,
     Reconfigure,
     RestartState,
     Result,
@@ -29,6 +27,7 @@ from siren_grpc.domain.types import (
     Work,
 )
 from siren_grpc.engine.alternatives import AlternativesStage
+from siren_grpc.engine.backlog import Backlog, Timing
 from siren_grpc.engine.messages import (
     Close,
     Failed,
@@ -77,18 +76,6 @@ class Rewind:
     work: tuple[Work, ...]
 
 
-@dataclass(slots=True)
-class Timing:
-    """Where a session's chunks spent their time, summed up.
-
-    steps: in how many steps. queue_s: waiting for them, and on the way. step_s: in them.
-    """
-
-    steps: int = 0
-    queue_s: float = 0.0
-    step_s: float = 0.0
-
-
 class EngineSession:
     """Submits work, hands out results, and makes the submitter wait when either piles up.
 
@@ -114,12 +101,7 @@ class EngineSession:
         self._info = info
         self._utterance = utterance
         self._max_backlog_samples = int(limits.max_backlog_s * info.features.sample_rate_hertz)
-        self._backlog: deque[tuple[int, float]] = deque()
-        """Of each chunk submitted and not recognised: its samples, and when it came."""
-        self._backlog_samples = 0
-        self._ends: deque[float] = deque()
-        """When the ends of utterances came that are under way."""
-        self._timing = Timing()
+        self._backlog = Backlog(queue_delay)
         self._max_due_finals = limits.max_unsent_results
         self._outbox = Outbox(max_results=limits.max_unsent_results)
         self._has_result = asyncio.Event()
@@ -138,14 +120,7 @@ class EngineSession:
         self._is_closed = False
         self.on_notice: Callable[[SirenError], None] = _ignore
         """Called when the stepper wants the session to end, with why."""
-        self._is_preview_due = False
-        """A preview went out since the last chunk, and nothing has come of it."""
-        self._preview_came_at = 0.0
-        self._heard_at = 0.0
-        """When the newest audio came that was recognised."""
         self._partial_heard_at = 0.0
-        self._processed_samples = 0
-        self._queue_delay = queue_delay
 
     @property
     def id(self) -> SessionId:
@@ -160,7 +135,7 @@ class EngineSession:
     @property
     def timing(self) -> Timing:
         """Where the chunks recognised so far spent their time."""
-        return self._timing
+        return self._backlog.timing
 
     @property
     def partial_heard_at(self) -> float:
@@ -170,17 +145,17 @@ class EngineSession:
     @property
     def processed_samples(self) -> int:
         """Audio recognised so far, from the beginning of the stream."""
-        return self._processed_samples
+        return self._backlog.processed_samples
 
     @property
     def backlog_samples(self) -> int:
         """Audio submitted that is not recognised yet."""
-        return self._backlog_samples
+        return self._backlog.n_samples
 
     @property
     def oldest_chunk_at(self) -> float | None:
         """When the oldest chunk came that is not recognised yet; None when there is none."""
-        return self._backlog[0][1] if self._backlog else None
+        return self._backlog.oldest_chunk_at
 
     def present(self, options: TextOptions, normaliser: Normaliser | None) -> None:
         """Change the text of all results that follow; before the first work."""
@@ -224,19 +199,10 @@ class EngineSession:
             await self._has_room.wait()
             if self._is_over:
                 return None
-            if isinstance(item, Preview):
-                # A busy stepper drops previews; another one would only keep it busier.
-                if self._is_preview_due:
-                    continue
-                self._is_preview_due = True
-                self._preview_came_at = came_at
-            elif isinstance(item, Chunk):
-                self._is_preview_due = False
-                self._backlog.append((len(item.samples), came_at))
-                self._backlog_samples += len(item.samples)
+            if not self._backlog.enter(item, came_at):
+                continue
+            if isinstance(item, Chunk):
                 self._is_recognised.clear()
-            elif isinstance(item, EndUtterance):
-                self._ends.append(came_at)
             elif isinstance(item, Reconfigure):
                 self._configure(item.options)
             self._update_room()
@@ -317,11 +283,11 @@ class EngineSession:
             return
         if self._is_over:
             return
-        heard_at = self._note(outcome)
+        heard_at = self._backlog.settle(outcome)
         results = self._results_with_end(outcome, heard_at)
         if any(isinstance(result, StreamEnded) for result in results):
             self._end_recognition()
-        elif not self._backlog:
+        elif not self._backlog.has_chunks:
             self._is_recognised.set()
         found = None if isinstance(outcome, DiscardUtterance) else results
         if self._alternatives is None:
@@ -349,7 +315,7 @@ class EngineSession:
     def _put(self, result: Result) -> None:
         self._outbox.put(result)
         if isinstance(result, Partial):
-            self._partial_heard_at = self._heard_at
+            self._partial_heard_at = self._backlog.heard_at
         if isinstance(result, StreamEnded):
             self._end_recognition()
             self._over.set()
@@ -357,28 +323,6 @@ class EngineSession:
     def _end_recognition(self) -> None:
         self._is_over = True
         self._is_recognised.set()
-
-    def _note(self, outcome: Recognised | Failed | Marker) -> float | None:
-        """Take work off the books; return when what it needed came."""
-        if isinstance(outcome, EndUtterance):
-            return self._ends.popleft()
-        if isinstance(outcome, Recognised) and not isinstance(outcome.work, Chunk):
-            self._is_preview_due = False
-            self._heard_at = self._preview_came_at
-        if not isinstance(outcome, (Recognised, Failed)) or not isinstance(outcome.work, Chunk):
-            return None
-        n_samples, came_at = self._backlog.popleft()
-        self._backlog_samples -= n_samples
-        if isinstance(outcome, Recognised):
-            self._timing.steps += 1
-            self._timing.step_s += outcome.step_s
-            queue_s = max(0.0, monotonic() - came_at - outcome.step_s)
-            self._timing.queue_s += queue_s
-            if self._queue_delay is not None:
-                self._queue_delay.observe(queue_s)
-            self._heard_at = came_at
-            self._processed_samples = outcome.work.end_samples
-        return came_at
 
     def end(self, error: SirenError) -> None:
         """End the session's results with an error; called by the engine."""
@@ -440,8 +384,8 @@ class EngineSession:
 
     def _update_room(self) -> None:
         has_room = (
-            self._backlog_samples < self._max_backlog_samples
-            and len(self._ends) < self._max_due_finals
+            self._backlog.n_samples < self._max_backlog_samples
+            and self._backlog.n_ends < self._max_due_finals
             and not self._outbox.is_full
             and (self._presentation is None or self._presentation.n_waiting < self._max_due_finals)
             and (self._alternatives is None or self._alternatives.n_waiting < self._max_due_finals)
