@@ -191,8 +191,8 @@ async def _run(settings: Settings, reload: Callable[[], Settings]) -> App:
     from siren_grpc.server.front_end import FrontEndConfig
     from siren_grpc.server.itn import check_languages
     from siren_grpc.server.observer import ObserveConfig
+    from siren_grpc.server.opening import ServiceLimits
     from siren_grpc.server.security.setup import security_of
-    from siren_grpc.server.service import ServiceLimits
 
     check_languages(settings.itn_languages)
     if settings.tracing != "off":

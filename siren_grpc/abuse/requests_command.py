@@ -23,7 +23,6 @@ from siren_grpc.abuse.options import (
 )
 from siren_grpc.bench import report
 from siren_grpc.bench.options import Audio, Json, Seed, console
-from siren_grpc.server.security.setup import is_loopback
 
 if TYPE_CHECKING:
     from siren_grpc.abuse.canary import Song
@@ -54,6 +53,8 @@ _TELL_EVERY = 5000
 
 def _of_this_machine(target: str | None) -> str | None:
     """Return a target. Raises typer.BadParameter for one elsewhere: this is no weapon."""
+    from siren_grpc.server.security.setup import is_loopback
+
     if target is not None and not is_loopback(target.rpartition(":")[0].strip("[]") or "?"):
         raise typer.BadParameter(
             f"{target} is not an address of this machine; run this where your server runs, against "

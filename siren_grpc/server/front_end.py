@@ -20,11 +20,12 @@ from siren_grpc.server.front_end_tally import FrontEndTally
 from siren_grpc.server.inspection import Inspector
 from siren_grpc.server.load_reports import LoadReports
 from siren_grpc.server.names import ModelNames
+from siren_grpc.server.opening import ServiceLimits
 from siren_grpc.server.reflection import add_reflection
 from siren_grpc.server.security.config import NO_SECURITY, SecurityConfig
 from siren_grpc.server.security.guard import Guard
 from siren_grpc.server.security.health_port import HealthPort
-from siren_grpc.server.service import ServiceLimits, SpeechService
+from siren_grpc.server.service import SpeechService
 from siren_grpc.server.unreadable import UnreadableRequests
 
 _log = logging.getLogger(__name__)

@@ -6,7 +6,6 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
-from dataclasses import dataclass
 from time import monotonic
 from typing import Any, NoReturn, TypeAlias
 
@@ -14,7 +13,6 @@ import grpc
 from siren.v1 import speech_pb2 as pb
 from siren.v1 import speech_pb2_grpc
 
-from siren_grpc.audio.channels import ChannelMode
 from siren_grpc.domain.errors import (
     AuthFailed,
     IdleTimeout,
@@ -26,45 +24,25 @@ from siren_grpc.domain.errors import (
     SirenError,
 )
 from siren_grpc.domain.principal import ANONYMOUS_CALLER, Caller
-from siren_grpc.domain.types import ModelInfo
 from siren_grpc.engine.engine import Engine
-from siren_grpc.engine.separate import SeparateSession
-from siren_grpc.engine.session import EngineSession
 from siren_grpc.server import convert
 from siren_grpc.server.call_id import CallId
 from siren_grpc.server.discretion import loggable
 from siren_grpc.server.front_end_tally import FrontEndTally
 from siren_grpc.server.load_reports import LoadReports
 from siren_grpc.server.names import ModelNames
+from siren_grpc.server.opening import ServiceLimits, open_recognition
 from siren_grpc.server.parking import Parking
 from siren_grpc.server.recording import requests_of
 from siren_grpc.server.request import ValidConfig
 from siren_grpc.server.status import to_status
 from siren_grpc.server.stream import Stream
 from siren_grpc.server.stream_call import StreamCall
-from siren_grpc.session.ingress import Ingress, IngressConfig
-from siren_grpc.session.separate import SeparateIngress
 
 _log = logging.getLogger(__name__)
 _Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"  # generic for mypy only
 _LOADING_RETRY_S = 5.0
 _SHUTDOWN_RETRY_S = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class ServiceLimits:
-    """What one stream may do, and how it is read; see the settings of the same names.
-
-    masked_words: the content of `masked_words_file`.
-    """
-
-    preview_ms: int
-    tail_padding_ms: int
-    idle_timeout_s: float
-    max_session_s: float | None
-    masked_words: frozenset[str]
-    resume_grace_s: float
-    max_parked: int
 
 
 class SpeechService(speech_pb2_grpc.SpeechServiceServicer):
@@ -264,8 +242,8 @@ class SpeechService(speech_pb2_grpc.SpeechServiceServicer):
     ) -> Stream:
         """Open a new stream. Raises InvalidConfig, and what the engine refuses it with."""
         valid = self._valid(config, engine, call_id)
-        session, ingress = await self._open(
-            engine, valid, call_id.caller, traceparent, is_live=is_live
+        session, ingress = await open_recognition(
+            engine, valid, self._limits, call_id.caller, traceparent, is_live=is_live
         )
         started = convert.to_started(call_id, session.info, valid)
         kind = "started" if is_live else "recording"
@@ -306,59 +284,6 @@ class SpeechService(speech_pb2_grpc.SpeechServiceServicer):
             config,
             models[self._names.resolve(config.model, models)],
             server_masks=self._limits.masked_words,
-        )
-
-    async def _open(
-        self,
-        engine: Engine,
-        config: ValidConfig,
-        caller: Caller,
-        traceparent: str,
-        *,
-        is_live: bool,
-    ) -> tuple[EngineSession, Ingress] | tuple[SeparateSession, SeparateIngress]:
-        """Open what recognises a stream: a session, or one for each separate channel.
-
-        Raises what the engine refuses a session with; then none of them stays open.
-        """
-        sessions: list[EngineSession] = []
-        try:
-            for _ in range(config.audio.channels.n_transcripts):
-                session = await engine.open(
-                    config.lane,
-                    config.options,
-                    config.text,
-                    model_options=config.model_options,
-                    phrases=config.phrases,
-                    words=config.words,
-                    alternatives=config.alternatives,
-                    is_live=is_live,
-                    caller=caller,
-                    traceparent=traceparent,
-                )
-                sessions.append(session)
-        except BaseException:
-            for session in sessions:
-                session.close()
-            raise
-        ingress_config = self._ingress_config(config, sessions[0].info, has_previews=is_live)
-        if config.audio.channels.mode is ChannelMode.SEPARATE:
-            ingress = SeparateIngress(ingress_config)
-            return SeparateSession(sessions, ingress.channels), ingress
-        return sessions[0], Ingress(ingress_config)
-
-    def _ingress_config(
-        self, config: ValidConfig, info: ModelInfo, *, has_previews: bool
-    ) -> IngressConfig:
-        features = info.features
-        max_s = self._limits.max_session_s
-        return IngressConfig(
-            audio=config.audio,
-            geometry=info.geometry(config.lane.chunk_frames),
-            preview_samples=features.samples_of_ms(self._limits.preview_ms) if has_previews else 0,
-            padding_samples=features.samples_of_ms(self._limits.tail_padding_ms),
-            max_samples=None if max_s is None else int(max_s * features.sample_rate_hertz),
-            options=config.options,
         )
 
     def _enter(self, context: _Context, stream: Stream) -> None:

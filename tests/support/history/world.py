@@ -13,7 +13,8 @@ from siren_grpc.engine.session import EngineLimits
 from siren_grpc.server.front_end_tally import FrontEndTally
 from siren_grpc.server.load_reports import LoadReports
 from siren_grpc.server.names import ModelNames
-from siren_grpc.server.service import ServiceLimits, SpeechService
+from siren_grpc.server.opening import ServiceLimits
+from siren_grpc.server.service import SpeechService
 from tests.support.history.backend import HistoryBackend
 from tests.support.history.checker import Violation, check
 from tests.support.history.generate import MAX_SAMPLES, Trouble, draw, undisturbed

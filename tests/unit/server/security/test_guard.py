@@ -28,10 +28,10 @@ from siren_grpc.engine.session import EngineLimits
 from siren_grpc.server.connections import ConnectionLimits
 from siren_grpc.server.front_end import FrontEnd, FrontEndConfig
 from siren_grpc.server.front_end_tally import FrontEndTally
+from siren_grpc.server.opening import ServiceLimits
 from siren_grpc.server.security import guard
 from siren_grpc.server.security.config import JwtConfig, SecurityConfig, TlsConfig
 from siren_grpc.server.security.tokens import new_token, records_of_plain, to_line
-from siren_grpc.server.service import ServiceLimits
 from tests.support.certificates import Authority
 from tests.support.jwts import AUDIENCE, ISSUER, Issuer
 from tests.support.wire import failure
