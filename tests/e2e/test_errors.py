@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from siren.v1 import speech_pb2 as pb
 
+from siren_client import AsyncSirenClient, SirenError
 from tests.support.audio import spoken_digits
 from tests.support.server import SirenServer
 from tests.support.wire import END, FINALIZE, Exchange, Wire, audio, config, failure
@@ -252,3 +253,16 @@ class TestLimits:
             release.set()
         assert (error.reason, error.code) == ("IDLE_TIMEOUT", grpc.StatusCode.DEADLINE_EXCEEDED)
         assert "0.5 s" in error.message
+
+
+async def test_the_asyncio_client_tells_why_it_was_refused(running_server: SirenServer) -> None:
+    """grpc.aio would say INTERNAL for a write that was under way: one refusal in ten."""
+    reasons = set()
+    async with AsyncSirenClient(running_server.target) as client:
+        for _ in range(40):
+            sound = (bytes(3200) for _ in range(200))
+            with pytest.raises(SirenError) as caught:
+                async for _ in client.stream(sound, chunk_frames=3, reconnect=None):
+                    pass
+            reasons.add(caught.value.reason)
+    assert reasons == {"INVALID_CONFIG"}

@@ -34,8 +34,16 @@ class AsyncFeed:
         self._has_answer.set()
 
     async def send(self, call: Any, first: pb.StreamingRecognizeRequest) -> None:
-        """Send until the audio or the call is over; cancel the call if the audio fails."""
-        request: pb.StreamingRecognizeRequest | None = first
+        """Send until the audio or the call is over; cancel the call if the audio fails.
+
+        Audio follows once the server has answered the first request: a write under way as a call is
+        refused makes grpc.aio say INTERNAL in the place of the server's own status.
+        """
+        self._has_answer.clear()
+        if not await _is_taken(call.write(first)):
+            return
+        await self._has_answer.wait()
+        request = self._stream.next_request()
         while request is not None or not self._stream.is_done_sending:
             if request is not None:
                 if not await _is_taken(call.write(request)):
