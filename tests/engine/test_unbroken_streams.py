@@ -194,12 +194,15 @@ def essence(results: Sequence[Result]) -> list[tuple[object, ...]]:
 
 
 def assert_promises(results: Sequence[Result], *, has_reset: bool) -> None:
-    """Started once and first; what was stable stays; seq never goes back."""
+    """Started once and first; what was stable stays; seq and time never go back."""
     assert [isinstance(result, Started) for result in results] == [
         i == 0 for i in range(len(results))
     ]
-    stable, seq = "", 0
+    stable, seq, processed_s = "", 0, 0.0
     for result in results:
+        if isinstance(result, Partial):
+            assert result.audio_processed_s >= processed_s
+            processed_s = result.audio_processed_s
         if isinstance(result, (Partial, Final)):
             assert has_reset or result.text.startswith(stable)
             assert result.seq >= seq
