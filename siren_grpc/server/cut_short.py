@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 from siren.v1 import speech_pb2 as pb
 
+_OF_SPEECH = (pb.SpeechEvent.TYPE_SPEECH_STARTED, pb.SpeechEvent.TYPE_SPEECH_ENDED)
+
 
 class CutShort:
     """Passes on the responses behind an interruption, but for what heard an end of the audio.
@@ -34,6 +36,8 @@ class CutShort:
             return (response,)
         events, self._events = self._events, []
         if response.final.cause == pb.FinalResult.CAUSE_SHUTDOWN:
-            # Speech that started before will start for the other server, too.
-            events = [e for e in events if e.event.type != pb.SpeechEvent.TYPE_SPEECH_STARTED]
+            # Speech that started before was told, and ends here; what starts only now does neither.
+            started = pb.SpeechEvent.TYPE_SPEECH_STARTED
+            if any(event.event.type == started for event in events):
+                events = [event for event in events if event.event.type not in _OF_SPEECH]
         return (*events, response)

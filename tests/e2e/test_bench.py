@@ -33,6 +33,7 @@ def bench(tmp_path: Path, command: str, *arguments: str) -> tuple[dict[str, Any]
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_engine_compares_all_contestants_on_the_same_audio(tmp_path: Path) -> None:
     report, output = bench(
         tmp_path, "engine", "--streams", "1,2", "--seconds", "0.2", "--threads", "1"
@@ -91,6 +92,7 @@ def test_server_counts_refusals_by_reason(tmp_path: Path, running_server: SirenS
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_server_starts_one_and_an_empty_handler(tmp_path: Path) -> None:
     report, _ = bench(
         tmp_path,
@@ -111,6 +113,7 @@ def test_server_starts_one_and_an_empty_handler(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_long_keeps_minutes_and_their_change(tmp_path: Path) -> None:
     report, output = bench(tmp_path, "long", "--hours", "0.04", "--threads", "1")
 

@@ -253,7 +253,9 @@ def test_many_breaks(server, proxy, unbroken, n_breaks):
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM], ids=["killed", "stopped"])
-@pytest.mark.parametrize("case", ["soft endpoints", "controls"])
+@pytest.mark.parametrize(
+    "case", ["soft endpoints", pytest.param("controls", marks=pytest.mark.long)]
+)
 def test_a_stream_outlives_its_server(server, unbroken, number, case):
     """The other replica hears again what the first one had not finished, and no more of it."""
     first = SirenServer("--shutdown-grace-s", "0", "--front-ends", "1")

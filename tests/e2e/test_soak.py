@@ -65,6 +65,7 @@ def test_a_long_stream_stays_right_behind_a_silence(tmp_path: Path) -> None:
     assert words["behind the silence"]["found"] > 50
 
 
+@pytest.mark.long
 def test_a_leak_is_found_out(tmp_path: Path) -> None:
     """The census tells what is there: a stream that runs has a slot, a session and a call."""
     from siren_client import SirenClient

@@ -21,13 +21,17 @@ def passed_on(*responses: Response) -> list[Response]:
 
 
 def test_a_start_of_speech_in_the_cut_short_utterance_is_left_to_the_next_server() -> None:
-    assert passed_on(STARTED, PARTIAL, ENDED, SHUTDOWN) == [ENDED, SHUTDOWN]
+    assert passed_on(STARTED, PARTIAL, ENDED, SHUTDOWN) == [SHUTDOWN]
+
+
+def test_speech_that_was_told_before_ends() -> None:
+    assert passed_on(PARTIAL, ENDED, SHUTDOWN) == [ENDED, SHUTDOWN]
 
 
 def test_an_utterance_that_ended_before_is_whole() -> None:
     assert passed_on(STARTED, PARTIAL, ENDED, SILENCE, STARTED, ENDED, SHUTDOWN) == [
         *(STARTED, ENDED, SILENCE),
-        *(ENDED, SHUTDOWN),
+        SHUTDOWN,
     ]
 
 
