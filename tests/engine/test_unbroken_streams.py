@@ -173,6 +173,7 @@ async def talk(
         # A turn of the loop may be all there is time for, or long enough for a step.
         await asyncio.sleep(0.0005 if turns % 3 == 2 or is_over or loss is None else 0)
     read(0)
+    line.task.result()  # a status that is not expected is no end of the stream
     return line.error
 
 
