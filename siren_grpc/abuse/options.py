@@ -47,8 +47,12 @@ class LogFaults:
 
 def start_server(flags: Sequence[str], log: LogFaults) -> ServerProcess:
     """Start a server. Raises typer.Exit."""
+    # Its sessions are counted out afterwards: none is to be refused for want of time.
+    is_given = any(flag.startswith("--max-load") for flag in flags)
     try:
-        return ServerProcess.siren(flags, on_line=log.read)
+        return ServerProcess.siren(
+            flags if is_given else ["--max-load", "0", *flags], on_line=log.read
+        )
     except ServerDidNotStart as error:
         raise fail(str(error)) from None
 

@@ -36,6 +36,8 @@ class Encoding(str, Enum):
         return _SAMPLE_BYTES[self]
 
 
+_LOUDEST = 65536.0
+"""Louder FLOAT32 audio is none: twice what 16-bit samples are that nobody has scaled."""
 _SAMPLE_BYTES = {Encoding.LINEAR16: 2, Encoding.FLOAT32: 4, Encoding.MULAW: 1, Encoding.ALAW: 1}
 
 
@@ -64,7 +66,7 @@ def to_samples(encoding: Encoding, data: bytes) -> Samples:
     """Decode whole samples of a raw encoding.
 
     Returns [n_samples] float32 in [-1, 1] (FLOAT32 as sent). Raises InvalidAudio for FLOAT32
-    samples that are not finite numbers.
+    samples that are not finite numbers, or so large that a model's arithmetic would overflow.
     """
     if encoding is Encoding.LINEAR16:
         pcm = np.frombuffer(data, dtype="<i2").astype(np.float32)
@@ -72,10 +74,13 @@ def to_samples(encoding: Encoding, data: bytes) -> Samples:
         return samples
     if encoding is Encoding.FLOAT32:
         samples = np.frombuffer(data, dtype="<f4").astype(np.float32)
-        if not np.isfinite(samples).all():
+        if not (np.abs(samples) <= _LOUDEST).all():  # nor is NaN
+            found = (
+                "a sample beyond all measure" if np.isfinite(samples).all() else "NaN or infinity"
+            )
             raise InvalidAudio(
-                "FLOAT32 audio holds NaN or infinity; samples must be finite numbers in "
-                "[-1, 1]. Is the audio really 32-bit little-endian float?"
+                f"FLOAT32 audio holds {found}; samples must be finite numbers in [-1, 1]. Is the "
+                "audio really 32-bit little-endian float?"
             )
         return samples
     return _COMPANDED[encoding][np.frombuffer(data, dtype=np.uint8)]

@@ -74,6 +74,14 @@ def test_float32_that_is_no_number_is_refused(value: float) -> None:
     assert caught.value.reason is Reason.INVALID_AUDIO
 
 
+@pytest.mark.parametrize("value", [3.4e38, -1e30, 65537])
+def test_float32_that_would_overflow_is_refused(value: float) -> None:
+    with pytest.raises(InvalidAudio, match="a sample beyond all measure"):
+        decode(Encoding.FLOAT32, np.array([0, value], "<f4").tobytes())
+    unscaled = np.array([-32768, 32767], "<f4")
+    np.testing.assert_array_equal(decode(Encoding.FLOAT32, unscaled.tobytes()), unscaled)
+
+
 @given(
     st.sampled_from([Encoding.LINEAR16, Encoding.MULAW, Encoding.ALAW]),
     st.binary(max_size=400),
