@@ -64,7 +64,7 @@ def test_a_live_stream_notices_nothing_of_a_storm(running_server: SirenServer) -
     n_lines = len(running_server.log.splitlines())
     before = holdings(running_server.pid).descriptors
     with Canary(running_server.target) as canary:
-        storm = Storm(running_server.target, seed=time.time_ns() % 1_000_000, deadline_s=DEADLINE_S)
+        storm = Storm(running_server.target, seed=7, deadline_s=DEADLINE_S)
         report = asyncio.run(storm.run(range(100_000), at_once=4, seconds=6))
         song = canary.song()
     assert report.violations == [], f"seed {report.seed}"
