@@ -380,8 +380,8 @@ class Settings(BaseSettings):
     tracing: Literal["off", "calls", "steps"] = Field(
         "off",
         description="OpenTelemetry traces: a span a call, and with steps a span a step too. Needs "
-        "the extra otel; OTEL_* variables say where they go and how many. Costs each traced call "
-        "about 0.1 ms.",
+        "the extra otel; OTEL_* variables say where they go and how many. Steps cost more the more "
+        "calls are traced.",
     )
 
     @classmethod

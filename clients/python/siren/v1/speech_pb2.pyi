@@ -360,9 +360,8 @@ class StreamingConfig(_message.Message):
     max_alternatives: _builtins.int
     """How many other readings of the utterance (n-best) finals list at most, 0 to
     10: see `FinalResult.alternatives`. Unset: none. A final then waits for a
-    beam search over its utterance, beside the steps: on a CPU some 20 ms for
-    each second of speech with an RNNT, a tenth of it with CTC; partials behind
-    it wait, too.
+    beam search over its utterance, beside the steps, the longer the utterance
+    is; partials behind it wait, too.
     """
     partial_interval_ms: _builtins.int
     """Audio between two partials at least, in milliseconds, 0 to 60000. 0: a
