@@ -45,8 +45,8 @@ from siren_grpc.engine.messages import (
 )
 from siren_grpc.engine.phrases import PhraseStore, TreeBuilt
 from siren_grpc.engine.search import SearchEnded, Searches
+from siren_grpc.engine.session_table import SessionTable
 from siren_grpc.engine.step_tally import EngineLoad, StepTally, trace_step
-from siren_grpc.engine.tenants import Tenants
 from siren_grpc.observe.tracing import Tracing
 from siren_grpc.scheduling.admission import Admission
 from siren_grpc.scheduling.load import Load
@@ -116,7 +116,7 @@ class Stepper:
         self._on_death = on_death
         self._scheduler = Scheduler(max_delay_s=max_delay_s)
         self._admission = Admission(Load(max_load=max_load))
-        self._tenants = Tenants(self._admission)
+        self._sessions = SessionTable(self._admission)
         self._in_flight: set[SessionId] = set()
         self._closing: set[SessionId] = set()
         """Sessions that were closed while a step had their slot."""
@@ -159,12 +159,12 @@ class Stepper:
     @property
     def load(self) -> EngineLoad:
         """Sessions and work as they are now; from any thread."""
-        return EngineLoad(self._tenants.loads, self._n_workers, self._tally.busy_s)
+        return EngineLoad(self._sessions.loads, self._n_workers, self._tally.busy_s)
 
     @property
     def counts(self) -> dict[str, int]:
         """Sessions, their slots, and those whose step must end first; from any thread."""
-        return {**self._tenants.counts, "closing": len(self._closing)}
+        return {**self._sessions.counts, "closing": len(self._closing)}
 
     def add_model(self, name: str, backend: ModelBackend) -> None:
         """Take over a model that is warmed up; lanes name it by `name`, which is used once."""
@@ -220,7 +220,7 @@ class Stepper:
         if isinstance(message, Push):
             self._scheduler.push(message.session_id, message.work, message.received_at)
             if isinstance(message.work, Chunk):
-                refusal = self._tenants.charge(message.session_id, message.work)
+                refusal = self._sessions.charge(message.session_id, message.work)
                 if refusal is not None:
                     self._deliver([Delivery(message.session_id, Notice(refusal))])
         elif isinstance(message, Open):
@@ -240,19 +240,19 @@ class Stepper:
             self._close(message.session_id)
             self._note_left()
         elif isinstance(message, _CloseAll):
-            for session_id in self._tenants.of_front_end(message.front_end):
+            for session_id in self._sessions.of_front_end(message.front_end):
                 self._close(session_id)
             self._note_left()
         elif isinstance(message, _AddModel):
             backend = message.backend
             trees = backend.phrase_trees
             phrases = None if trees is None else PhraseStore(trees, self._phrase_worker, self._post)
-            self._tenants.add_model(message.name, backend, phrases)
+            self._sessions.add_model(message.name, backend, phrases)
             more = max(0, backend.n_parallel - self._n_workers)
             self._n_workers += more
             self._n_idle += more
         else:
-            self._tenants.retire_model(message.name, message.on_freed)
+            self._sessions.retire_model(message.name, message.on_freed)
 
     def _note_left(self) -> None:
         with self._leaving:
@@ -261,13 +261,13 @@ class Stepper:
     def _open(self, message: Open) -> None:
         session_id = message.session_id
         try:
-            tenant = self._tenants.move_in(
+            session = self._sessions.admit(
                 message, self._scheduler.live_counts, n_workers=self._n_workers
             )
         except SirenError as error:
             self._deliver([Delivery(session_id, Refused(error))])
             return
-        model = tenant.model
+        model = session.model
         self._scheduler.add(session_id, message.lane, model.limits, is_live=message.is_live)
         if not message.phrases:
             self._deliver([Delivery(session_id, Opened())])
@@ -282,34 +282,34 @@ class Stepper:
                 self._deliver([Delivery(session_id, Refused(error))])
 
         store = model.phrase_store
-        store.prepare(session_id, tenant.slot, message.phrases, on_ready)
+        store.prepare(session_id, session.slot, message.phrases, on_ready)
 
     def _prepare(self, message: Prepare) -> None:
         session_id = message.session_id
-        tenant = self._tenants.get(session_id)
-        if tenant is not None:
-            tenant.model.phrase_store.prepare(
+        session = self._sessions.get(session_id)
+        if session is not None:
+            session.model.phrase_store.prepare(
                 session_id,
-                tenant.slot,
+                session.slot,
                 message.phrases,
                 lambda error: self._deliver([Delivery(session_id, Prepared(error))]),
             )
 
     def _search(self, message: Search) -> None:
-        tenant = self._tenants.get(message.session_id)
-        if tenant is None:
+        session = self._sessions.get(message.session_id)
+        if session is None:
             return
-        readings = tenant.model.backend.readings
+        readings = session.model.backend.readings
         if readings is None:
             self._deliver([Delivery(message.session_id, Found(()))])
             return
         self._searches.begin(
             message.session_id,
             readings,
-            tenant.decoder,
-            tenant.slot,
+            session.decoder,
+            session.slot,
             message.span,
-            tenant.alternatives,
+            session.alternatives,
         )
 
     def quick_refusal(self, message: Open) -> SirenError | None:
@@ -319,23 +319,23 @@ class Stepper:
         """
         if self._n_leaving or self._closing:
             return None
-        return self._tenants.quick_refusal(message)
+        return self._sessions.quick_refusal(message)
 
     def _close(self, session_id: SessionId) -> None:
         self._scheduler.remove(session_id)
         if session_id in self._in_flight:
             self._closing.add(session_id)  # its slot is free when the step has ended
             return
-        self._tenants.move_out(session_id)
+        self._sessions.release(session_id)
 
     def _begin(self, plan: StepPlan) -> None:
         """Carry out a plan's markers, and step its rows: here, or in a worker."""
         for session_id, marker in plan.markers:
             if isinstance(marker, (EndUtterance, DiscardUtterance, RestartState)):
-                tenant = self._tenants[session_id]
-                tenant.model.backend.reset_slot(tenant.slot)
+                session = self._sessions[session_id]
+                session.model.backend.reset_slot(session.slot)
             elif isinstance(marker, UsePhrases):
-                store = self._tenants[session_id].model.phrase_store
+                store = self._sessions[session_id].model.phrase_store
                 store.use(session_id, marker.phrases)
         if plan.markers:
             self._deliver([Delivery(session_id, marker) for session_id, marker in plan.markers])
@@ -343,11 +343,11 @@ class Stepper:
             return
         rows = []
         for session_id, work in plan.rows:
-            tenant = self._tenants[session_id]
+            session = self._sessions[session_id]
             rows.append(
-                StepRow(tenant.slot, work, tenant.words, keeps_frames=tenant.alternatives > 0)
+                StepRow(session.slot, work, session.words, keeps_frames=session.alternatives > 0)
             )
-        backend = self._tenants.model(plan.lane).backend
+        backend = self._sessions.model(plan.lane).backend
         if self._n_workers == 1:
             self._end(_Done(plan, step_batch(backend, plan.lane, rows)))
             return
@@ -374,16 +374,16 @@ class Stepper:
         if plan.lane is not None and batch.most_rows is not None:
             self._limit(plan.lane, batch.most_rows)
         if plan.lane is not None:
-            info = self._tenants.model(plan.lane).info
+            info = self._sessions.model(plan.lane).info
             self._tally.note(plan, info, batch.found, now)
             if self._tracing is not None:
-                parents = [self._tenants[session].traceparent for session, _ in plan.rows]
+                parents = [self._sessions[session].traceparent for session, _ in plan.rows]
                 trace_step(self._tracing, plan, info.id, parents, now)
         if plan.deadline is not None:
             self._admission.note_late(now - plan.deadline, now)
         if plan.lane is not None and plan.kind is StepKind.LIVE and self._admission.load.is_bounded:
             self._admission.load.note_step(
-                self._tenants.work_of(plan.lane),
+                self._sessions.work_of(plan.lane),
                 len(plan.rows),
                 plan.waits_s,
                 now - plan.began_at,
@@ -409,7 +409,7 @@ class Stepper:
 
     def _limit(self, lane: Lane, most_rows: int) -> None:
         """Make no larger batches of a model from now on: they found no memory."""
-        model = self._tenants.model(lane)
+        model = self._sessions.model(lane)
         fitting = tuple(size for size in model.batch_sizes if size <= most_rows)
         model.batch_sizes = fitting or model.batch_sizes[:1]
         self._scheduler.limit(lane, model.limits)

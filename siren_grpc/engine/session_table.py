@@ -49,7 +49,7 @@ class ServedModel:
 
 
 @dataclass(frozen=True, slots=True)
-class Tenant:
+class ActiveSession:
     """A session that has a slot. The rest as in `Open`."""
 
     model: ServedModel
@@ -60,7 +60,7 @@ class Tenant:
     traceparent: str
 
 
-class Tenants:
+class SessionTable:
     """Gives slots to sessions, or says why not. Belongs to the stepper's thread, unless said."""
 
     def __init__(self, admission: Admission) -> None:
@@ -68,18 +68,20 @@ class Tenants:
         self._admission = admission
         self._quotas = QuotaLedger()
         self._models: dict[str, ServedModel] = {}
-        self._tenants: dict[SessionId, Tenant] = {}
+        self._sessions: dict[SessionId, ActiveSession] = {}
 
-    def __getitem__(self, session_id: SessionId) -> Tenant:
-        return self._tenants[session_id]
+    def __getitem__(self, session_id: SessionId) -> ActiveSession:
+        return self._sessions[session_id]
 
-    def get(self, session_id: SessionId) -> Tenant | None:
-        """Return a session's tenancy, None if it has none any more."""
-        return self._tenants.get(session_id)
+    def get(self, session_id: SessionId) -> ActiveSession | None:
+        """Return a session, None if it has no slot any more."""
+        return self._sessions.get(session_id)
 
     def of_front_end(self, front_end: int) -> list[SessionId]:
         """Return the sessions of a front end."""
-        return [session_id for session_id in self._tenants if front_end_of(session_id) == front_end]
+        return [
+            session_id for session_id in self._sessions if front_end_of(session_id) == front_end
+        ]
 
     def model(self, lane: Lane) -> ServedModel:
         """Return the model of a lane that has sessions."""
@@ -91,20 +93,20 @@ class Tenants:
         self._models[name] = ServedModel(backend, slots, backend.batch_sizes, phrases)
 
     def retire_model(self, name: str, on_freed: Callable[[], None]) -> None:
-        """Take a model out of service. on_freed: called when its last session has moved out."""
+        """Take a model out of service. on_freed: called when its last session has been released."""
         self._models[name].on_freed = on_freed
         self._free_if_retired(name)
 
-    def move_in(
+    def admit(
         self, message: Open, live_counts: Callable[[], Mapping[Lane, int]], *, n_workers: int
-    ) -> Tenant:
+    ) -> ActiveSession:
         """Give a session a slot.
 
         live_counts: says how many live sessions each lane has. n_workers: steps there may be at
         once. Raises the SirenError it is refused with.
         """
         now = monotonic()
-        model = self._admit(message, now)
+        model = self._model_for(message, now)
         load = self._admission.load
         if message.is_live and load.is_bounded:
             work = self.work_of(message.lane)
@@ -116,7 +118,7 @@ class Tenants:
         except SirenError:
             model.slots.release(slot)
             raise
-        tenant = Tenant(
+        session = ActiveSession(
             model,
             slot,
             message.words,
@@ -124,30 +126,30 @@ class Tenants:
             message.alternatives,
             message.traceparent,
         )
-        self._tenants[message.session_id] = tenant
+        self._sessions[message.session_id] = session
         self._quotas.open(message.session_id, message.caller, now)
-        return tenant
+        return session
 
-    def move_out(self, session_id: SessionId) -> None:
+    def release(self, session_id: SessionId) -> None:
         """Take a session's slot back; harmless for one that has none."""
-        tenant = self._tenants.pop(session_id, None)
-        if tenant is None:
+        session = self._sessions.pop(session_id, None)
+        if session is None:
             return
         self._quotas.close(session_id)
-        model = tenant.model
+        model = session.model
         if model.phrases is not None:
             model.phrases.close(session_id)
-        if tenant.alternatives and model.backend.readings is not None:
-            model.backend.readings.clear(tenant.slot)
-        model.slots.release(tenant.slot)
+        if session.alternatives and model.backend.readings is not None:
+            model.backend.readings.clear(session.slot)
+        model.slots.release(session.slot)
         if model.on_freed is not None:
             self._free_if_retired(next(n for n, served in self._models.items() if served is model))
 
     def charge(self, session_id: SessionId, chunk: Chunk) -> SirenError | None:
         """Count audio against the session's quota; return what it is to end with, if any."""
-        if not self._quotas.counts(session_id) or (tenant := self.get(session_id)) is None:
+        if not self._quotas.counts(session_id) or (session := self.get(session_id)) is None:
             return None
-        hertz = tenant.model.info.features.sample_rate_hertz
+        hertz = session.model.info.features.sample_rate_hertz
         return self._quotas.charge(session_id, chunk.end_samples, hertz, monotonic())
 
     def work_of(self, lane: Lane) -> LaneWork:
@@ -160,7 +162,7 @@ class Tenants:
     def quick_refusal(self, message: Open) -> SirenError | None:
         """Return what a session is refused with, if no slot that comes free can change that.
 
-        From any thread. None leaves it to `move_in`.
+        From any thread. None leaves it to `admit`.
         """
         model = self._models.get(message.lane.model)
         if model is None or model.on_freed is not None:
@@ -185,9 +187,9 @@ class Tenants:
         """Sessions and their slots; from any thread."""
         models = list(self._models.values())
         n_taken = sum(model.slots.n_taken for model in models)
-        return {"sessions": len(self._tenants), "slots": n_taken}
+        return {"sessions": len(self._sessions), "slots": n_taken}
 
-    def _admit(self, message: Open, now: float) -> ServedModel:
+    def _model_for(self, message: Open, now: float) -> ServedModel:
         name = message.lane.model
         model = self._models.get(name)
         if model is None or model.on_freed is not None:
