@@ -1,4 +1,4 @@
-"""What a server's processes hold at this moment: a line of each in the log, on SIGUSR1.
+"""What a server's processes hold at this moment: a line for each in the log, on SIGUSR1.
 
 For whoever looks for a leak: `siren soak` sends the signal and reads the lines. Counts of an idle
 server are those it had when it started to serve, whatever it has been through.
@@ -15,60 +15,60 @@ import re
 import signal
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from siren_grpc.engine.host import EngineHost
+from siren_grpc.server.inspection_messages import TakeCensus
+
+if TYPE_CHECKING:
+    from siren_grpc.server.front_end_process import FrontEndProcess
 
 _log = logging.getLogger(__name__)
 _LINE = re.compile(r"census (\{.*\})")
+_ANSWER_S = 20.0
+
+Census: TypeAlias = dict[str, float]
+"""How many a process has of each; `pid` says which it is."""
 
 
-@dataclass(frozen=True, slots=True)
-class TakeCensus:
-    """To a front end: write your line. number: of the census, the same for all its lines."""
-
-    number: int
-
-
-class Counted(Protocol):
-    """What has counts to tell: `EngineHost`."""
-
-    @property
-    def counts(self) -> Mapping[str, float]:
-        """How many there are of each."""
-        ...
+def census_of(counts: Mapping[str, float]) -> Census:
+    """Return a process's own counts, and those that every process has; in its event loop."""
+    # Python's own threads: how many gRPC and torch have, the system knows.
+    common = {"tasks": len(asyncio.all_tasks()), "threads": threading.active_count()}
+    return {"pid": os.getpid(), **common, **counts}
 
 
-class CountsItself(Protocol):
-    """What is asked for its line, and writes it when it comes to it: `FrontEndProcess`."""
-
-    def take_census(self, number: int) -> None:
-        """Ask for it."""
-        ...
-
-
-def on_signal(engine: Counted, front_ends: Sequence[CountsItself]) -> None:
+def on_signal(host: EngineHost, front_ends: Sequence[FrontEndProcess]) -> None:
     """Take a census whenever SIGUSR1 comes, in the event loop that runs."""
     numbers = itertools.count(1)
+    taking: set[asyncio.Task[None]] = set()
 
     def take() -> None:
-        number = next(numbers)
-        write_line(number, "engine", {**engine.counts, "front_ends": len(front_ends)})
-        for front_end in front_ends:
-            front_end.take_census(number)
+        engine = census_of({**host.counts, "front_ends": len(front_ends)})
+        task = asyncio.create_task(_write_all(next(numbers), engine, front_ends), name="census")
+        taking.add(task)
+        task.add_done_callback(taking.discard)
 
     asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, take)
 
 
-def write_line(number: int, process: str, counts: Mapping[str, float]) -> None:
-    """Log one process's counts, and those that every process has; in its event loop."""
-    # Python's own threads: how many gRPC and torch have, the system knows.
-    common = {"tasks": len(asyncio.all_tasks()), "threads": threading.active_count()}
-    line = {"number": number, "process": process, "pid": os.getpid(), **common, **counts}
-    _log.info("census %s", json.dumps(line))
+async def _write_all(number: int, engine: Census, front_ends: Sequence[FrontEndProcess]) -> None:
+    """Write the lines of one census, those of processes that answer; number: the same for all."""
+    _write(number, "engine", engine)
+    asked = [front_end.ask(TakeCensus(), timeout_s=_ANSWER_S) for front_end in front_ends]
+    for found in await asyncio.gather(*asked, return_exceptions=True):
+        if isinstance(found, BaseException):
+            _log.warning("census: a front end does not answer")
+        else:
+            _write(number, "front end", found)
+
+
+def _write(number: int, process: str, census: Census) -> None:
+    _log.info("census %s", json.dumps({"number": number, "process": process, **census}))
 
 
 def read_line(line: str) -> dict[str, Any] | None:
-    """Return what `write_line` wrote; None for any other line of the log."""
+    """Return what a line of the log says of a process; None for any other line."""
     match = _LINE.search(line)
     if match is None:
         return None

@@ -88,16 +88,11 @@ class FrontEnd:
         self._health_port = HealthPort(self._health)
         self._loads = LoadReports(is_on=config.load_reports)
         self._service = SpeechService(config.service, tally, self._loads, self._guard.caller_of)
-        self.inspector = Inspector(self._service, tally, self._loads)
+        self.inspector = Inspector(engine, self._service, tally, self._loads)
         self._is_serving = False
         self._is_alive = True
         self._port = config.port
         self._server = self._make_server()
-
-    @property
-    def counts(self) -> dict[str, float]:
-        """What it holds; zero of everything that belongs to streams when there are none."""
-        return {**self._engine.counts, **self._service.counts}
 
     async def start(self) -> int:
         """Listen, and return the port; health is NOT_SERVING until `serve`.

@@ -17,7 +17,6 @@ from siren_grpc.engine.engine import Engine
 from siren_grpc.observe.logging import configure_logging
 from siren_grpc.observe.loop_lag import watch_loop_lag
 from siren_grpc.observe.tracing import make_tracing
-from siren_grpc.server import census
 from siren_grpc.server.engine_watch import EngineWatch
 from siren_grpc.server.front_end import Catalog, FrontEnd
 from siren_grpc.server.front_end_messages import (
@@ -57,8 +56,6 @@ async def _run(end: socket.socket) -> None:
         elif isinstance(message, Beat):
             if watch is not None:
                 watch.hear(is_stuck=message.is_stuck)
-        elif isinstance(message, census.TakeCensus) and front_end is not None:
-            census.write_line(message.number, "front end", front_end.counts)
         else:
             inbox.put_nowait(message)
 

@@ -1,7 +1,7 @@
 """What the engine's process and a front end's process tell each other, beside sessions' messages.
 
 To the front end: `FrontEndSetup` first; then `Catalog`, `EngineDied`, `Beat`, `Stop`,
-`census.TakeCensus` and lists of `Delivery`. To the engine's process: `Bound` or `NotBound` first,
+and lists of `Delivery`. To the engine's process: `Bound` or `NotBound` first,
 then lists of `Message`. A front end that has stopped closes its end. Questions and answers:
 `inspection_messages`.
 """

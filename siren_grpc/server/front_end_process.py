@@ -17,7 +17,6 @@ from siren_grpc.engine.host import EngineHost
 from siren_grpc.engine.messages import Delivery, Failed, Recognised
 from siren_grpc.observe.logging import LogFormat
 from siren_grpc.observe.tracing import TracingMode
-from siren_grpc.server.census import TakeCensus
 from siren_grpc.server.front_end import Catalog, FrontEndConfig
 from siren_grpc.server.front_end_messages import (
     Beat,
@@ -108,10 +107,6 @@ class FrontEndProcess:
     async def serve(self, catalog: Catalog) -> None:
         """Serve these models from now on, under these names."""
         self._send(catalog)
-
-    def take_census(self, number: int) -> None:
-        """Have its counts written to the log."""
-        self._send(TakeCensus(number))
 
     async def wait_gone(self) -> None:
         """Return when the process has ended, or is about to."""

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from time import monotonic
 
 from siren_grpc.domain.errors import ShuttingDown
+from siren_grpc.engine.engine import Engine
+from siren_grpc.server.census import census_of
 from siren_grpc.server.front_end_tally import FrontEndTally, sessions_of
 from siren_grpc.server.inspection_messages import (
     Answer,
@@ -15,6 +17,7 @@ from siren_grpc.server.inspection_messages import (
     Pulse,
     Report,
     SessionRow,
+    TakeCensus,
 )
 from siren_grpc.server.load_reports import LoadReports
 from siren_grpc.server.service import SpeechService
@@ -26,8 +29,11 @@ _RETRY_S = 0.1
 class Inspector:
     """What a front end says of itself. Belongs to its event loop."""
 
-    def __init__(self, service: SpeechService, tally: FrontEndTally, loads: LoadReports) -> None:
-        """Look at a service. loads: is told the server's load."""
+    def __init__(
+        self, engine: Engine, service: SpeechService, tally: FrontEndTally, loads: LoadReports
+    ) -> None:
+        """Look at a service and its engine. loads: is told the server's load."""
+        self._engine = engine
         self._service = service
         self._tally = tally
         self._loads = loads
@@ -38,6 +44,8 @@ class Inspector:
         if isinstance(question, Pulse):
             self._loads.update(question.load)
             return Answer(ask.number, self.report())
+        if isinstance(question, TakeCensus):
+            return Answer(ask.number, census_of({**self._engine.counts, **self._service.counts}))
         if isinstance(question, ListSessions):
             return Answer(ask.number, tuple(self._rows()))
         return Answer(ask.number, self._end(question))

@@ -87,7 +87,12 @@ class EndSession:
     session_id: str
 
 
-Question: TypeAlias = Pulse | ListSessions | EndSession
+@dataclass(frozen=True, slots=True)
+class TakeCensus:
+    """Asks for a `census.Census`: what the process holds at this moment."""
+
+
+Question: TypeAlias = Pulse | ListSessions | EndSession | TakeCensus
 
 
 @dataclass(frozen=True, slots=True)
