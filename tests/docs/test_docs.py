@@ -175,3 +175,11 @@ def test_make_targets_exist(page: Path) -> None:
 )
 def test_generated_parts_are_fresh(script: str) -> None:
     run([sys.executable, script, "--check"], ADDRESS)
+
+
+def test_the_readme_shows_what_the_demo_says() -> None:
+    (shown,) = re.findall(r"<pre>\n(.*?)</pre>", (ROOT / "README.md").read_text(), re.DOTALL)
+    said = (ROOT / "siren_grpc/assets/demo.txt").read_text().strip()
+    lines = [re.sub(r"</?b>", "", line) for line in shown.splitlines()]
+    assert lines[-1] == said
+    assert all(said.startswith(line) for line in lines)
