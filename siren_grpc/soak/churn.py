@@ -99,7 +99,7 @@ async def play(
             )
             await visitor.reconnect_one()
         await visitor.close()
-        counts, _ = await quieten(server)
+        counts, _ = await quieten(server, baseline)
     finally:
         await visitor.close()
     report.faults += leaks(baseline, counts)
@@ -159,15 +159,20 @@ async def _run(
     await asyncio.gather(*(work() for _ in range(at_once)))
 
 
-async def quieten(server: WatchedServer) -> tuple[list[ProcessCounts], float]:
-    """Return the counts once all streams' are zero, or those of the longest wait, and how long."""
+async def quieten(
+    server: WatchedServer, baseline: Sequence[ProcessCounts] = ()
+) -> tuple[list[ProcessCounts], float]:
+    """Return the counts once an idle server's are what they are to be, and how long that took.
+
+    That is: nothing of streams, and no more of the rest than in the baseline; what has just ended
+    takes a moment to go. After a minute the counts are returned as they are.
+    """
     started_at = monotonic()
     while True:
         counts = await asyncio.to_thread(server.count)
         waited_s = monotonic() - started_at
-        if waited_s > _QUIET_S or not any(
-            process.counts.get(name, 0) for process in counts for name in _OF_STREAMS
-        ):
+        is_idle = not any(process.counts.get(name, 0) for process in counts for name in _OF_STREAMS)
+        if waited_s > _QUIET_S or (is_idle and not leaks(baseline, counts)):
             return counts, waited_s
         await asyncio.sleep(_POLL_S)
 

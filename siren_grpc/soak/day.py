@@ -18,10 +18,11 @@ from siren_grpc.domain.types import Samples
 from siren_grpc.soak.churn import leaks, quieten, stop_on_signals
 from siren_grpc.soak.flatness import drift, growth
 from siren_grpc.soak.journal import Journal
-from siren_grpc.soak.known_words import Hits, Word, find
+from siren_grpc.soak.known_words import Hits, Word
 from siren_grpc.soak.listener import Listener, words_alone
 from siren_grpc.soak.timeline import Timeline
 from siren_grpc.soak.watched_server import ProcessCounts, WatchedServer
+from siren_grpc.soak.word_audit import WordAudit
 
 RATE = 16000
 _MESSAGE_BYTES = 2 * RATE
@@ -86,11 +87,17 @@ class Day:
         self._settings = settings
         self._journal = journal
         self._on_progress = on_progress
-        self._known: list[Word] = []
+        begin_s, end_s = (border / RATE for border in self._timeline.silence)
+        behind_s = end_s + _AFTER_SILENCE_S
+        self._spans = {
+            "before the silence": (0.0, begin_s),
+            # What comes right behind the silence is judged by itself too.
+            "behind the silence": (end_s, behind_s),
+            "after the silence": (end_s, math.inf),
+        }
+        self._words = WordAudit((begin_s, end_s, behind_s))
         self._points: dict[str, list[tuple[float, float]]] = {}
         self._before = ProcessCounts(0, ""), ProcessCounts(0, "")
-        self._stretches: list[tuple[float, Hits]] = []
-        """End of each window whose words were looked up, and what was found."""
         self._silent_since_s = math.inf
         self._n_in_silence = 0
         self._report = DayReport()
@@ -113,7 +120,7 @@ class Day:
             self._look_up(listener, self._report.audio_s + 1)
             self._report.wall_s = monotonic() - started_at
             self._report.n_finals = listener.n_finals
-            counts, _ = await quieten(self._server)
+            counts, _ = await quieten(self._server, idle)
         self._report.faults += [*listener.faults, *leaks(idle, counts)]
         if listener.last_cause != "CAUSE_END":
             self._report.faults.append(f"the last final's cause is {listener.last_cause}")
@@ -140,7 +147,7 @@ class Day:
             else:
                 held += self._pcm[part.recording]
                 words = alone[part.recording]
-                self._known += [Word(word.text, word.start_s + start_s) for word in words]
+                self._words.expect(Word(word.text, word.start_s + start_s) for word in words)
             while len(held) >= _MESSAGE_BYTES:
                 await listener.send(bytes(held[:_MESSAGE_BYTES]))
                 del held[:_MESSAGE_BYTES]
@@ -192,27 +199,12 @@ class Day:
         }
 
     def _look_up(self, listener: Listener, until_s: float) -> Hits:
-        """Look up the words before a time that were not looked up yet, and forget them."""
-        since_s = self._stretches[-1][0] if self._stretches else 0.0
-        silence_end_s = self._timeline.silence[1] / RATE
-        if since_s < silence_end_s and silence_end_s + _AFTER_SILENCE_S < until_s:
-            # What comes right behind the silence is looked at by itself.
-            first = self._look_up_one(listener, silence_end_s)
-            behind = self._look_up_one(listener, silence_end_s + _AFTER_SILENCE_S)
-            self._report.words["behind the silence"] = behind
-            return first + behind + self._look_up_one(listener, until_s)
-        return self._look_up_one(listener, until_s)
-
-    def _look_up_one(self, listener: Listener, until_s: float) -> Hits:
-        known = [word for word in self._known if word.start_s < until_s]
-        heard = [word for word in listener.words if word.start_s < until_s]
-        self._known = self._known[len(known) :]
-        listener.words = listener.words[len(heard) :]
+        """Look up the words before a time that were not looked up yet."""
+        heard, listener.words = listener.words, []
         begin_s, end_s = self._silent_since_s, self._timeline.silence[1] / RATE
         self._n_in_silence += sum(begin_s + 1 < word.start_s < end_s - 1 for word in heard)
-        hits = find(known, heard)
-        self._stretches.append((until_s, hits))
-        return hits
+        self._words.hear(heard)
+        return self._words.look_up(until_s)
 
     def _judge(self) -> None:
         report, settings = self._report, self._settings
@@ -228,12 +220,7 @@ class Day:
                 report.faults.append(f"{name} grew by {found.percent:.2f} %")
         if self._n_in_silence:
             report.faults.append(f"{self._n_in_silence} words were heard in the silence")
-        begin_s, end_s = (border / RATE for border in self._timeline.silence)
-        nothing = Hits(0, 0, ())
-        first = sum((hits for at, hits in self._stretches if at <= begin_s), nothing)
-        report.words = {"before the silence": first, **report.words}
-        rest = sum((hits for at, hits in self._stretches if at > end_s), nothing)
-        report.words["after the silence"] = rest
+        report.words = {name: self._words.between(*span) for name, span in self._spans.items()}
         self._judge_words()
 
     def _judge_words(self) -> None:
@@ -244,12 +231,12 @@ class Day:
             "after the silence": _WORSE_SHARE,
         }
         for name, worse in bounds.items():
-            hits = report.words.get(name)
-            if hits is not None and hits.known and hits.share < first.share - worse:
+            hits = report.words[name]
+            if hits.known and hits.share < first.share - worse:
                 report.faults.append(
                     f"{name} {hits.share:.1%} of the words were found, before it {first.share:.1%}"
                 )
-        for at, hits in self._stretches:
+        for at, hits in self._words.stretches:
             error = hits.median_error_s
             if error is not None and hits.found >= _FEW_WORDS and abs(error) > _MAX_ERROR_S:
                 report.faults.append(f"words before {at:.0f} s are off by {error:+.3f} s")
