@@ -62,7 +62,7 @@ class EngineHost:
         return self._stepper.is_alive
 
     def busy_since(self) -> tuple[float, ...]:
-        """Return when each thread that steps or plans began what it does: see `Heartbeat`."""
+        """Return when each busy thread of the stepper began what it does: see `Heartbeat`."""
         return self._stepper.heartbeat.busy_since()
 
     @property

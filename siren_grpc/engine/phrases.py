@@ -5,13 +5,13 @@ from __future__ import annotations
 import logging
 from collections import OrderedDict
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from siren_grpc.domain.errors import InternalError, Overloaded, SirenError
 from siren_grpc.domain.phrases import Phrases
 from siren_grpc.domain.ports import PhraseTree, PhraseTrees
+from siren_grpc.engine.side_worker import SideWorker
 from siren_grpc.scheduling.plan import SessionId
 
 _log = logging.getLogger(__name__)
@@ -56,16 +56,16 @@ class PhraseStore:
     def __init__(
         self,
         trees: PhraseTrees,
-        workers: ThreadPoolExecutor,
+        worker: SideWorker,
         post: Callable[[TreeBuilt], None],
     ) -> None:
         """Start empty.
 
-        workers: where trees are made, for that takes longer than a step. post: brings what was
+        worker: makes trees, for that takes longer than a step. post: brings what was
         made to `receive`, in the stepper's thread.
         """
         self._trees = trees
-        self._workers = workers
+        self._worker = worker
         self._post = post
         self._entries: dict[Phrases, _Entry] = {}
         self._idle: OrderedDict[Phrases, None] = OrderedDict()
@@ -84,7 +84,7 @@ class PhraseStore:
         entry = self._entries.get(phrases)
         if entry is None:
             entry = self._entries[phrases] = _Entry()
-            self._workers.submit(self._build, phrases)
+            self._worker.submit(lambda: self._build(phrases))
         entry.n_uses += 1
         self._idle.pop(phrases, None)
         if entry.tree_id is None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from siren_grpc.domain.ports import Readings
 from siren_grpc.domain.readings import FrameSpan, Reading
 from siren_grpc.domain.types import DecoderKind
+from siren_grpc.engine.side_worker import SideWorker
 from siren_grpc.scheduling.plan import SessionId
 
 _log = logging.getLogger(__name__)
@@ -24,16 +24,15 @@ class SearchEnded:
 
 
 class Searches:
-    """A worker for the searches of a device's models. Belongs to the stepper's thread.
+    """The searches of a device's models. Belongs to the stepper's thread.
 
     A session has one search under way at most, so what waits here is bounded by the sessions.
     """
 
-    def __init__(self, post: Callable[[SearchEnded], None]) -> None:
-        """post: brings what was found to the stepper's thread."""
+    def __init__(self, worker: SideWorker, post: Callable[[SearchEnded], None]) -> None:
+        """worker: searches. post: brings what was found to the stepper's thread."""
+        self._worker = worker
         self._post = post
-        # One at a time: it is mostly Python's work, which the steps would wait for.
-        self._worker = ThreadPoolExecutor(1, "search")
 
     def begin(
         self,
@@ -64,7 +63,3 @@ class Searches:
             self._post(SearchEnded(session_id, found))
 
         self._worker.submit(search)
-
-    def stop(self) -> None:
-        """Begin no other search."""
-        self._worker.shutdown(wait=False, cancel_futures=True)

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import logging
-import os
 import threading
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from time import monotonic
 from typing import TypeAlias
@@ -23,7 +21,7 @@ from siren_grpc.domain.types import (
     StepRow,
     UsePhrases,
 )
-from siren_grpc.engine.batch import BatchOutcome, error_of, step_batch
+from siren_grpc.engine.batch import error_of
 from siren_grpc.engine.heartbeat import Heartbeat
 from siren_grpc.engine.inbox import Inbox
 from siren_grpc.engine.messages import (
@@ -46,7 +44,9 @@ from siren_grpc.engine.messages import (
 from siren_grpc.engine.phrases import PhraseStore, TreeBuilt
 from siren_grpc.engine.search import SearchEnded, Searches
 from siren_grpc.engine.session_table import SessionTable
+from siren_grpc.engine.side_worker import SideWorker
 from siren_grpc.engine.step_tally import EngineLoad, StepTally, trace_step
+from siren_grpc.engine.step_workers import StepDone, StepWorkers
 from siren_grpc.observe.tracing import Tracing
 from siren_grpc.scheduling.admission import Admission
 from siren_grpc.scheduling.load import Load
@@ -73,17 +73,9 @@ class _CloseAll:
     front_end: int
 
 
-@dataclass(frozen=True, slots=True)
-class _Done:
-    """A step has ended in a worker; with an exception if the worker died of it."""
-
-    plan: StepPlan
-    outcome: BatchOutcome | BaseException
-
-
 _LEAVING = (Close, _CloseAll)
 _Inbound: TypeAlias = (
-    Message | _AddModel | _RetireModel | _CloseAll | _Done | TreeBuilt | SearchEnded
+    Message | _AddModel | _RetireModel | _CloseAll | StepDone | TreeBuilt | SearchEnded
 )
 
 
@@ -123,14 +115,12 @@ class Stepper:
         self._n_leaving = 0
         """Messages in the inbox by which slots come free."""
         self._leaving = threading.Lock()
-        self._n_workers = self._n_idle = 1
-        """Steps there may be at once: as many as the models say is worth it."""
-        self._workers = ThreadPoolExecutor(os.cpu_count(), "step")
-        # One at a time: it is Python's work, which the steps would wait for.
-        self._phrase_worker = ThreadPoolExecutor(1, "phrases")
-        self._searches = Searches(self._post)
         self._tally = StepTally()
         self.heartbeat = Heartbeat()
+        self._workers = StepWorkers(self._post, self.heartbeat)
+        self._phrase_worker = SideWorker("phrases", self.heartbeat)
+        self._search_worker = SideWorker("search", self.heartbeat)
+        self._searches = Searches(self._search_worker, self._post)
         self._inbox: Inbox[_Inbound] = Inbox(self.heartbeat.rest, self.heartbeat.beat)
         self._thread = threading.Thread(target=self._run, name="stepper", daemon=True)
 
@@ -142,9 +132,9 @@ class Stepper:
         """End the threads after the steps under way; sessions still open get nothing more."""
         self._inbox.close()
         self._thread.join(timeout_s)
-        self._workers.shutdown(wait=False)
-        self._phrase_worker.shutdown(wait=False, cancel_futures=True)
-        self._searches.stop()
+        self._workers.stop()
+        self._phrase_worker.stop()
+        self._search_worker.stop()
 
     @property
     def is_alive(self) -> bool:
@@ -159,7 +149,7 @@ class Stepper:
     @property
     def load(self) -> EngineLoad:
         """Sessions and work as they are now; from any thread."""
-        return EngineLoad(self._sessions.loads, self._n_workers, self._tally.busy_s)
+        return EngineLoad(self._sessions.loads, self._workers.n_workers, self._tally.busy_s)
 
     @property
     def counts(self) -> dict[str, int]:
@@ -197,8 +187,8 @@ class Stepper:
             while not self._inbox.is_closed:
                 self.heartbeat.beat()
                 plan = StepPlan((), None, ())
-                if self._n_idle:
-                    plan = self._scheduler.plan(monotonic(), n_idle=self._n_idle)
+                if self._workers.n_idle:
+                    plan = self._scheduler.plan(monotonic(), n_idle=self._workers.n_idle)
                 if not plan.is_empty:
                     self._begin(plan)
                 for message in self._next_messages(plan):
@@ -225,8 +215,8 @@ class Stepper:
                     self._deliver([Delivery(message.session_id, Notice(refusal))])
         elif isinstance(message, Open):
             self._open(message)
-        elif isinstance(message, _Done):
-            self._n_idle += 1
+        elif isinstance(message, StepDone):
+            self._workers.note_posted()
             self._end(message)
         elif isinstance(message, Prepare):
             self._prepare(message)
@@ -248,9 +238,7 @@ class Stepper:
             trees = backend.phrase_trees
             phrases = None if trees is None else PhraseStore(trees, self._phrase_worker, self._post)
             self._sessions.add_model(message.name, backend, phrases)
-            more = max(0, backend.n_parallel - self._n_workers)
-            self._n_workers += more
-            self._n_idle += more
+            self._workers.grow(backend.n_parallel)
         else:
             self._sessions.retire_model(message.name, message.on_freed)
 
@@ -262,7 +250,7 @@ class Stepper:
         session_id = message.session_id
         try:
             session = self._sessions.admit(
-                message, self._scheduler.live_counts, n_workers=self._n_workers
+                message, self._scheduler.live_counts, n_workers=self._workers.n_workers
             )
         except SirenError as error:
             self._deliver([Delivery(session_id, Refused(error))])
@@ -348,24 +336,13 @@ class Stepper:
                 StepRow(session.slot, work, session.words, keeps_frames=session.alternatives > 0)
             )
         backend = self._sessions.model(plan.lane).backend
-        if self._n_workers == 1:
-            self._end(_Done(plan, step_batch(backend, plan.lane, rows)))
-            return
-        self._n_idle -= 1
-        self._in_flight.update(session_id for session_id, _ in plan.rows)
-        self._workers.submit(self._work, backend, plan, plan.lane, rows)
+        done = self._workers.run(backend, plan, plan.lane, rows)
+        if done is None:
+            self._in_flight.update(session_id for session_id, _ in plan.rows)
+        else:
+            self._end(done)
 
-    def _work(self, backend: ModelBackend, plan: StepPlan, lane: Lane, rows: list[StepRow]) -> None:
-        """Step in a worker. What is no failure of the step is the stepper's death."""
-        self.heartbeat.beat()
-        try:
-            self._post(_Done(plan, step_batch(backend, lane, rows)))
-        except BaseException as error:
-            self._post(_Done(plan, error))
-        finally:
-            self.heartbeat.rest()
-
-    def _end(self, done: _Done) -> None:
+    def _end(self, done: StepDone) -> None:
         """Take in what a step found."""
         plan, batch = done.plan, done.outcome
         if isinstance(batch, BaseException):

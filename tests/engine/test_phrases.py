@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import AsyncIterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import pytest
@@ -13,8 +12,10 @@ import pytest
 from siren_grpc.domain.errors import InternalError, InvalidConfig, Overloaded, SirenError
 from siren_grpc.domain.phrases import Phrase, Phrases
 from siren_grpc.domain.types import EndStream, EndUtterance, Lane, StepResult, StepRow, UsePhrases
+from siren_grpc.engine.heartbeat import Heartbeat
 from siren_grpc.engine.phrases import PhraseStore, TreeBuilt
 from siren_grpc.engine.session import EngineLimits
+from siren_grpc.engine.side_worker import SideWorker
 from tests.engine.test_engine import collect
 from tests.support.arithmetic_backend import ArithmeticBackend
 from tests.support.builders import LANE, make_chunk
@@ -175,6 +176,7 @@ async def test_a_session_that_waits_for_its_phrases_delays_nobody_and_may_leave(
     await other.submit([make_chunk(1.0), EndStream()])
     await collect(other)
     assert not waiting.done()
+    assert engine.host.busy_since(), "the watchdog would not notice a worker that hangs"
     waiting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await waiting
@@ -197,8 +199,8 @@ class Desk:
     def __init__(self, *, room: int = 1000) -> None:
         self.trees = RecordingTrees(room=room)
         self.posted: list[TreeBuilt] = []
-        self.workers = ThreadPoolExecutor(1)
-        self.store = PhraseStore(self.trees, self.workers, self.posted.append)
+        self.worker = SideWorker("phrases", Heartbeat())
+        self.store = PhraseStore(self.trees, self.worker, self.posted.append)
         self.answers: dict[int, SirenError | None] = {}
 
     def prepare(self, session_id: int, phrases: Phrases) -> None:
@@ -208,7 +210,9 @@ class Desk:
         self.store.prepare(session_id, session_id, phrases, on_ready)
 
     def work(self) -> None:
-        self.workers.submit(lambda: None).result(60)
+        is_built = threading.Event()
+        self.worker.submit(is_built.set)
+        assert is_built.wait(60)
         while self.posted:
             self.store.receive(self.posted.pop(0))
 

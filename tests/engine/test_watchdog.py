@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import threading
+import time
 
 from siren_grpc.engine.heartbeat import Heartbeat
+from siren_grpc.engine.side_worker import SideWorker
 from siren_grpc.engine.watchdog import Silence, Verdict, Watchdog
 
 
@@ -56,3 +58,19 @@ def test_each_thread_has_its_own_stamp() -> None:
     heartbeat.rest()
     assert heartbeat.busy_since() == (second,)
     assert first <= second
+
+
+def test_a_worker_beside_the_steps_is_watched_while_it_works() -> None:
+    heartbeat = Heartbeat()
+    worker = SideWorker("test", heartbeat)
+    worker.submit(lambda: 1 / 0)
+    gate, is_working = threading.Event(), threading.Event()
+    worker.submit(lambda: (is_working.set(), gate.wait(60)))
+    assert is_working.wait(60), "what went wrong before is no concern of the next"
+    assert len(heartbeat.busy_since()) == 1
+    gate.set()
+    until = time.monotonic() + 60
+    while heartbeat.busy_since():
+        assert time.monotonic() < until
+        time.sleep(0.001)
+    worker.stop()
