@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from time import monotonic
 
 from siren_grpc.domain.errors import SirenError
@@ -12,9 +12,6 @@ from siren_grpc.domain.phrases import Phrases
 from siren_grpc.domain.types import (
     Chunk,
     DiscardUtterance,
-    EndUtterance,
-    Final,
-    Marker,
     ModelInfo,
     Partial,
     Reconfigure,
@@ -30,7 +27,6 @@ from siren_grpc.engine.alternatives import AlternativesStage
 from siren_grpc.engine.backlog import Backlog, Timing
 from siren_grpc.engine.messages import (
     Close,
-    Failed,
     Found,
     Message,
     Notice,
@@ -39,11 +35,11 @@ from siren_grpc.engine.messages import (
     Prepare,
     Prepared,
     Push,
-    Recognised,
     Refused,
     Search,
 )
 from siren_grpc.engine.presentation import Normaliser, Presentation
+from siren_grpc.engine.recognition import Recognition
 from siren_grpc.observe.instruments import Histogram
 from siren_grpc.scheduling.plan import SessionId
 from siren_grpc.session.outbox import Outbox
@@ -99,7 +95,6 @@ class EngineSession:
         self._id = session_id
         self._send = send
         self._info = info
-        self._utterance = utterance
         self._max_backlog_samples = int(limits.max_backlog_s * info.features.sample_rate_hertz)
         self._backlog = Backlog(queue_delay)
         self._max_due_finals = limits.max_unsent_results
@@ -111,7 +106,7 @@ class EngineSession:
         """No chunk is under way."""
         self._is_over = False
         self._over = asyncio.Event()
-        self._configure(options)
+        self._recognition = Recognition(utterance, options)
         self._on_close = on_close
         self._alternatives: AlternativesStage | None = None
         self._presentation: Presentation | None = None
@@ -204,10 +199,10 @@ class EngineSession:
             if isinstance(item, Chunk):
                 self._is_recognised.clear()
             elif isinstance(item, Reconfigure):
-                self._configure(item.options)
+                self._recognition.configure(item.options)
             self._update_room()
             self._send([Push(self._id, item, monotonic())])
-            if isinstance(item, Chunk) and self._is_in_lockstep:
+            if isinstance(item, Chunk) and self._recognition.is_hard:
                 rewind = await self._rewind(work[i:])
                 if rewind is not None:
                     return rewind
@@ -217,16 +212,11 @@ class EngineSession:
         """Wait for a chunk's outcome: a hard endpoint decides how the audio behind it is cut."""
         while not (self._is_recognised.is_set() or self._is_over):
             await self._is_recognised.wait()
-        at = self._utterance.rewind_to
+        at = self._recognition.rewind_to
         if at is None or self._is_over:
             return None
         self._send([Push(self._id, RestartState(at.at_samples), monotonic())])
         return Rewind(at.at_samples, at.seq, tuple(work))
-
-    def _configure(self, options: StreamOptions) -> None:
-        rules = options.endpointing
-        self._is_in_lockstep = rules is not None and rules.is_hard
-        self._is_single = rules is not None and rules.is_single
 
     async def take(self) -> Result:
         """Return the oldest result, waiting for one."""
@@ -284,7 +274,7 @@ class EngineSession:
         if self._is_over:
             return
         heard_at = self._backlog.settle(outcome)
-        results = self._results_with_end(outcome, heard_at)
+        results = self._recognition.results_of(outcome, heard_at=heard_at)
         if any(isinstance(result, StreamEnded) for result in results):
             self._end_recognition()
         elif not self._backlog.has_chunks:
@@ -348,39 +338,6 @@ class EngineSession:
             self._preparing.set_result(None)
         else:
             self._preparing.set_exception(error)
-
-    def _results_with_end(
-        self, outcome: Recognised | Failed | Marker, heard_at: float | None
-    ) -> list[Result]:
-        """Return what an outcome means for the client, up to a single utterance's end."""
-        results: list[Result] = []
-        for result in self._results_of(outcome):
-            if isinstance(result, Final):
-                result = replace(result, heard_at=heard_at)
-            results.append(result)
-            if isinstance(result, Final) and self._is_single:
-                results.append(StreamEnded())
-                break
-        return results
-
-    def _results_of(self, outcome: Recognised | Failed | Marker) -> list[Result]:
-        if isinstance(outcome, Recognised):
-            return self._utterance.advance(outcome.work, outcome.result)
-        if isinstance(outcome, Failed):
-            return [StreamEnded(outcome.error)]
-        if isinstance(outcome, EndUtterance):
-            return self._utterance.finish(outcome)
-        if isinstance(outcome, Reconfigure):
-            return self._utterance.reconfigure(outcome)
-        if isinstance(outcome, DiscardUtterance):
-            self._utterance.discard(outcome)
-            return []
-        if isinstance(outcome, RestartState):
-            self._utterance.restart_state(outcome)
-            return []
-        if isinstance(outcome, UsePhrases):
-            return []
-        return [StreamEnded(outcome.error)]
 
     def _update_room(self) -> None:
         has_room = (

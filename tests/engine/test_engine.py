@@ -304,10 +304,10 @@ async def test_a_session_whose_text_cannot_be_built_fails_alone(
     engine = await start(ArithmeticBackend(n_slots=3))
     broken, other = await engine.open(LANE), await engine.open(LANE)
 
-    def fail(*_: object) -> NoReturn:
+    def fail(*_: object, **__: object) -> NoReturn:
         raise RuntimeError("no text")
 
-    monkeypatch.setattr(broken._utterance, "advance", fail)
+    monkeypatch.setattr(broken._recognition, "results_of", fail)
     for session in (broken, other):
         await session.submit([make_chunk(0.5), EndUtterance(10_000, 1), EndStream()])
     assert isinstance((await collect(other))[-2], Final)
