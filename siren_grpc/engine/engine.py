@@ -155,13 +155,13 @@ class Engine:
         opening = Open(
             session_id,
             lane,
-            model_options,
-            phrases,
-            is_live,
-            words,
-            alternatives,
-            caller,
-            traceparent,
+            options=model_options,
+            phrases=phrases,
+            is_live=is_live,
+            words=words,
+            alternatives=alternatives,
+            caller=caller,
+            traceparent=traceparent,
         )
         self._send([opening])
         try:
