@@ -225,17 +225,20 @@ def test_a_refused_stream_is_opened_again_by_grpc_itself(other: SirenServer) -> 
         )
     proxy.close()
 
+    proxy = FaultyProxy(other.target)
     options = [("grpc.service_config", json.dumps(RETRY)), ("grpc.enable_retries", 1)]
-    with grpc.insecure_channel(other.target, options=options) as channel:
+    with grpc.insecure_channel(proxy.target, options=options) as channel:
         stub = speech_pb2_grpc.SpeechServiceStub(channel)
-        began = time.monotonic()
         call = stub.StreamingRecognize(iter([config(), END]), timeout=WAIT_S)
+        wait_until(lambda: any(kind == HEADERS for kind, _ in proxy.frames_down))
+        refused_at = time.monotonic()
         for talk in holding:
             talk.end()
         kinds = [response.WhichOneof("response") for response in call]
         assert kinds == ["started", "final"]
         # As the server asked for, not as the client's policy would have it: 10 ms.
-        assert time.monotonic() - began > 0.8
+        assert time.monotonic() - refused_at > 0.7
+    proxy.close()
 
 
 def wait_idle(process: psutil.Process) -> None:
