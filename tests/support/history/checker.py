@@ -242,7 +242,13 @@ def it_reads_as_undisturbed(history: History) -> Iterator[str]:
     is_cut = has_cut_final or history.end in {*_SERVER_ENDS, "INVALID_CONFIG"}
     if is_cut and settled and settled[-1].cause == "SPEECH_ENDED":
         settled.pop()  # of the utterance cut short
+    has_reset = any(op.kind == RESET for op in history.script.ops)
+    if has_cut_final and has_reset and settled and settled[-1].cause == "SPEECH_STARTED":
+        settled.pop()  # a reset on its way would have taken this utterance away
     told = tuple(result.essence for result in settled)
+    if any(op.bad == "poison" for op in history.script.ops):
+        # A preview may hear it before a reset takes it away, in either of the two.
+        told = told[: len(history.twin)]
     if told != history.twin[: len(told)]:
         place = next(
             (i for i, (a, b) in enumerate(zip(told, history.twin, strict=False)) if a != b),
