@@ -23,20 +23,19 @@ from siren_grpc.session.utterance import RewindPoint, Utterance
 class Recognition:
     """Builds results from outcomes, in the order of the work.
 
-    Options count in two places: for what is submitted from now on, here; and, in the utterance,
-    for what is heard behind the `Reconfigure` that brings them.
+    Options count at two times: `is_hard` for what is submitted from now on; all else for what is
+    heard behind the `Reconfigure` that brings them.
     """
 
     def __init__(self, utterance: Utterance, options: StreamOptions) -> None:
         """Start at the beginning of a stream."""
         self._utterance = utterance
+        self._is_single = _is_single(options)
         self.configure(options)
 
     def configure(self, options: StreamOptions) -> None:
         """Take over options for the work that is submitted next."""
-        rules = options.endpointing
-        self._is_hard = rules is not None and rules.is_hard
-        self._is_single = rules is not None and rules.is_single
+        self._is_hard = options.endpointing is not None and options.endpointing.is_hard
 
     @property
     def is_hard(self) -> bool:
@@ -72,6 +71,8 @@ class Recognition:
         if isinstance(outcome, EndUtterance):
             return self._utterance.finish(outcome)
         if isinstance(outcome, Reconfigure):
+            # Not before: finals that were on their way are of the options before.
+            self._is_single = _is_single(outcome.options)
             return self._utterance.reconfigure(outcome)
         if isinstance(outcome, DiscardUtterance):
             self._utterance.discard(outcome)
@@ -82,3 +83,7 @@ class Recognition:
         if isinstance(outcome, UsePhrases):
             return []
         return [StreamEnded(outcome.error)]
+
+
+def _is_single(options: StreamOptions) -> bool:
+    return options.endpointing is not None and options.endpointing.is_single

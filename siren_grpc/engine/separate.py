@@ -15,12 +15,15 @@ from siren_grpc.domain.types import (
     Reconfigured,
     Result,
     SpeechEvent,
+    SpeechEventKind,
     StreamEnded,
     Work,
 )
 from siren_grpc.engine.backlog import Timing
 from siren_grpc.engine.session import EngineSession
 from siren_grpc.session.ingress import Ingress
+
+_OF_ALL = SpeechEventKind.SERVER_DRAINING
 
 
 class SeparateSession:
@@ -36,6 +39,9 @@ class SeparateSession:
         self._channels = tuple(channels)
         self._taking: dict[asyncio.Task[Result], int] = {}
         self._n_ended = 0
+        self._n_updated = [0] * len(self._sessions)
+        """Updates that took effect in each channel."""
+        self._n_acknowledged = 0
         self._error: SirenError | None = None
 
     @property
@@ -113,17 +119,24 @@ class SeparateSession:
                     return StreamEnded(self._error)
                 continue
             self._take_next(channel)
-            if not isinstance(result, Reconfigured):
+            if isinstance(result, Reconfigured):
+                self._n_updated[channel] += 1
+                if self._n_updated[channel] > self._n_acknowledged:  # the others' say the same
+                    self._n_acknowledged += 1
+                    return result
+            elif isinstance(result, SpeechEvent) and result.kind is _OF_ALL:
+                return OfChannel(0, result)
+            else:
                 return OfChannel(channel, result)
-            if channel == 0:  # the others' say the same
-                return result
 
     def _take_next(self, channel: int) -> None:
         self._taking[asyncio.create_task(self._sessions[channel].take())] = channel
 
     def tell(self, event: SpeechEvent) -> None:
-        """Put an event that is not of the audio among the results, of the first channel."""
-        self._sessions[0].tell(event)
+        """Put an event that is not of the audio among the results, of a channel that has some."""
+        for session in self._sessions:
+            if session.tell(event):
+                return
 
     def close(self) -> None:
         """Drop what is under way and free the slots; closing twice is harmless."""

@@ -226,10 +226,12 @@ class EngineSession:
         self._update_room()
         return result
 
-    def tell(self, event: SpeechEvent) -> None:
-        """Put an event that is not of the audio among the results; behind the last it is lost."""
-        if not self._over.is_set():
-            self._deliver([event])
+    def tell(self, event: SpeechEvent) -> bool:
+        """Put an event that is not of the audio among the results, unless the last is there."""
+        if self._over.is_set():
+            return False
+        self._deliver([event])
+        return True
 
     async def wait_over(self) -> None:
         """Return when the last result is there; it may wait to be taken."""

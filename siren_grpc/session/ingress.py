@@ -130,7 +130,9 @@ class Ingress:
         resampled = self._resampler.push(samples)
         limit = self._config.max_samples
         if limit is not None and self._received_samples + len(resampled) > limit:
-            return self._end_at_limit(resampled[: limit - self._received_samples], limit)
+            # The end of an utterance may have drawn what the resampler held across the limit.
+            left = max(0, limit - self._received_samples)
+            return self._end_at_limit(resampled[:left], limit)
         return self._cut(resampled)
 
     def finalize(self, cause: FinalCause = FinalCause.FINALIZE) -> list[Work]:

@@ -94,7 +94,8 @@ class Utterance:
         self._hypothesis = Hypothesis(self._detokenizer)
         self._start_samples = at_samples
         self._sent: tuple[str, int] = ("", 0)
-        self._partial_from = at_samples
+        self._partial_at: int | None = None
+        """How far its last partial came; None before the first."""
         if self._words is not None:
             self._words.start(at_samples=at_samples)
 
@@ -135,13 +136,16 @@ class Utterance:
         # Promise 1: only the text of whole chunks is stable; a preview or a right context may be
         # read otherwise once its chunk is complete.
         shown = (text, len(self._hypothesis.text))
-        if shown != self._sent and work.end_samples >= self._partial_from:
+        if shown != self._sent and self._is_partial_due(work.end_samples):
             self._sent = shown
-            interval = self._geometry.features.samples_of_ms(self._options.partial_interval_ms)
-            self._partial_from = work.end_samples + interval
+            self._partial_at = work.end_samples
             words = self._shown_words(work, result, *shown)
             results.append(Partial(*shown, work.seq, work.end_samples, words))
         return results
+
+    def _is_partial_due(self, at_samples: int) -> bool:
+        interval = self._geometry.features.samples_of_ms(self._options.partial_interval_ms)
+        return self._partial_at is None or at_samples >= self._partial_at + interval
 
     def finish(self, end: EndUtterance) -> list[Result]:
         """End the utterance with its one final (promise 4) and start the next, state and all."""

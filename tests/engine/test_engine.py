@@ -12,7 +12,7 @@ from typing import NoReturn
 import numpy as np
 import pytest
 
-from siren_grpc.domain.endpointing import FinalCause
+from siren_grpc.domain.endpointing import EndpointDetector, EndpointRules, FinalCause
 from siren_grpc.domain.errors import InternalError, InvalidConfig, ModelError, Overloaded
 from siren_grpc.domain.types import (
     DEFAULT_MODEL_OPTIONS,
@@ -22,9 +22,11 @@ from siren_grpc.domain.types import (
     Lane,
     ModelOptions,
     Partial,
+    Reconfigured,
     Result,
     SpeechEvent,
     StreamEnded,
+    StreamOptions,
     Work,
 )
 from siren_grpc.engine.session import EngineLimits, EngineSession
@@ -279,6 +281,26 @@ async def test_submitting_waits_while_results_are_not_read(start: Start) -> None
     assert finals == results
     assert [final.cause for final in finals] == [FinalCause.FINALIZE] * 200 + [FinalCause.END]
     assert all(final.heard_at is not None for final in finals)
+    session.close()
+
+
+async def test_a_single_utterance_is_the_first_that_ends_behind_its_update(start: Start) -> None:
+    """A final that is on its way when the update is submitted is of the options before."""
+    gate = threading.Event()
+    engine = await start(ArithmeticBackend(gate=gate))
+    session = await engine.open(LANE)
+    rules = EndpointRules(EndpointDetector.DECODER, min_silence_ms=None, is_single=True)
+    ingress = make_ingress()
+    work = [*ingress.receive_audio(noise(1, 4000), 0), *ingress.finalize()]
+    work += ingress.reconfigure(StreamOptions(rules))
+    work += [*ingress.finalize(), *ingress.finalize(), *ingress.end()]
+    submitting = asyncio.create_task(session.submit(work))
+    for _ in range(1000):
+        await asyncio.sleep(0)
+    gate.set()
+    told = [r for r in await collect(session) if not isinstance(r, Partial | SpeechEvent)]
+    assert [type(result) for result in told] == [Final, Reconfigured, Final, StreamEnded]
+    await submitting
     session.close()
 
 

@@ -283,6 +283,18 @@ def test_the_limit_cuts_the_stream_and_still_earns_a_final(hertz: int) -> None:
     assert "1 s of audio" in last.error.message
 
 
+def test_the_limit_holds_where_an_utterance_ended_right_at_it() -> None:
+    """The resampler holds a little back; ACTION_FINALIZE draws it, here across the limit."""
+    ingress = make_ingress(hertz=8000, max_samples=16_000)
+    ingress.receive_audio(noise(2 * 8010), 1)
+    assert not ingress.is_ended
+    ingress.finalize()
+    *_, end, last = ingress.receive_audio(noise(2 * 8000), 2)
+    assert end == EndUtterance(16_020, 1, FinalCause.SESSION_LIMIT)
+    assert isinstance(last, EndStream)
+    assert isinstance(last.error, SessionTooLong)
+
+
 def test_previews_come_as_the_chunk_grows_and_not_without_being_asked_for() -> None:
     def previews(preview_samples: int) -> list[int]:
         ingress = make_ingress(chunk_frames=14, preview_samples=preview_samples)

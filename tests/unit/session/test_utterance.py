@@ -15,6 +15,7 @@ from siren_grpc.domain.types import (
     EndUtterance,
     Final,
     Partial,
+    Reconfigure,
     RestartState,
     Result,
     SpeechEvent,
@@ -156,6 +157,17 @@ def test_nothing_is_said_twice() -> None:
     assert len(utterance.advance(make_chunk(end=9999), found(" a"))) == 2
     assert utterance.advance(make_chunk(end=10_000), found("")) == []
     assert utterance.advance(make_preview(end=10_100), found("")) == []
+
+
+def test_an_updated_interval_counts_from_the_partial_before_it() -> None:
+    utterance = make_utterance()
+    n_partials = []
+    for i, interval_ms in enumerate([60_000, 60_000, 60_000, 0, 0, 250, 250, 250]):
+        options = StreamOptions(partial_interval_ms=interval_ms)
+        utterance.reconfigure(Reconfigure(options, at_samples=i * 1600))
+        results = utterance.advance(make_chunk(end=(i + 1) * 1600), found(" a", 0))
+        n_partials.append(sum(isinstance(result, Partial) for result in results))
+    assert n_partials == [1, 0, 0, 1, 1, 0, 0, 1]
 
 
 def test_silence_has_a_final_and_no_event() -> None:
