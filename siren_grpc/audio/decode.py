@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import Enum
+from functools import partial
 
 import numpy as np
 
@@ -86,6 +88,32 @@ def to_samples(encoding: Encoding, data: bytes) -> Samples:
     return _COMPANDED[encoding][np.frombuffer(data, dtype=np.uint8)]
 
 
+def up_to_fault(
+    decode: Callable[[bytes], Samples], data: bytes, width: int
+) -> tuple[Samples, InvalidAudio | None]:
+    """Decode bytes up to those that do not decode; return the samples, and the fault behind them.
+
+    width: bytes that are decoded together, of which the data are a multiple. What lies behind the
+    fault changes nothing (promise 3).
+    """
+    try:
+        return decode(data), None
+    except InvalidAudio:
+        sound, broken = 0, len(data) // width
+    while broken - sound > 1:
+        middle = (sound + broken) // 2
+        try:
+            decode(data[sound * width : middle * width])
+            sound = middle
+        except InvalidAudio:
+            broken = middle
+    try:
+        decode(data[sound * width : broken * width])
+    except InvalidAudio as error:
+        return decode(data[: sound * width]), error
+    raise AssertionError("what does not decode with others does not decode alone")
+
+
 class AudioDecoder:
     """Decodes one stream of raw PCM; messages may cut a sample anywhere."""
 
@@ -94,6 +122,8 @@ class AudioDecoder:
         self._encoding = encoding
         self._frame_bytes = encoding.sample_bytes * n_channels
         self._split = b""
+        self.fault: InvalidAudio | None = None
+        """Why nothing follows what was decoded."""
 
     @property
     def has_split_sample(self) -> bool:
@@ -103,7 +133,8 @@ class AudioDecoder:
     def push(self, data: bytes) -> Samples:
         """Decode the samples that are now complete, those of all channels.
 
-        data: any number of bytes. Returns [n_samples * n_channels]; see `to_samples`.
+        data: any number of bytes. Returns [n_samples * n_channels]: those before a fault, which
+        `fault` tells then; see `to_samples`.
         """
         if self._split:
             data = self._split + data
@@ -113,4 +144,7 @@ class AudioDecoder:
             data = data[:-split]
         else:
             self._split = b""
-        return to_samples(self._encoding, data)
+        samples, self.fault = up_to_fault(
+            partial(to_samples, self._encoding), data, self._frame_bytes
+        )
+        return samples

@@ -81,20 +81,24 @@ class RawSource:
         self._frame_bytes = spec.encoding.sample_bytes * self._n_channels
         self._decoder = AudioDecoder(spec.encoding, self._n_channels)
         self._n_bytes = 0
+        self._n_samples = 0
         self.sample_rate_hertz = spec.sample_rate_hertz or DEFAULT_HERTZ
 
     @property
     def n_samples(self) -> int:
         """Samples that are whole; see `AudioSource`."""
-        return self._n_bytes // self._frame_bytes
+        return self._n_samples
 
-    def push(self, data: bytes) -> Iterable[Samples]:
+    def push(self, data: bytes) -> Iterator[Samples]:
         """Decode the samples that are now complete; see `AudioSource`."""
         samples = self._decoder.push(data)
         self._n_bytes += len(data)
+        self._n_samples += len(samples) // self._n_channels
         if self._n_channels > 1:
             samples = to_heard(samples.reshape(-1, self._n_channels), self._plan)
-        return (samples,)
+        yield samples
+        if self._decoder.fault is not None:
+            raise self._decoder.fault
 
     def finish(self) -> Iterable[Samples]:
         """Raise InvalidAudio when the audio ends within a sample; see `AudioSource`."""
@@ -128,6 +132,7 @@ class ParsedSource:
         self._marks: list[tuple[int, int]] = []
         """Since the piece before: bytes read, and samples decoded by then."""
         self._is_done = False
+        self._is_whole = False
 
     @property
     def sample_rate_hertz(self) -> int:
@@ -154,7 +159,8 @@ class ParsedSource:
         for position, n_samples in self._marks:
             if position >= n_bytes:
                 return n_samples
-        return None
+        # Bytes behind the end of the audio hold none.
+        return self._n_samples if self._is_whole else None
 
     def _pieces(self) -> Iterator[Samples]:
         self._marks = []
@@ -177,8 +183,10 @@ class ParsedSource:
                     continue
             self._is_done = item is _OVER
             is_waiting = item is None
-            self._marks.append((self._bytes.position, self._n_samples + n_held))
+            if fault is None:
+                self._marks.append((self._bytes.position, self._n_samples + n_held))
             self._n_samples += n_held
+            self._is_whole = self._is_done and fault is None
             yield np.concatenate(held) if held else np.zeros(0, np.float32)
             held, n_held, self._marks = [], 0, []
             if is_waiting:

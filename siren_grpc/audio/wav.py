@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from siren_grpc.audio.byte_stream import Awaits, ByteStream
-from siren_grpc.audio.decode import Encoding, to_samples
-from siren_grpc.audio.format import AudioFormat, Block, Parser, named
+from siren_grpc.audio.decode import Encoding, to_samples, up_to_fault
+from siren_grpc.audio.format import AudioFormat, Parser, named
 from siren_grpc.domain.errors import InvalidAudio
 from siren_grpc.domain.types import Samples
 
@@ -40,9 +40,6 @@ class _Layout:
     @property
     def frame_bytes(self) -> int:
         return self.sample_bytes * self.n_channels
-
-    def block(self, data: bytes) -> Block:
-        return self.to_samples(data).reshape(-1, self.n_channels)
 
 
 def parse_wav(stream: ByteStream) -> Parser[None]:
@@ -122,9 +119,12 @@ def _audio(stream: ByteStream, size: int, layout: _Layout) -> Parser[None]:
             stream.require_more("a sample of the WAV file" if n_held else "the WAV file's data")
             yield None
             continue
-        data = stream.take(n_held - n_held % width)
-        left -= len(data)
-        yield layout.block(data)
+        held = stream.held(0, n_held - n_held % width)
+        samples, fault = up_to_fault(layout.to_samples, held, width)
+        left -= len(stream.take(len(samples) * layout.sample_bytes))
+        yield samples.reshape(-1, layout.n_channels)
+        if fault is not None:
+            raise fault
     if left:
         raise InvalidAudio(f"the WAV file's data of {size} bytes ends within a sample")
     if size % 2 and not (yield from stream.is_at_end()):

@@ -316,6 +316,7 @@ class Ingress:
 
     def _end_utterance(self, cause: FinalCause) -> list[Work]:
         work = self._cut(self._resampler.flush())
+        self._ledger.place(self._source.samples_at)
         # All whole samples are accounted for now, whatever the resampler rounded.
         return [*work, *self._end_audio(self._source.n_samples, cause)]
 

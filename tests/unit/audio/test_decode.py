@@ -15,6 +15,8 @@ def decode(encoding: Encoding, data: bytes, cuts: list[int] | None = None) -> np
     decoder = AudioDecoder(encoding)
     edges = [0, *sorted(cut % (len(data) + 1) for cut in cuts or []), len(data)]
     parts = [decoder.push(data[a:b]) for a, b in itertools.pairwise(edges)]
+    if decoder.fault is not None:
+        raise decoder.fault
     return np.concatenate(parts)
 
 

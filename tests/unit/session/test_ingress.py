@@ -10,6 +10,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from siren_grpc.audio.channels import ChannelPlan
 from siren_grpc.audio.decode import Encoding
 from siren_grpc.audio.resample import Resampler
 from siren_grpc.domain.endpointing import EndpointDetector, EndpointRules, FinalCause
@@ -26,6 +27,7 @@ from siren_grpc.domain.types import (
 )
 from siren_grpc.session.ingress import Ingress
 from tests.support.builders import make_ingress
+from tests.support.encode import wav
 
 
 def noise(n_bytes: int, encoding: Encoding = Encoding.LINEAR16) -> bytes:
@@ -221,6 +223,32 @@ def test_half_a_sample_at_the_end_is_refused(encoding: Encoding, n_bytes: int) -
     assert isinstance(last.error, InvalidAudio)
     assert f"{n_bytes} bytes of {encoding.value}" in last.error.message
     assert ingress.is_ended
+
+
+@pytest.mark.parametrize("encoding", [Encoding.FLOAT32, Encoding.WAV])
+@pytest.mark.parametrize("n_bytes", [1 << 20, 9001, 4000])
+def test_what_comes_before_a_bad_sample_is_heard_however_it_is_cut(
+    encoding: Encoding, n_bytes: int
+) -> None:
+    """In two channels: the bad sample spoils its own point in time, and no other."""
+    samples = np.full((16_000, 2), 0.25, "<f4")
+    samples[12_000, 1] = np.nan
+    data = samples.tobytes()
+    if encoding is Encoding.WAV:
+        data = wav(data, tag=3, bits=32, n_channels=2)
+    ingress = make_ingress(encoding=encoding, channels=ChannelPlan(2))
+    edges = [*range(0, len(data), n_bytes), len(data)]
+    work: list[Work] = []
+    for seq, (a, b) in enumerate(itertools.pairwise(edges), 1):
+        if not ingress.is_ended:
+            work += ingress.receive_audio(data[a:b], seq)
+    end, last = work[-2:]
+    broken_at = len(data) - 4000 * 8
+    whole = sum(edge <= broken_at for edge in edges[1:])
+    assert end == EndUtterance(12_000, whole, FinalCause.END)
+    assert isinstance(last, EndStream)
+    assert isinstance(last.error, InvalidAudio)
+    assert "NaN or infinity" in last.error.message
 
 
 def test_an_empty_stream_has_one_utterance() -> None:

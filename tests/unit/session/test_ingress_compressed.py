@@ -115,6 +115,16 @@ def test_what_was_heard_before_the_audio_broke_gets_its_final(kind: str) -> None
     assert ingress.is_ended
 
 
+def test_bytes_behind_the_audio_are_accounted_for() -> None:
+    """Too few for another chunk of the file, so nothing ever reads them."""
+    ingress = make_ingress(encoding=Encoding.WAV, hertz=0)
+    for seq, data in enumerate([encoded("WAV"), b"", b"abc"], 1):
+        ingress.receive_audio(data, seq)
+    end, _ = ingress.end()[-2:]
+    assert isinstance(end, EndUtterance)
+    assert end.seq == 3
+
+
 def test_audio_that_never_began_gets_no_final() -> None:
     ingress = make_ingress(encoding=Encoding.FLAC, hertz=0)
     (last,) = ingress.receive_audio(b"this is text", 1)
