@@ -92,10 +92,14 @@ class Endpointer:
             self._speech_end = at_samples
         self._is_speaking = False
 
-    @property
-    def speech_end_samples(self) -> int | None:
-        """Where the utterance's speech ended so far; None when there was none."""
-        return self._speech_end if self._speech_end is not None else self._speech_start
+    def speech_end(self, until_samples: int) -> int | None:
+        """Return where the speech of an utterance that ends at a position ended.
+
+        That is the position itself if the VAD hears it go on there; None when there was none.
+        """
+        if self._speech_start is None:
+            return None
+        return until_samples if self._speech_end is None else self._speech_end
 
     def advance(
         self, tokens: Sequence[TokenPlace], voice: Iterable[VoiceChange], heard_samples: int
@@ -168,7 +172,7 @@ class Endpointer:
     def _end(
         self, findings: list[Finding], at_samples: int, cause: FinalCause, n_tokens: int
     ) -> None:
-        findings.append(Endpoint(at_samples, cause, n_tokens, self.speech_end_samples))
+        findings.append(Endpoint(at_samples, cause, n_tokens, self.speech_end(at_samples)))
         self.restart(at_samples)
         if self._speech_start is not None:
             findings.append(SpeechStart(at_samples))

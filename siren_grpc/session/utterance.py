@@ -149,7 +149,8 @@ class Utterance:
 
     def finish(self, end: EndUtterance) -> list[Result]:
         """End the utterance with its one final (promise 4) and start the next, state and all."""
-        endpoint = Endpoint(end.end_samples, end.cause, 0, self._endpointer.speech_end_samples)
+        at = end.end_samples
+        endpoint = Endpoint(at, end.cause, 0, self._endpointer.speech_end(at))
         # What is heard in the padding behind its end is its own, too.
         results = self._conclude(endpoint, end.seq, resume_samples=end.end_samples, is_whole=True)
         self._restart_state(at_samples=end.end_samples)

@@ -39,7 +39,7 @@ def ends(findings: list[Finding]) -> list[tuple[int, FinalCause, int]]:
 def test_without_rules_nothing_ends() -> None:
     endpointer = Endpointer(None, HERTZ, start_samples=0)
     assert hear(endpointer, 100_000, (100, "word")) == [SpeechStart(100)]
-    assert endpointer.speech_end_samples == 100
+    assert endpointer.speech_end(100_000) == 100
 
 
 def test_silence_behind_speech_ends_the_utterance_at_a_position_not_at_a_chunk() -> None:
@@ -63,7 +63,7 @@ def test_silence_is_not_counted_beyond_what_was_heard() -> None:
     """A token behind the audio's end, in the padding, belongs to the utterance before it."""
     endpointer = make()
     assert ends(hear(endpointer, 550, (100, "word"), (700, "more"))) == []
-    assert endpointer.speech_end_samples == 700
+    assert endpointer.speech_end(550) == 700
 
 
 def test_nobody_speaks() -> None:
@@ -114,9 +114,17 @@ def test_speech_that_goes_on_at_an_endpoint_is_the_next_utterances_too() -> None
     found = hear(endpointer, 2000, (200, "on"), (300, "word"), (1500, "word"))
     assert found == [
         SpeechStart(200),
-        Endpoint(1500, FinalCause.MAX_UTTERANCE, 1, 200),
+        Endpoint(1500, FinalCause.MAX_UTTERANCE, 1, 1500),
         SpeechStart(1500),
     ]
+
+
+def test_a_voice_that_is_heard_to_the_end_ends_there() -> None:
+    endpointer = make(EndpointDetector.VAD)
+    hear(endpointer, 2000, (200, "on"), (300, "word"))
+    assert endpointer.speech_end(2000) == 2000
+    hear(endpointer, 2400, (2300, "off"))
+    assert endpointer.speech_end(2400) == 2300
 
 
 @pytest.mark.parametrize("until", [1, 7, 80, 560, 5000])
