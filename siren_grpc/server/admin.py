@@ -27,6 +27,7 @@ from siren_grpc.server.inspection_messages import (
 from siren_grpc.server.observer import Observer, versions
 from siren_grpc.server.reflection import add_reflection
 from siren_grpc.server.status import to_status
+from siren_grpc.server.unreadable import UnreadableRequests
 
 _log = logging.getLogger(__name__)
 _Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"  # generic for mypy only
@@ -44,7 +45,9 @@ class AdminServer:
 
     def __init__(self, observer: Observer, host: str, port: int) -> None:
         """Prepare; `start` binds. port: 0 lets the system choose."""
-        self._server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
+        self._server = grpc.aio.server(
+            interceptors=[UnreadableRequests()], options=[("grpc.so_reuseport", 0)]
+        )
         self._address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         admin_pb2_grpc.add_AdminServiceServicer_to_server(AdminService(observer), self._server)
         add_reflection(self._server, (_SERVICE,))

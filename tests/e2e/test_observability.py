@@ -259,6 +259,37 @@ def test_sessions_of_all_front_ends_are_listed_and_ended(observed: Observed) -> 
     assert failure(empty.value).reason == "INVALID_MESSAGE"
 
 
+def test_a_request_that_is_none_is_told_by_the_admin_service_too(observed: Observed) -> None:
+    with grpc.insecure_channel(observed.admin_target) as channel:
+        call = channel.unary_unary("/siren.v1.AdminService/EndSession")
+        with pytest.raises(grpc.RpcError) as error:
+            call(b"\xff\xff", timeout=60)
+    refused = failure(error.value)
+    assert (refused.reason, refused.domain) == ("INVALID_MESSAGE", "siren")
+    assert refused.code is grpc.StatusCode.INVALID_ARGUMENT
+
+
+def test_an_ended_recording_has_no_finals(observed: Observed) -> None:
+    hours = pb.RecognizeRequest(
+        config=pb.StreamingConfig(
+            sample_rate_hertz=8000, encoding=pb.AUDIO_ENCODING_MULAW, request_id="hours"
+        ),
+        audio=bytes(30_000_000),
+    )
+    with grpc.insecure_channel(observed.target) as channel:
+        running = speech_pb2_grpc.SpeechServiceStub(channel).Recognize.future(hours, timeout=60)
+        rows: list[admin_pb2.LiveSession] = []
+        while not rows and not running.done():
+            rows = list(observed.admin.ListSessions(admin_pb2.ListSessionsRequest()).sessions)
+        (row,) = rows
+        assert (row.state, row.request_id) == (admin_pb2.SESSION_STATE_RECORDING, "hours")
+        request = admin_pb2.EndSessionRequest(session_id=row.session_id)
+        assert observed.admin.EndSession(request).was_found
+        with pytest.raises(grpc.RpcError) as error:
+            running.result()
+        assert failure(error.value).reason == "SHUTTING_DOWN"
+
+
 def test_a_parked_stream_is_seen_and_can_be_given_up(observed: Observed) -> None:
     stream = OpenStream(observed.target, spoken_digits()[0], resumable=True)
     next(stream.call)
