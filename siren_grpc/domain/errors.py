@@ -155,7 +155,7 @@ class QuotaExceeded(Overloaded):
 
 
 class AudioTooFast(SirenError):
-    """More audio in one request than the server takes."""
+    """Unprocessed audio passed its bound; reserved, for flow control keeps it from happening."""
 
     reason = Reason.AUDIO_TOO_FAST
 

@@ -105,6 +105,8 @@ def test_a_session_is_described() -> None:
         (False, False, pb.SESSION_STATE_RECORDING),
     ],
 )
-def test_a_session_is_live_or_parked_or_a_recording(is_live: bool, is_parked: bool, state: pb.SessionState.ValueType) -> None:
+def test_a_session_is_live_or_parked_or_a_recording(
+    is_live: bool, is_parked: bool, state: pb.SessionState.ValueType
+) -> None:
     row = replace(ROW, is_live=is_live, is_parked=is_parked)
     assert to_session(row, "front_end_0").state == state

@@ -70,7 +70,9 @@ class _ServerStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ServerSta
     SERVER_STATE_UNSPECIFIED: _ServerState.ValueType  # 0
     """Never sent."""
     SERVER_STATE_LOADING: _ServerState.ValueType  # 1
-    """It loads its models; every call is refused."""
+    """It loads its models; streams and recordings are refused, and no model is
+    listed.
+    """
     SERVER_STATE_SERVING: _ServerState.ValueType  # 2
     """It serves."""
     SERVER_STATE_DRAINING: _ServerState.ValueType  # 3
@@ -82,7 +84,9 @@ class ServerState(_ServerState, metaclass=_ServerStateEnumTypeWrapper):
 SERVER_STATE_UNSPECIFIED: ServerState.ValueType  # 0
 """Never sent."""
 SERVER_STATE_LOADING: ServerState.ValueType  # 1
-"""It loads its models; every call is refused."""
+"""It loads its models; streams and recordings are refused, and no model is
+listed.
+"""
 SERVER_STATE_SERVING: ServerState.ValueType  # 2
 """It serves."""
 SERVER_STATE_DRAINING: ServerState.ValueType  # 3
@@ -284,7 +288,7 @@ class GetServerStatusResponse(_message.Message):
     step_utilization: _builtins.float
     """Share of the time spent in steps. Beyond 0.9 results become late."""
     cpu_utilization: _builtins.float
-    """Share of the processor's cores that the server may use."""
+    """Share it uses of the processor's cores that it may use."""
     resident_bytes: _builtins.int
     """Memory of all processes of the server in RAM, in bytes. Pages they share
     count in each.

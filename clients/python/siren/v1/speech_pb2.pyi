@@ -38,7 +38,7 @@ class _AudioEncodingEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_AudioEn
     """Signed 16-bit little-endian PCM, 2 bytes a sample."""
     AUDIO_ENCODING_FLOAT32: _AudioEncoding.ValueType  # 2
     """IEEE 754 32-bit little-endian PCM in [-1, 1], 4 bytes a sample. NaN and
-    infinity are refused with INVALID_AUDIO.
+    whatever is beyond 65536 either way are refused with INVALID_AUDIO.
     """
     AUDIO_ENCODING_MULAW: _AudioEncoding.ValueType  # 3
     """G.711 mu-law, 1 byte a sample."""
@@ -87,7 +87,7 @@ AUDIO_ENCODING_LINEAR16: AudioEncoding.ValueType  # 1
 """Signed 16-bit little-endian PCM, 2 bytes a sample."""
 AUDIO_ENCODING_FLOAT32: AudioEncoding.ValueType  # 2
 """IEEE 754 32-bit little-endian PCM in [-1, 1], 4 bytes a sample. NaN and
-infinity are refused with INVALID_AUDIO.
+whatever is beyond 65536 either way are refused with INVALID_AUDIO.
 """
 AUDIO_ENCODING_MULAW: AudioEncoding.ValueType  # 3
 """G.711 mu-law, 1 byte a sample."""
@@ -364,8 +364,8 @@ class StreamingConfig(_message.Message):
     is; partials behind it wait, too.
     """
     partial_interval_ms: _builtins.int
-    """Audio between two partials at least, in milliseconds, 0 to 60000. 0: a
-    partial for each change of the hypothesis.
+    """Audio between two partials of an utterance at least, in milliseconds, 0 to
+    60000. 0: a partial for each change of the hypothesis.
     """
     request_id: _builtins.str
     """The client's own name for this call, to find it again: echoed in
@@ -462,7 +462,9 @@ class EndpointingConfig(_message.Message):
         `Model.has_end_token`).
         """
         DETECTOR_OFF: EndpointingConfig._Detector.ValueType  # 4
-        """Utterances do not end by themselves; for `ConfigUpdate`."""
+        """Utterances do not end by themselves, and the other fields mean nothing;
+        for `ConfigUpdate`.
+        """
 
     class Detector(_Detector, metaclass=_DetectorEnumTypeWrapper):
         """What tells speech from silence."""
@@ -484,7 +486,9 @@ class EndpointingConfig(_message.Message):
     `Model.has_end_token`).
     """
     DETECTOR_OFF: EndpointingConfig.Detector.ValueType  # 4
-    """Utterances do not end by themselves; for `ConfigUpdate`."""
+    """Utterances do not end by themselves, and the other fields mean nothing;
+    for `ConfigUpdate`.
+    """
 
     class _State:
         ValueType = _typing.NewType("ValueType", _builtins.int)
@@ -546,18 +550,21 @@ class EndpointingConfig(_message.Message):
     """
     max_utterance_ms: _builtins.int
     """How long an utterance may be from its first word on, in milliseconds, 1000
-    or more; the next word then starts another. 0: as long as it likes.
+    to 86400000 (a day); the next word then starts another. 0: as long as it
+    likes.
     """
     no_speech_ms: _builtins.int
     """Silence before any speech that ends an utterance, with empty text, in
-    milliseconds, 1000 or more. 0: silence lasts as long as it likes.
+    milliseconds, 1000 to 86400000 (a day). 0: silence lasts as long as it likes.
     """
     state: Global___EndpointingConfig.State.ValueType
     """What is kept of one utterance for the next. ACTION_FINALIZE always starts
     afresh.
     """
     single_utterance: _builtins.bool
-    """The stream ends with OK behind its first final."""
+    """The stream ends with OK behind its first final; of an update, behind the
+    first from its place on. Default: false.
+    """
     def __init__(
         self,
         *,
@@ -594,8 +601,8 @@ class BiasingConfig(_message.Message):
     """Names, products and terms that this stream is likely to hear. Where the
     decoder writes a token it writes the one of a phrase rather than another that
     sounds alike; it begins none where it heard nothing, and streams beside
-    this one are not affected. The list holds for the whole stream, every
-    utterance of it. An equal list of an earlier stream starts sooner than a new
+    this one are not affected. The list holds for every utterance of the stream,
+    until an update replaces it. An equal list of an earlier stream starts sooner than a new
     one, for which `started` waits some milliseconds; a thousand long phrases, some
     tenths of a second.
     """
@@ -671,7 +678,10 @@ Global___Phrase: _TypeAlias = Phrase  # noqa: Y015
 
 @_typing.final
 class ConfigUpdate(_message.Message):
-    """Changes of a running stream. What is not set stays as it is."""
+    """Changes of a running stream. What is not set stays as it is. A value that a
+    config could not have ends the stream as it would there, with the field's path
+    beginning with `update`.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -784,8 +794,8 @@ class AudioChunk(_message.Message):
     end of the stream is INVALID_AUDIO.
     """
     seq: _builtins.int
-    """The client's own number for this message, greater than that of every
-    numbered message before it; results name the last one they account for.
+    """The client's own number for this message, 1 or more and greater than that of
+    every numbered message before it; results name the last one they account for.
     0: not numbered. Of compressed audio a message is accounted for when the
     packets are that its bytes belong to.
     """
@@ -825,7 +835,7 @@ class Control(_message.Message):
         """
         ACTION_RESET: Control._Action.ValueType  # 2
         """Throw the current utterance and all recognition state away: no final is
-        sent for it. Later audio starts a new utterance.
+        sent for it, nor TYPE_SPEECH_ENDED. Later audio starts a new utterance.
         """
         ACTION_END: Control._Action.ValueType  # 3
         """No more audio: answer with the last final and end the stream. The same
@@ -843,7 +853,7 @@ class Control(_message.Message):
     """
     ACTION_RESET: Control.Action.ValueType  # 2
     """Throw the current utterance and all recognition state away: no final is
-    sent for it. Later audio starts a new utterance.
+    sent for it, nor TYPE_SPEECH_ENDED. Later audio starts a new utterance.
     """
     ACTION_END: Control.Action.ValueType  # 3
     """No more audio: answer with the last final and end the stream. The same
@@ -877,13 +887,15 @@ class StreamingRecognizeResponse(_message.Message):
                                           started {session_id: "5f0c...", chunk_frames: 7,
                                                    latency_ms: 560, ...}
       audio {data: 100 ms, seq: 1}
-      ... seq: 2 to 6
-                                          partial {text: "seven", stable_len: 0, seq: 6}    []seven
-                                          event {type: TYPE_SPEECH_STARTED, time: 0.400s}
-                                          partial {text: "seven", stable_len: 5, seq: 6}    [seven]
-      ... seq: 7 to 9
+      ... seq: 2 to 4
+                                          partial {text: "seven", stable_len: 0, seq: 4}    []seven
+      ... seq: 5, in which the first chunk ends
+                                          event {type: TYPE_SPEECH_STARTED, time: 0.320s}
+                                          partial {text: "seven", stable_len: 5, seq: 4}    [seven]
+      ... seq: 6 to 9
                                           partial {text: "seven up", stable_len: 5, seq: 9} [seven] up
       control {action: ACTION_END}
+                                          partial {text: "seven up", stable_len: 8, seq: 9} [seven up]
                                           event {type: TYPE_SPEECH_ENDED, time: 0.880s}
                                           final {text: "seven up", seq: 9,
                                                  start_time: 0s, end_time: 0.900s, cause: CAUSE_END}
@@ -954,7 +966,7 @@ class ConfigUpdated(_message.Message):
     PARTIAL_INTERVAL_MS_FIELD_NUMBER: _builtins.int
     PHRASES_FIELD_NUMBER: _builtins.int
     partial_interval_ms: _builtins.int
-    """Audio between two partials at least, in milliseconds."""
+    """Audio between two partials of an utterance at least, in milliseconds."""
     phrases: _builtins.int
     """How many phrases are preferred now."""
     @_builtins.property
@@ -1005,7 +1017,9 @@ class StreamStarted(_message.Message):
     RESUME_TOKEN_FIELD_NUMBER: _builtins.int
     RECEIVED_REQUESTS_FIELD_NUMBER: _builtins.int
     session_id: _builtins.str
-    """Identifies the stream in the server's log."""
+    """Identifies the stream in the server's log, in the trailing metadata
+    `siren-session-id` and in errors.
+    """
     model: _builtins.str
     """Id of the model that recognises it."""
     language_code: _builtins.str
@@ -1256,7 +1270,7 @@ class FinalResult(_message.Message):
         (OVERLOADED), or its token was removed (AUTH_FAILED).
         """
         CAUSE_SHUTDOWN: FinalResult._Cause.ValueType  # 8
-        """The server stops; SHUTTING_DOWN follows."""
+        """The server stops, or its operator ends the stream; SHUTTING_DOWN follows."""
 
     class Cause(_Cause, metaclass=_CauseEnumTypeWrapper):
         """Why an utterance ended."""
@@ -1283,7 +1297,7 @@ class FinalResult(_message.Message):
     (OVERLOADED), or its token was removed (AUTH_FAILED).
     """
     CAUSE_SHUTDOWN: FinalResult.Cause.ValueType  # 8
-    """The server stops; SHUTTING_DOWN follows."""
+    """The server stops, or its operator ends the stream; SHUTTING_DOWN follows."""
 
     TEXT_FIELD_NUMBER: _builtins.int
     SEQ_FIELD_NUMBER: _builtins.int
@@ -1410,10 +1424,13 @@ class SpeechEvent(_message.Message):
         TYPE_UNSPECIFIED: SpeechEvent._Type.ValueType  # 0
         """Never sent."""
         TYPE_SPEECH_STARTED: SpeechEvent._Type.ValueType  # 1
-        """The decoder emitted the first token of an utterance."""
+        """Somebody speaks: the decoder emitted the first token of an utterance or,
+        with DETECTOR_VAD, a voice is heard, which may turn out to say no word.
+        """
         TYPE_SPEECH_ENDED: SpeechEvent._Type.ValueType  # 2
-        """The utterance ended, and this is where its last token was emitted. Sent
-        before the final, for utterances with speech.
+        """The utterance ended, and this is where its last token was emitted; with
+        DETECTOR_VAD where the voice ended, or the utterance if the voice goes on.
+        Sent before the final, for utterances with speech.
         """
         TYPE_SERVER_DRAINING: SpeechEvent._Type.ValueType  # 3
         """The server is going to stop. It is told once, at any point of the stream,
@@ -1431,10 +1448,13 @@ class SpeechEvent(_message.Message):
     TYPE_UNSPECIFIED: SpeechEvent.Type.ValueType  # 0
     """Never sent."""
     TYPE_SPEECH_STARTED: SpeechEvent.Type.ValueType  # 1
-    """The decoder emitted the first token of an utterance."""
+    """Somebody speaks: the decoder emitted the first token of an utterance or,
+    with DETECTOR_VAD, a voice is heard, which may turn out to say no word.
+    """
     TYPE_SPEECH_ENDED: SpeechEvent.Type.ValueType  # 2
-    """The utterance ended, and this is where its last token was emitted. Sent
-    before the final, for utterances with speech.
+    """The utterance ended, and this is where its last token was emitted; with
+    DETECTOR_VAD where the voice ended, or the utterance if the voice goes on.
+    Sent before the final, for utterances with speech.
     """
     TYPE_SERVER_DRAINING: SpeechEvent.Type.ValueType  # 3
     """The server is going to stop. It is told once, at any point of the stream,
@@ -1459,7 +1479,8 @@ class SpeechEvent(_message.Message):
     @_builtins.property
     def time(self) -> _duration_pb2.Duration:
         """When, to the 80 ms encoder frame the decoder emitted at: some 100 ms after
-        the sound itself. Of TYPE_SERVER_DRAINING: the audio received by then.
+        the sound itself; of a voice to 32 ms. Of TYPE_SERVER_DRAINING: the audio
+        received by then.
         """
 
     @_builtins.property

@@ -32,7 +32,8 @@ class SpeechServiceStub(object):
     empty name and for `siren.v1.SpeechService`) and server reflection.
 
     Errors are gRPC statuses. Each carries a `google.rpc.ErrorInfo` (domain
-    `siren`) in its rich status details:
+    `siren`; in its metadata `session_id`, of a call that got as far as having
+    one) in its rich status details:
 
     reason             status               cause
     AUTH_FAILED        UNAUTHENTICATED      the server wants a token in the metadata
@@ -40,7 +41,8 @@ class SpeechServiceStub(object):
     came; or the principal of a running stream lost its
     last token: the final for what was heard is sent first
     INVALID_MESSAGE    INVALID_ARGUMENT     no config first, a second config, an empty oneof,
-    audio after END, seq not increasing
+    a message after END, seq not increasing, bytes that
+    are no message; the stream goes on in another call
     INVALID_CONFIG     INVALID_ARGUMENT     a value the server or model does not support; the
     message lists what it does, google.rpc.BadRequest
     names the field; a stream to resume that it does
@@ -48,26 +50,30 @@ class SpeechServiceStub(object):
     INVALID_AUDIO      INVALID_ARGUMENT     audio that does not decode in the declared encoding;
     the final for what was heard is sent first
     MODEL_NOT_FOUND    NOT_FOUND            unknown model id; the message lists the known ones
-    OVERLOADED         RESOURCE_EXHAUSTED   every session slot is taken, or one more would make
-    the others late; or a quota of the principal is used
-    up, in a running stream behind the final for what was
-    heard; carries RetryInfo
+    OVERLOADED         RESOURCE_EXHAUSTED   every session slot is taken, one more would make the
+    others late, or no model is loaded yet; memory is
+    short, which may end a running stream, too; or a quota
+    of the principal is used up, in a running stream
+    behind the final for what was heard; carries RetryInfo
     AUDIO_TOO_FAST     RESOURCE_EXHAUSTED   unprocessed audio passed its bound although the server
     stopped reading; not seen while HTTP/2 flow control
     works
     IDLE_TIMEOUT       DEADLINE_EXCEEDED    the client sent nothing for the configured time
     SESSION_TOO_LONG   OUT_OF_RANGE         the configured maximum of audio in one stream; the
     final for what was heard is sent first
-    SHUTTING_DOWN      UNAVAILABLE          the server stops; the final for what was heard is
-    sent first, unless its recogniser is stuck, which is
-    why it stops; carries RetryInfo
+    SHUTTING_DOWN      UNAVAILABLE          the server stops, or its operator ends the stream; the
+    final for what was heard is sent first, unless the
+    recogniser is stuck, which is why the server stops;
+    carries RetryInfo
     MODEL_ERROR        INTERNAL             recognition failed for this stream
     INTERNAL_ERROR     INTERNAL             anything else; the cause is in the server's log
     under the session id
 
     A call that is refused has no response headers, and where a retry can help the trailer
     `grpc-retry-pushback-ms` beside RetryInfo, so that a client's gRPC can retry by itself
-    (`retryPolicy` of a service config).
+    (`retryPolicy` of a service config). What gRPC itself refuses has a status without ErrorInfo,
+    such as a message beyond `max_message_mb` (RESOURCE_EXHAUSTED), one that is compressed
+    (UNIMPLEMENTED) and a deadline that has passed.
     """
 
     def __init__(self, channel):
@@ -100,7 +106,8 @@ class SpeechServiceServicer(object):
     empty name and for `siren.v1.SpeechService`) and server reflection.
 
     Errors are gRPC statuses. Each carries a `google.rpc.ErrorInfo` (domain
-    `siren`) in its rich status details:
+    `siren`; in its metadata `session_id`, of a call that got as far as having
+    one) in its rich status details:
 
     reason             status               cause
     AUTH_FAILED        UNAUTHENTICATED      the server wants a token in the metadata
@@ -108,7 +115,8 @@ class SpeechServiceServicer(object):
     came; or the principal of a running stream lost its
     last token: the final for what was heard is sent first
     INVALID_MESSAGE    INVALID_ARGUMENT     no config first, a second config, an empty oneof,
-    audio after END, seq not increasing
+    a message after END, seq not increasing, bytes that
+    are no message; the stream goes on in another call
     INVALID_CONFIG     INVALID_ARGUMENT     a value the server or model does not support; the
     message lists what it does, google.rpc.BadRequest
     names the field; a stream to resume that it does
@@ -116,26 +124,30 @@ class SpeechServiceServicer(object):
     INVALID_AUDIO      INVALID_ARGUMENT     audio that does not decode in the declared encoding;
     the final for what was heard is sent first
     MODEL_NOT_FOUND    NOT_FOUND            unknown model id; the message lists the known ones
-    OVERLOADED         RESOURCE_EXHAUSTED   every session slot is taken, or one more would make
-    the others late; or a quota of the principal is used
-    up, in a running stream behind the final for what was
-    heard; carries RetryInfo
+    OVERLOADED         RESOURCE_EXHAUSTED   every session slot is taken, one more would make the
+    others late, or no model is loaded yet; memory is
+    short, which may end a running stream, too; or a quota
+    of the principal is used up, in a running stream
+    behind the final for what was heard; carries RetryInfo
     AUDIO_TOO_FAST     RESOURCE_EXHAUSTED   unprocessed audio passed its bound although the server
     stopped reading; not seen while HTTP/2 flow control
     works
     IDLE_TIMEOUT       DEADLINE_EXCEEDED    the client sent nothing for the configured time
     SESSION_TOO_LONG   OUT_OF_RANGE         the configured maximum of audio in one stream; the
     final for what was heard is sent first
-    SHUTTING_DOWN      UNAVAILABLE          the server stops; the final for what was heard is
-    sent first, unless its recogniser is stuck, which is
-    why it stops; carries RetryInfo
+    SHUTTING_DOWN      UNAVAILABLE          the server stops, or its operator ends the stream; the
+    final for what was heard is sent first, unless the
+    recogniser is stuck, which is why the server stops;
+    carries RetryInfo
     MODEL_ERROR        INTERNAL             recognition failed for this stream
     INTERNAL_ERROR     INTERNAL             anything else; the cause is in the server's log
     under the session id
 
     A call that is refused has no response headers, and where a retry can help the trailer
     `grpc-retry-pushback-ms` beside RetryInfo, so that a client's gRPC can retry by itself
-    (`retryPolicy` of a service config).
+    (`retryPolicy` of a service config). What gRPC itself refuses has a status without ErrorInfo,
+    such as a message beyond `max_message_mb` (RESOURCE_EXHAUSTED), one that is compressed
+    (UNIMPLEMENTED) and a deadline that has passed.
     """
 
     def StreamingRecognize(self, request_iterator, context):
@@ -147,7 +159,8 @@ class SpeechServiceServicer(object):
         with OK after the last final. Slow readers are safe: a newer partial
         replaces an unsent older one, finals and events are never dropped, and
         while the server waits for either side it takes no more audio off the wire
-        (HTTP/2 flow control).
+        (HTTP/2 flow control). The call of a client that takes none of the results
+        which hold up its audio for `idle_timeout_s` is cancelled.
 
         However the audio is cut into messages, at whatever pace it comes and
         whoever else is served, the finals are the same.
@@ -173,7 +186,8 @@ class SpeechServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def ListModels(self, request, context):
-        """Lists the models this server can run, the default first.
+        """Lists the models this server can run, the default first; none while it
+        loads them.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -212,7 +226,8 @@ class SpeechService(object):
     empty name and for `siren.v1.SpeechService`) and server reflection.
 
     Errors are gRPC statuses. Each carries a `google.rpc.ErrorInfo` (domain
-    `siren`) in its rich status details:
+    `siren`; in its metadata `session_id`, of a call that got as far as having
+    one) in its rich status details:
 
     reason             status               cause
     AUTH_FAILED        UNAUTHENTICATED      the server wants a token in the metadata
@@ -220,7 +235,8 @@ class SpeechService(object):
     came; or the principal of a running stream lost its
     last token: the final for what was heard is sent first
     INVALID_MESSAGE    INVALID_ARGUMENT     no config first, a second config, an empty oneof,
-    audio after END, seq not increasing
+    a message after END, seq not increasing, bytes that
+    are no message; the stream goes on in another call
     INVALID_CONFIG     INVALID_ARGUMENT     a value the server or model does not support; the
     message lists what it does, google.rpc.BadRequest
     names the field; a stream to resume that it does
@@ -228,26 +244,30 @@ class SpeechService(object):
     INVALID_AUDIO      INVALID_ARGUMENT     audio that does not decode in the declared encoding;
     the final for what was heard is sent first
     MODEL_NOT_FOUND    NOT_FOUND            unknown model id; the message lists the known ones
-    OVERLOADED         RESOURCE_EXHAUSTED   every session slot is taken, or one more would make
-    the others late; or a quota of the principal is used
-    up, in a running stream behind the final for what was
-    heard; carries RetryInfo
+    OVERLOADED         RESOURCE_EXHAUSTED   every session slot is taken, one more would make the
+    others late, or no model is loaded yet; memory is
+    short, which may end a running stream, too; or a quota
+    of the principal is used up, in a running stream
+    behind the final for what was heard; carries RetryInfo
     AUDIO_TOO_FAST     RESOURCE_EXHAUSTED   unprocessed audio passed its bound although the server
     stopped reading; not seen while HTTP/2 flow control
     works
     IDLE_TIMEOUT       DEADLINE_EXCEEDED    the client sent nothing for the configured time
     SESSION_TOO_LONG   OUT_OF_RANGE         the configured maximum of audio in one stream; the
     final for what was heard is sent first
-    SHUTTING_DOWN      UNAVAILABLE          the server stops; the final for what was heard is
-    sent first, unless its recogniser is stuck, which is
-    why it stops; carries RetryInfo
+    SHUTTING_DOWN      UNAVAILABLE          the server stops, or its operator ends the stream; the
+    final for what was heard is sent first, unless the
+    recogniser is stuck, which is why the server stops;
+    carries RetryInfo
     MODEL_ERROR        INTERNAL             recognition failed for this stream
     INTERNAL_ERROR     INTERNAL             anything else; the cause is in the server's log
     under the session id
 
     A call that is refused has no response headers, and where a retry can help the trailer
     `grpc-retry-pushback-ms` beside RetryInfo, so that a client's gRPC can retry by itself
-    (`retryPolicy` of a service config).
+    (`retryPolicy` of a service config). What gRPC itself refuses has a status without ErrorInfo,
+    such as a message beyond `max_message_mb` (RESOURCE_EXHAUSTED), one that is compressed
+    (UNIMPLEMENTED) and a deadline that has passed.
     """
 
     @staticmethod
