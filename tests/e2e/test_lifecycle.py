@@ -45,6 +45,7 @@ def test_a_server_lives_and_stops_in_order() -> None:
         early = failure(wire.exchange([config()]).error)
         assert early.reason == "OVERLOADED"
         assert early.retry_after_s is not None
+        assert not wire.stub.ListModels(pb.ListModelsRequest(), timeout=60).models
 
         server.wait_serving()
         assert statuses(target) == {SERVING}

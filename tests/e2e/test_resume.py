@@ -450,6 +450,27 @@ def test_the_end_is_told_again_to_who_missed_it(call):
     assert [r for r in again if r.number] == [r for r in heard if r.number]
 
 
+def test_a_stream_given_up_is_over_with_its_call_and_answers_nothing(call):
+    """The server would keep it for a minute; its call may still be alive."""
+    for is_cancelled in (False, True):
+        first = call(config(resumable=True), *numbered(ITEMS[:22]))
+        token = token_of(first.read("partial"))
+        if is_cancelled:
+            first.cancel()
+        given_up = pb.StreamingRecognizeRequest(resume=pb.Resume(token=token, discard=True))
+        assert call(given_up).rest() == []
+        if not is_cancelled:
+            assert failure(first.error()).reason == "INVALID_MESSAGE"
+        assert failure(call(resume(token)).error()).fields == ("resume.token",)
+        again = failure(call(given_up).error())
+        assert (again.reason, again.fields) == ("INVALID_CONFIG", ("resume.token",))
+    held = [call(config()) for _ in range(3)]  # as many as there are sessions
+    assert all(each.read("started") for each in held)
+    for each in held:
+        each.send(END)
+        each.rest()
+
+
 def test_half_closing_ends_a_resumable_stream_too(call):
     first = call(config(resumable=True), *numbered(ITEMS[:22]), None)
     assert first.rest()[-1].final.cause == pb.FinalResult.CAUSE_END

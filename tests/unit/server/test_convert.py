@@ -136,6 +136,43 @@ def test_a_model_is_described() -> None:
     assert list(model.decoders) == [pb.DECODER_RNNT, pb.DECODER_CTC]
     assert model.is_default
     assert list(model.language_codes) == ["en", "de-DE"]
+    assert (model.id, model.family) == ("test-model", "arithmetic")
+    assert model.sample_rate_hertz == 16_000
+    assert (list(model.aliases), list(model.biasing_decoders)) == ([], [])
+    assert (model.has_end_token, model.has_vad) == (False, False)
+
+
+def test_what_a_model_can_do_besides_is_told() -> None:
+    info = make_info(
+        end_tokens=frozenset({3}), hears_voice=True, biasing_decoders=(DecoderKind.CTC,)
+    )
+    model = convert.to_model(info, is_default=False, aliases=["fast"])
+    assert not model.is_default
+    assert list(model.aliases) == ["fast"]
+    assert list(model.biasing_decoders) == [pb.DECODER_CTC]
+    assert (model.has_end_token, model.has_vad) == (True, True)
+
+
+def test_started_tells_what_was_chosen() -> None:
+    call_id = CallId()
+    call_id.take_request("order 7")
+    asked = pb.StreamingConfig(
+        decoder=pb.DECODER_CTC, chunk_frames=2, encoding=pb.AUDIO_ENCODING_MULAW
+    )
+    config = convert.to_config(asked, INFO)
+    assert convert.to_started(call_id, INFO, config) == pb.StreamStarted(
+        session_id=call_id.session,
+        request_id="order 7",
+        model="test-model",
+        language_code="en",
+        encoding=pb.AUDIO_ENCODING_MULAW,
+        sample_rate_hertz=16_000,
+        chunk_frames=2,
+        latency_ms=160,
+        decoder=pb.DECODER_CTC,
+        channel_count=1,
+        channel_mode=pb.CHANNEL_MODE_MIX,
+    )
 
 
 MASKS = frozenset({"damn"})
