@@ -254,6 +254,8 @@ class EngineSession:
             if self._presentation is not None:
                 self._presentation.close()
             self.on_notice = _ignore  # whoever listens may refer to this
+            self._end_recognition()  # who waits for an outcome waits for nothing
+            self._update_room()
             self._on_close(self._id)
             self._send([Close(self._id)])
 

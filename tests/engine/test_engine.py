@@ -319,6 +319,20 @@ async def test_a_wait_for_room_ends_with_the_session(start: Start) -> None:
     assert await finals_when_free(engine, stream_work(2)) == await finals_of(engine, stream_work(2))
 
 
+async def test_a_wait_for_a_hard_endpoint_ends_with_the_session(start: Start) -> None:
+    """Whoever closes a session takes nothing from it: no outcome will end the wait."""
+    gate = threading.Event()
+    backend = ArithmeticBackend(gate=gate)
+    engine = await start(backend)
+    rules = EndpointRules(EndpointDetector.DECODER, min_silence_ms=500, is_hard=True)
+    session = await engine.open(LANE, options=StreamOptions(rules))
+    submitting = asyncio.create_task(session.submit([make_chunk(1.0), make_chunk(1.0)]))
+    await asyncio.to_thread(backend.is_waiting.wait, 60)
+    session.close()
+    gate.set()
+    assert await asyncio.wait_for(submitting, 60) is None
+
+
 async def test_a_session_whose_text_cannot_be_built_fails_alone(
     start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:

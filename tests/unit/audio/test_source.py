@@ -232,6 +232,7 @@ class TestWav:
     @pytest.mark.parametrize("size", [0, 0x7FFFFFFF, 0xFFFFFFFF, 0xFFFFFFFF - 36])
     def test_a_size_that_a_live_writer_left_open(self, size: int) -> None:
         decoded = decode(Encoding.WAV, wav(SPEECH.tobytes(), data_size=size), [100, 101, 3000])
+        assert decoded.error is None
         np.testing.assert_array_equal(decoded.samples, FLOATS)
 
     def test_files_one_behind_the_other_are_one_stream(self) -> None:
@@ -382,6 +383,17 @@ def test_a_rate_that_contradicts_the_audio_is_refused(
     assert (error is None) is is_right
     if error is not None:
         assert f"sample_rate_hertz is {hertz}" in error.message
+
+
+def test_opus_is_called_by_the_rate_its_header_names_too() -> None:
+    data = bytearray(encoded("WEBM_OPUS"))
+    at = data.index(b"OpusHead") + 12
+    data[at : at + 4] = (24_000).to_bytes(4, "little")
+    for hertz, is_right in ((24_000, True), (48_000, True), (16_000, False)):
+        decoded = decode(Encoding.WEBM_OPUS, bytes(data), hertz=hertz)
+        assert (decoded.error is None) is is_right
+        if is_right:
+            assert decoded.hertz == 48_000
 
 
 class TestCompression:

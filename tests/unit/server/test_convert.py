@@ -7,11 +7,13 @@ from siren.v1 import speech_pb2 as pb
 from siren_grpc.audio.decode import Encoding
 from siren_grpc.domain.endpointing import FinalCause
 from siren_grpc.domain.errors import InvalidConfig
+from siren_grpc.domain.readings import Alternative
 from siren_grpc.domain.types import (
     DecoderKind,
     Final,
     Lane,
     ModelOptions,
+    OfChannel,
     Partial,
     SpeechEvent,
     SpeechEventKind,
@@ -125,6 +127,68 @@ def test_results_become_messages() -> None:
     message = convert.to_response(event, reception).event
     assert message.type == pb.SpeechEvent.TYPE_SPEECH_ENDED
     assert message.time.nanos == 500_000_000
+
+
+RECEPTION = convert.Reception(16_000, received_samples=0, now=0.0)
+
+
+@pytest.mark.parametrize("cause", FinalCause)
+def test_each_cause_is_told_by_its_name(cause: FinalCause) -> None:
+    final = convert.to_final(Final("", 0, 0, 0, cause), RECEPTION)
+    assert pb.FinalResult.Cause.Name(final.cause) == f"CAUSE_{cause.name}"
+
+
+@pytest.mark.parametrize("kind", SpeechEventKind)
+def test_each_event_is_told_by_its_name(kind: SpeechEventKind) -> None:
+    event = convert.to_response(SpeechEvent(kind, 0), RECEPTION).event
+    assert pb.SpeechEvent.Type.Name(event.type) == f"TYPE_{kind.name}"
+    assert not event.HasField("grace_left")
+
+
+def test_an_event_tells_how_much_longer_the_stream_may_go_on() -> None:
+    draining = SpeechEvent(SpeechEventKind.SERVER_DRAINING, 16_000, grace_s=0.0)
+    event = convert.to_response(draining, RECEPTION).event
+    assert event.HasField("grace_left")
+    assert event.grace_left == Duration()
+
+
+def test_results_tell_the_channel_they_are_of() -> None:
+    for result in (
+        Partial("", 0, 0, 0),
+        Final("", 0, 0, 0),
+        SpeechEvent(SpeechEventKind.SPEECH_ENDED, 0),
+    ):
+        response = convert.to_response(OfChannel(3, result), RECEPTION)
+        kind = response.WhichOneof("response")
+        assert kind is not None
+        assert getattr(response, kind).channel == 3
+        assert getattr(convert.to_response(result, RECEPTION), kind).channel == 0
+
+
+def test_a_final_tells_where_to_resume_its_language_and_other_readings() -> None:
+    final = Final(
+        "seven",
+        1,
+        0,
+        16_000,
+        resume_samples=12_000,
+        language_code="de-DE",
+        alternatives=(Alternative("eleven", 0.25),),
+    )
+    message = convert.to_final(final, RECEPTION)
+    assert message.resume_time.ToMilliseconds() == 750
+    assert message.language_code == "de-DE"
+    assert list(message.alternatives) == [pb.Alternative(text="eleven", probability=0.25)]
+    assert not convert.to_final(Final("", 1, 0, 0), RECEPTION).HasField("resume_time")
+
+
+def test_up_to_ten_alternatives_are_listed() -> None:
+    for number in (0, 10):
+        config = pb.StreamingConfig(max_alternatives=number)
+        assert convert.to_config(config, INFO).alternatives == number
+    for number in (-1, 11):
+        with pytest.raises(InvalidConfig, match="to 10"):
+            convert.to_config(pb.StreamingConfig(max_alternatives=number), INFO)
 
 
 def test_a_model_is_described() -> None:
@@ -283,6 +347,7 @@ def test_words_carry_their_times_and_what_is_known_of_their_confidence() -> None
         ({"channel_mode": 2, "channel": 1}, "channel", "use 0 to 0, or say channel_count"),
         ({"encoding": 5, "channel_mode": 2, "channel": 8}, "channel", "use 0 to 7"),
         ({"encoding": 7, "sample_rate_hertz": 96000}, "sample_rate_hertz", "what the audio says"),
+        ({"channel_mode": pb.CHANNEL_MODE_SEPARATE}, "channel_count", "is needed for"),
     ],
 )
 def test_channels_are_checked(fields: dict, field: str, says: str) -> None:

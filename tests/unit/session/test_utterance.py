@@ -23,7 +23,7 @@ from siren_grpc.domain.types import (
     StepResult,
     StreamOptions,
 )
-from siren_grpc.session.utterance import Utterance
+from siren_grpc.session.utterance import RewindPoint, Utterance
 from siren_grpc.text.detokenizer import Detokenizer
 from tests.support.builders import make_chunk, make_info, make_preview
 
@@ -280,6 +280,37 @@ def test_a_hard_endpoint_asks_for_a_rewind_into_the_silence_and_drops_what_lies_
     assert start == SpeechEvent(SpeechEventKind.SPEECH_STARTED, 3200 + 5 * 1280)
     assert isinstance(partial, Partial)
     assert partial.text == "b"
+
+
+def test_a_rewind_goes_back_320_ms_at_most() -> None:
+    rules = EndpointRules(EndpointDetector.DECODER, min_silence_ms=1600, is_hard=True)
+    (final, rewind) = ended_in_a_chunk(rules, found("a", 1))
+    assert (final.cause, final.end_samples) == (FinalCause.SILENCE, 1280 + 25_600)
+    assert rewind is not None
+    assert rewind.at_samples == final.resume_samples == final.end_samples - 5120
+
+
+def test_an_utterance_that_grew_too_long_ends_softly_whatever_was_asked() -> None:
+    """It may end within speech, where a fresh model would lose a word."""
+    rules = EndpointRules(
+        EndpointDetector.DECODER, min_silence_ms=None, max_utterance_ms=1000, is_hard=True
+    )
+    final, rewind = ended_in_a_chunk(rules, found(" a b", 0, 14))
+    assert (final.cause, final.text) == (FinalCause.MAX_UTTERANCE, "a")
+    assert rewind is None
+    assert final.resume_samples == 0
+
+
+def ended_in_a_chunk(rules: EndpointRules, result: StepResult) -> tuple[Final, RewindPoint | None]:
+    """Advance by a first chunk of 25 encoder frames, in which an utterance ends."""
+    geometry = INFO.geometry(25)
+    utterance = Utterance(
+        Detokenizer(INFO.token_texts, INFO.punctuation), geometry, StreamOptions(rules)
+    )
+    end = geometry.chunk_samples(is_first=True)
+    frames = geometry.feature_frames(is_first=True)
+    chunk = Chunk(np.zeros(0, np.float32), frames, True, end, 0)
+    return final_of(utterance.advance(chunk, result)), utterance.rewind_to
 
 
 def test_what_lies_behind_a_hard_endpoint_is_not_accounted_for_yet() -> None:

@@ -207,6 +207,7 @@ def test_nothing_drifts_in_a_hundred_hours() -> None:
 
 
 def test_a_partial_of_a_long_utterance_lists_its_last_words_only() -> None:
+    assert MOST_WORDS_OF_PARTIALS == 256, "as the protocol says"
     utterance = make_utterance()
     n = MOST_WORDS_OF_PARTIALS + 10
     [partial] = partials_of(
