@@ -58,8 +58,12 @@ def test_the_table_is_complete() -> None:
 
 
 def test_retry_and_fields_travel_in_the_details() -> None:
-    _, retry = details(to_status(Overloaded("full", retry_after_s=1.25)))
+    overloaded = to_status(Overloaded("full", retry_after_s=1.25), trailers=(("siren", "7"),))
+    _, retry = details(overloaded)
     assert retry.retry_delay.ToMilliseconds() == 1250
+    trailers = dict(overloaded.trailing_metadata)
+    assert (trailers["grpc-retry-pushback-ms"], trailers["siren"]) == ("1250", "7")
+    assert "grpc-retry-pushback-ms" not in dict(to_status(InvalidConfig("no")).trailing_metadata)
     error = InvalidConfig("bad", violations=(FieldViolation("config.model", "no"),))
     _, bad = details(to_status(error))
     assert [(v.field, v.description) for v in bad.field_violations] == [("config.model", "no")]
