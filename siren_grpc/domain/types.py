@@ -164,6 +164,8 @@ class Chunk:
     """Where in the chunk messages end: (samples of the stream, seq), ascending; for streams that
     may end an utterance within a chunk."""
     voice: Voice = Voice.OFF
+    is_cut_short: bool = False
+    """The server stops, and so the utterance ends here: what is silent in it is no endpoint."""
 
 
 @dataclass(frozen=True, slots=True)

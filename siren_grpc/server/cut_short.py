@@ -19,8 +19,8 @@ class CutShort:
 
     def __init__(self) -> None:
         """Hold nothing."""
-        self._events: list[pb.StreamingRecognizeResponse] = []
-        """Until their final says whether it was cut short."""
+        self._held: list[pb.StreamingRecognizeResponse] = []
+        """Events, and what came behind one, until their final says whether it was cut short."""
 
     def passed_on(
         self, response: pb.StreamingRecognizeResponse
@@ -29,15 +29,15 @@ class CutShort:
         kind = response.WhichOneof("response")
         if kind == "partial":
             return ()
-        if kind == "event":
-            self._events.append(response)
+        if kind == "event" or (kind != "final" and self._held):
+            self._held.append(response)
             return ()
         if kind != "final":
             return (response,)
-        events, self._events = self._events, []
+        held, self._held = self._held, []
         if response.final.cause == pb.FinalResult.CAUSE_SHUTDOWN:
             # Speech that started before was told, and ends here; what starts only now does neither.
             started = pb.SpeechEvent.TYPE_SPEECH_STARTED
-            if any(event.event.type == started for event in events):
-                events = [event for event in events if event.event.type not in _OF_SPEECH]
-        return (*events, response)
+            if any(response.event.type == started for response in held):
+                held = [response for response in held if response.event.type not in _OF_SPEECH]
+        return (*held, response)

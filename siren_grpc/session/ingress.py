@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from siren_grpc.audio.chunker import Chunker, CutChunk
 from siren_grpc.audio.history import History
@@ -187,16 +187,20 @@ class Ingress:
         self._previewed_samples = 0
         cuts = self._chunker.push(audio)
         self._chunks_start_samples = at_samples
-        if any(isinstance(item, EndUtterance) for item in markers):
+        n_whole = len(cuts)
+        ends = [item for item in markers if isinstance(item, EndUtterance)]
+        if ends:
             cuts += self._chunker.flush(padding_samples=self._config.padding_samples)
             self._chunks_start_samples = self._utterance_start_samples
+        is_cut_short = any(end.cause is FinalCause.SHUTDOWN for end in ends)
         chunks: list[Work] = []
-        for cut in cuts:
+        for i, cut in enumerate(cuts):
             end = min(at_samples + cut.end_samples, self._received_samples)
             own = tuple(mark for mark in marks if mark[0] <= end)
             marks = marks[len(own) :]
             seq = own[-1][1] if own else seq
-            chunks.append(self._chunk_of(cut, end, seq, own))
+            chunk = self._chunk_of(cut, end, seq, own)
+            chunks.append(replace(chunk, is_cut_short=is_cut_short and i >= n_whole))
         self._rewound_marks = tuple(marks)
         return [*chunks, *markers]
 
@@ -323,7 +327,8 @@ class Ingress:
     def _end_audio(self, sent_samples: int, cause: FinalCause) -> list[Work]:
         """End the utterance with what the chunker holds; sent_samples are accounted for then."""
         cuts = self._chunker.flush(padding_samples=self._config.padding_samples)
-        work: list[Work] = [self._chunk(cut) for cut in cuts]
+        is_cut_short = cause is FinalCause.SHUTDOWN
+        work: list[Work] = [replace(self._chunk(cut), is_cut_short=is_cut_short) for cut in cuts]
         _, seq = self._ledger.settle(sent_samples)
         work.append(EndUtterance(self._received_samples, seq, cause))
         return work

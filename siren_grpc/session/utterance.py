@@ -187,6 +187,9 @@ class Utterance:
         if self._words is not None:
             self._words.hold(result.timing)
         taken = 0
+        if work.is_cut_short:
+            # The padding behind it is not the speaker's silence: it is one final, with the rest.
+            self._endpointer.set_rules(None)
         for finding in self._endpointer.advance(places, voice, heard):
             if isinstance(finding, SpeechStart):
                 results.append(SpeechEvent(SpeechEventKind.SPEECH_STARTED, finding.at_samples))

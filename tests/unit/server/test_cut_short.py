@@ -35,8 +35,13 @@ def test_an_utterance_that_ended_before_is_whole() -> None:
     ]
 
 
-def test_other_responses_are_passed_on_at_once() -> None:
-    assert passed_on(STARTED, UPDATED) == [UPDATED]
+def test_other_responses_are_passed_on_in_their_order() -> None:
+    assert passed_on(UPDATED) == [UPDATED]
+    assert passed_on(UPDATED, STARTED, UPDATED, ENDED, SILENCE) == [
+        *(UPDATED, STARTED, UPDATED, ENDED),
+        SILENCE,
+    ]
+    assert passed_on(STARTED, UPDATED, ENDED, SHUTDOWN) == [UPDATED, SHUTDOWN]
 
 
 def test_no_partial_is_shown() -> None:

@@ -436,3 +436,23 @@ def test_other_options_hold_from_the_next_chunk_on() -> None:
     more = chunks_of(ingress.receive_audio(noise(2 * 5000), 2))
     # A rewind reaches back to the change, and no further.
     assert chunks_of(ingress.rewind(end, 1, more))[0].is_first
+
+
+def test_only_what_a_stop_cuts_off_is_cut_short() -> None:
+    rules = EndpointRules(EndpointDetector.DECODER, min_silence_ms=300, is_hard=True)
+    ingress = make_ingress(options=StreamOptions(rules), padding_samples=8000)
+    before = ingress.receive_audio(noise(2 * 30_000), 1)
+    behind = ingress.finalize(FinalCause.SHUTDOWN)
+    chunks = [item for item in (*before, *behind) if isinstance(item, Chunk)]
+    n_whole = sum(isinstance(item, Chunk) for item in before)
+    assert n_whole > 1
+    assert [chunk.is_cut_short for chunk in chunks] == [
+        *[False] * n_whole,
+        *[True] * (len(chunks) - n_whole),
+    ]
+    assert not chunks[-1].samples.any()
+    again = ingress.rewind(1000, 0, [*before[n_whole - 1 :], *behind])
+    recut = [item.is_cut_short for item in again if isinstance(item, Chunk)]
+    assert recut == sorted(recut)
+    assert recut[-1]
+    assert not recut[0]

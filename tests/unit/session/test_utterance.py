@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -356,3 +357,30 @@ def test_a_final_says_the_language_that_the_model_said_last() -> None:
 def final_of(results: list[Result]) -> Final:
     (final,) = [result for result in results if isinstance(result, Final)]
     return final
+
+
+@pytest.mark.parametrize("is_hard", [False, True])
+def test_an_utterance_that_the_server_cuts_short_has_one_final(is_hard: bool) -> None:
+    """Silence is what the audio has, and not what stands in for audio that never came."""
+    rules = EndpointRules(
+        EndpointDetector.DECODER, min_silence_ms=240, max_utterance_ms=1000, is_hard=is_hard
+    )
+    geometry = INFO.geometry(7)
+    utterance = Utterance(
+        Detokenizer(INFO.token_texts, INFO.punctuation), geometry, StreamOptions(rules)
+    )
+    end = geometry.chunk_samples(is_first=True)
+    chunk = Chunk(
+        np.zeros(0, np.float32),
+        geometry.feature_frames(is_first=True),
+        is_first=True,
+        end_samples=end,
+        seq=0,
+        is_cut_short=True,
+    )
+    results = utterance.advance(chunk, found(" a b", 0, 1))
+    assert not any(isinstance(result, Final) for result in results)
+    assert utterance.rewind_to is None
+    *_, final = utterance.finish(EndUtterance(end, 0, FinalCause.SHUTDOWN))
+    assert isinstance(final, Final)
+    assert (final.text, final.cause) == ("a b", FinalCause.SHUTDOWN)
