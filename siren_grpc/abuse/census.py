@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
 from time import monotonic
 
 import psutil
@@ -12,31 +11,10 @@ import psutil
 from siren_grpc.abuse.bad_calls import STREAM, config
 from siren_grpc.abuse.http2 import Http2, message
 from siren_grpc.abuse.outcome import Kind
+from siren_grpc.observe.processes import ProcessUse, family_use
 
 _POLL_S = 0.25
 _ANSWER_S = 20.0
-
-
-@dataclass(frozen=True, slots=True)
-class Holdings:
-    """What a server and its processes hold. rss_bytes: resident memory."""
-
-    rss_bytes: int
-    descriptors: int
-    threads: int
-    processes: int
-
-
-def holdings(pid: int) -> Holdings:
-    """Count what a server's processes hold. Raises psutil.NoSuchProcess when it is gone."""
-    server = psutil.Process(pid)
-    family = [server, *server.children(recursive=True)]
-    return Holdings(
-        rss_bytes=sum(process.memory_info().rss for process in family),
-        descriptors=sum(process.num_fds() for process in family),
-        threads=sum(process.num_threads() for process in family),
-        processes=len(family),
-    )
 
 
 class Watch:
@@ -44,7 +22,7 @@ class Watch:
 
     def __init__(self, pid: int) -> None:
         """Note what it holds before."""
-        self.before = holdings(pid)
+        self.before = family_use(pid)
         self.samples = [self.before]
         self._pid = pid
 
@@ -53,7 +31,7 @@ class Watch:
         while True:
             await asyncio.sleep(_POLL_S)
             try:
-                self.samples.append(holdings(self._pid))
+                self.samples.append(family_use(self._pid))
             except psutil.NoSuchProcess:
                 return
 
@@ -65,15 +43,15 @@ class Watch:
     @property
     def peak_descriptors(self) -> int:
         """The most descriptors it held."""
-        return max(sample.descriptors for sample in self.samples)
+        return max(sample.fds for sample in self.samples)
 
-    async def settle(self, *, deadline_s: float) -> Holdings:
+    async def settle(self, *, deadline_s: float) -> ProcessUse:
         """Wait until it holds no more descriptors than before; return what it holds then."""
         deadline = monotonic() + deadline_s
         while True:
-            now = holdings(self._pid)
+            now = family_use(self._pid)
             self.samples.append(now)
-            if now.descriptors <= self.before.descriptors or monotonic() > deadline:
+            if now.fds <= self.before.fds or monotonic() > deadline:
                 return now
             await asyncio.sleep(_POLL_S)
 

@@ -95,8 +95,8 @@ def connections(
     taken = watch.peak_rss_bytes - watch.before.rss_bytes
     if taken > most_mib * 2**20:
         faults.append(f"the server took {mib(taken)} for the connections")
-    if left.descriptors > watch.before.descriptors:
-        faults.append(f"{left.descriptors} descriptors are open, {watch.before.descriptors} before")
+    if left.fds > watch.before.fds:
+        faults.append(f"{left.fds} descriptors are open, {watch.before.fds} before")
     result: dict[str, Any] = report.new_report(
         "abuse connections", {"connections": n_connections, "seconds": seconds, "seed": seed}
     )
@@ -106,9 +106,9 @@ def connections(
         "crowd_ms": percentiles(song.latencies_ms(moments[1], moments[2])),
         "rss": [watch.before.rss_bytes, watch.peak_rss_bytes, left.rss_bytes],
         "descriptors": [
-            watch.before.descriptors,
+            watch.before.fds,
             watch.peak_descriptors,
-            left.descriptors,
+            left.fds,
         ],
         "faults": faults,
     }

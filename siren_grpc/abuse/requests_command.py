@@ -144,12 +144,10 @@ def requests(
             faults += [gone] if gone else []
             result["server"] = _holdings(watch)
             left = asyncio.run(watch.settle(deadline_s=_SETTLE_S))
-            result["server"]["descriptors_after"] = left.descriptors
+            result["server"]["descriptors_after"] = left.fds
             result["server"]["rss_after"] = left.rss_bytes
-            if left.descriptors > watch.before.descriptors:
-                faults.append(
-                    f"{left.descriptors} descriptors are open, {watch.before.descriptors} before"
-                )
+            if left.fds > watch.before.fds:
+                faults.append(f"{left.fds} descriptors are open, {watch.before.fds} before")
             server.close()
         faults += log.faults()
     result["faults"] = faults
@@ -174,7 +172,7 @@ def _holdings(watch: Watch) -> dict[str, Any]:
     return {
         "rss_before": watch.before.rss_bytes,
         "rss_peak": watch.peak_rss_bytes,
-        "descriptors_before": watch.before.descriptors,
+        "descriptors_before": watch.before.fds,
         "descriptors_peak": watch.peak_descriptors,
     }
 

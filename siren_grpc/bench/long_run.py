@@ -10,9 +10,9 @@ from typing import Any
 
 from siren_grpc.bench.audio import Speech, to_pcm
 from siren_grpc.bench.engine_adapter import LoadedModel, SyncEngine, slot_bytes
-from siren_grpc.bench.processes import rss_bytes
 from siren_grpc.bench.statistics import percentile
 from siren_grpc.domain.types import Final, Lane, ModelInfo, Samples
+from siren_grpc.observe.processes import process_use
 
 _PACKET_MS = 100
 _MINUTE_S = 60
@@ -90,7 +90,7 @@ def _minute(
         "at_s": at_s,
         "step_ms": 1000 * percentile(steps, 50),
         "step_p95_ms": 1000 * percentile(steps, 95),
-        "rss_bytes": rss_bytes(os.getpid()),
+        "rss_bytes": process_use(os.getpid()).rss_bytes,
         "state_bytes": session_tensors + engine.python_bytes(stream),
     }
 

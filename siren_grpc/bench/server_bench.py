@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from itertools import repeat
 from pathlib import Path
 from time import monotonic, sleep
 from typing import Any
 
+import psutil
+
 from siren_client import RecognitionOptions
 from siren_grpc.bench.generator import Generator, Load
 from siren_grpc.bench.player import StreamReport
-from siren_grpc.bench.processes import cpu_s, rss_bytes
 from siren_grpc.bench.statistics import distribution, percentile
+from siren_grpc.observe.processes import ProcessUse, family_use
 
 _STAGGER_S = 2.0
 _SETTLE_S = 1.0
@@ -64,20 +67,19 @@ def measure_rung(
     )
     begin = generator.start(load) + settle_s
     end = begin + settings.seconds
-    pids = generator.pids
+    pids = [target.pid, *generator.pids]
     _sleep_until(begin)
-    before = _cpu(target.pid), [_cpu(pid) for pid in pids]
+    before = [_use(pid) for pid in pids]
     _sleep_until(end)
-    after = _cpu(target.pid), [_cpu(pid) for pid in pids]
-    rss = rss_bytes(target.pid) if target.pid is not None else None
+    after = [_use(pid) for pid in pids]
     reports = generator.collect()
-    span = settings.seconds
-    generator_cpu = [_cores(a, b, span) for a, b in zip(before[1], after[1], strict=True)]
+    server_cores, *generator_cores = map(_cores, before, after, repeat(settings.seconds))
     rung = summarise(reports, begin, end, settings)
     rung["streams"] = n_streams
     rung["is_empty_handler"] = target.is_empty_handler
-    rung["server"] = {"cpu_cores": _cores(before[0], after[0], span), "rss_bytes": rss}
-    rung["generator"]["cpu_cores"] = generator_cpu
+    rss_bytes = after[0].rss_bytes if after[0] is not None else None
+    rung["server"] = {"cpu_cores": server_cores, "rss_bytes": rss_bytes}
+    rung["generator"]["cpu_cores"] = generator_cores
     return rung
 
 
@@ -136,9 +138,13 @@ def _sleep_until(moment: float) -> None:
     sleep(max(0.0, moment - monotonic()))
 
 
-def _cpu(pid: int | None) -> float | None:
-    return None if pid is None else cpu_s(pid)
+def _use(pid: int | None) -> ProcessUse | None:
+    """Return what a process and its children use; None when it is not ours, or gone."""
+    try:
+        return None if pid is None else family_use(pid)
+    except psutil.NoSuchProcess:
+        return None
 
 
-def _cores(before: float | None, after: float | None, span_s: float) -> float | None:
-    return None if before is None or after is None else (after - before) / span_s
+def _cores(before: ProcessUse | None, after: ProcessUse | None, span_s: float) -> float | None:
+    return None if before is None or after is None else (after.cpu_s - before.cpu_s) / span_s

@@ -86,7 +86,7 @@ async def play(
                 baseline = counts
             for i, process in enumerate(counts):
                 name = f"{process.process} {i}" if i else process.process
-                memory.setdefault(name, []).append((report.done, process.rss_bytes))
+                memory.setdefault(name, []).append((report.done, process.use.rss_bytes))
             _take_over(report, visitor)
             journal.write(
                 sessions=report.done,
@@ -137,7 +137,7 @@ def leaks(baseline: Sequence[ProcessCounts], now: Sequence[ProcessCounts]) -> li
 
 
 def _figure(process: ProcessCounts, name: str) -> float:
-    return process.fds if name == "fds" else process.counts[name]
+    return process.use.fds if name == "fds" else process.counts[name]
 
 
 async def _run(

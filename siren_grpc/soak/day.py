@@ -97,7 +97,7 @@ class Day:
         }
         self._words = WordAudit((begin_s, end_s, behind_s))
         self._points: dict[str, list[tuple[float, float]]] = {}
-        self._before = ProcessCounts(0, ""), ProcessCounts(0, "")
+        self._before: tuple[ProcessCounts, ProcessCounts] | None = None
         self._silent_since_s = math.inf
         self._n_in_silence = 0
         self._report = DayReport()
@@ -163,7 +163,7 @@ class Day:
         at_s = self._report.audio_s
         for i, process in enumerate(counts):
             name = f"memory of the {process.process}" + (f" {i}" if i else "")
-            self._points.setdefault(name, []).append((at_s, process.rss_bytes))
+            self._points.setdefault(name, []).append((at_s, process.use.rss_bytes))
         step = self._note_steps(counts, at_s)
         hits = self._look_up(listener, listener.heard_s)
         self._journal.write(
@@ -180,13 +180,15 @@ class Day:
         """Return the mean step since the last audit, and the CPU time of one."""
         engine = counts[0]
         front_end = max(counts[1:], key=lambda process: process.counts["steps"])
-        engine_before, front_end_before = self._before
-        self._before = engine, front_end
-        steps = front_end.counts["steps"] - front_end_before.counts.get("steps", 0)
-        if not front_end_before.pid or steps <= 0:
+        before, self._before = self._before, (engine, front_end)
+        if before is None:
+            return {}
+        engine_before, front_end_before = before
+        steps = front_end.counts["steps"] - front_end_before.counts["steps"]
+        if steps <= 0:
             return {}
         step_s = front_end.counts["step_s"] - front_end_before.counts["step_s"]
-        cpu_s = engine.cpu_s - engine_before.cpu_s
+        cpu_s = engine.use.cpu_s - engine_before.use.cpu_s
         begin, end = (border / RATE for border in self._timeline.silence)
         # Silence has steps of its own: less to decode.
         if not begin <= at_s <= end + self._settings.window_s:

@@ -7,7 +7,7 @@ import signal
 import threading
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from time import monotonic
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import psutil
 
 from siren_grpc.bench.server_process import ServerProcess
+from siren_grpc.observe.processes import ProcessUse, process_use
 from siren_grpc.server import census
 
 if TYPE_CHECKING:
@@ -30,25 +31,21 @@ class NoCensus(Exception):
 
 @dataclass(frozen=True, slots=True)
 class ProcessCounts:
-    """One process of the server. counts: its own, by name; the rest as the system sees it."""
+    """One process of the server. counts: its own, by name; use: as the system sees it."""
 
-    pid: int
     process: str
-    counts: dict[str, float] = field(default_factory=dict)
-    rss_bytes: int = 0
-    fds: int = 0
-    os_threads: int = 0
-    cpu_s: float = 0.0
+    counts: dict[str, float]
+    use: ProcessUse
 
     def as_json(self) -> dict[str, Any]:
         """Return it flat."""
         return {
             "process": self.process,
             **self.counts,
-            "rss_bytes": self.rss_bytes,
-            "fds": self.fds,
-            "os_threads": self.os_threads,
-            "cpu_s": round(self.cpu_s, 3),
+            "rss_bytes": self.use.rss_bytes,
+            "fds": self.use.fds,
+            "os_threads": self.use.threads,
+            "cpu_s": round(self.use.cpu_s, 3),
         }
 
 
@@ -113,15 +110,7 @@ class WatchedServer:
 
 def _measure(line: dict[str, Any]) -> ProcessCounts:
     counts = {name: value for name, value in line.items() if name not in _COMMON}
-    process = psutil.Process(line["pid"])
-    with process.oneshot():
-        times = process.cpu_times()
-        return ProcessCounts(
-            pid=line["pid"],
-            process=line["process"],
-            counts=counts,
-            rss_bytes=process.memory_info().rss,
-            fds=process.num_fds(),
-            os_threads=process.num_threads(),
-            cpu_s=times.user + times.system,
-        )
+    try:
+        return ProcessCounts(line["process"], counts, process_use(line["pid"]))
+    except psutil.NoSuchProcess:
+        raise NoCensus(f"the server's {line['process']} is gone") from None

@@ -14,7 +14,7 @@ import pytest
 
 from siren_grpc.abuse import bad_calls, transport
 from siren_grpc.abuse.canary import Canary
-from siren_grpc.abuse.census import all_sessions_free, holdings
+from siren_grpc.abuse.census import all_sessions_free
 from siren_grpc.abuse.crowd import crowd
 from siren_grpc.abuse.extremes import numeric_fields
 from siren_grpc.abuse.http2 import Http2, message
@@ -22,6 +22,7 @@ from siren_grpc.abuse.options import SERVER_FAULTS
 from siren_grpc.abuse.outcome import Kind, violation
 from siren_grpc.abuse.overload import offer
 from siren_grpc.abuse.storm import Storm
+from siren_grpc.observe.processes import family_use
 from tests.support.server import SIREN, SirenServer
 
 pytestmark = pytest.mark.e2e
@@ -62,7 +63,7 @@ def test_each_attack_on_the_transport_is_closed_or_answered(
 
 def test_a_live_stream_notices_nothing_of_a_storm(running_server: SirenServer) -> None:
     n_lines = len(running_server.log.splitlines())
-    before = holdings(running_server.pid).descriptors
+    before = family_use(running_server.pid).fds
     with Canary(running_server.target) as canary:
         storm = Storm(running_server.target, seed=7, deadline_s=DEADLINE_S)
         report = asyncio.run(storm.run(range(100_000), at_once=4, seconds=6))
@@ -73,7 +74,7 @@ def test_a_live_stream_notices_nothing_of_a_storm(running_server: SirenServer) -
     free = asyncio.run(all_sessions_free(running_server.target, SESSIONS, deadline_s=60))
     assert free is None
     for _ in range(300):
-        if (left := holdings(running_server.pid).descriptors) <= before:
+        if (left := family_use(running_server.pid).fds) <= before:
             break
         time.sleep(0.1)
     assert left <= before
@@ -111,15 +112,15 @@ def test_a_text_that_is_repeated_to_the_client_fits_its_headers(
 
 def test_memory_stays_bounded_under_idle_connections(running_server: SirenServer) -> None:
     """A tenth of what `siren abuse connections` holds, and for moments only."""
-    before = holdings(running_server.pid)
+    before = family_use(running_server.pid)
     found = asyncio.run(crowd(running_server.target, 99, hold_s=2, seed=1))
     assert sum(sum(kinds.values()) for kinds in found.values()) == 99
     assert Kind.HANGS.value not in {kind for kinds in found.values() for kind in kinds}
     for _ in range(300):
-        if (left := holdings(running_server.pid)).descriptors <= before.descriptors:
+        if (left := family_use(running_server.pid)).fds <= before.fds:
             break
         time.sleep(0.1)
-    assert left.descriptors <= before.descriptors
+    assert left.fds <= before.fds
     assert left.rss_bytes - before.rss_bytes < 100 << 20
     free = asyncio.run(all_sessions_free(running_server.target, SESSIONS, deadline_s=60))
     assert free is None

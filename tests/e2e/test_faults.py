@@ -14,9 +14,10 @@ from hyperframe.frame import SettingsFrame
 
 from siren_client import Final, Reconnect, SirenClient
 from siren_grpc.abuse.bad_calls import STREAM, audio, config, control
-from siren_grpc.abuse.census import all_sessions_free, holdings
+from siren_grpc.abuse.census import all_sessions_free
 from siren_grpc.abuse.http2 import Http2, message
 from siren_grpc.abuse.outcome import Kind
+from siren_grpc.observe.processes import family_use
 from tests.support.audio import spoken_digits
 from tests.support.faulty_proxy import FaultyProxy
 from tests.support.server import SirenServer
@@ -65,11 +66,11 @@ def proxy(server: SirenServer) -> Iterator[FaultyProxy]:
 @pytest.fixture(autouse=True)
 def nothing_left(server: SirenServer) -> Iterator[None]:
     """Each test leaves the server as it was: descriptors, sessions, and no fault in its log."""
-    before = holdings(server.pid).descriptors
+    before = family_use(server.pid).fds
     yield
     assert asyncio.run(all_sessions_free(server.target, SESSIONS, deadline_s=30)) is None
     for _ in range(200):
-        if (now := holdings(server.pid).descriptors) <= before:
+        if (now := family_use(server.pid).fds) <= before:
             break
         time.sleep(0.1)
     assert now <= before
