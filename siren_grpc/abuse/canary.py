@@ -10,15 +10,10 @@ from multiprocessing.connection import Connection
 from multiprocessing.synchronize import Event
 from pathlib import Path
 from time import monotonic
-from types import TracebackType
-from typing import TYPE_CHECKING
 
 from siren_client import AsyncSirenClient, Control, Final, Partial, SirenError
 from siren_grpc.bench.audio import load_recordings, to_pcm
 from siren_grpc.bench.latency import Latency, LatencyBook
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
 
 _HERTZ = 16_000
 _PACKET_BYTES = 3200
@@ -82,17 +77,6 @@ class Canary:
         """End it, whatever it does."""
         self._process.kill()
         self._process.join()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def _run(target: str, recordings: list[Path], stopping: Event, end: Connection) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from time import monotonic
 from typing import Annotated, Any
 
@@ -68,9 +68,9 @@ def connections(
     with ExitStack() as stack:
         progress = stack.enter_context(Progress(*columns, console=console, transient=True))
         task = progress.add_task("starting the server", total=None)
-        server = stack.enter_context(start_server(flags, log))
+        server = stack.enter_context(closing(start_server(flags, log)))
         watch = Watch(server.pid)
-        canary = stack.enter_context(Canary(server.target, audio or []))
+        canary = stack.enter_context(closing(Canary(server.target, audio or [])))
         progress.update(task, description=f"{n_connections} connections")
 
         async def run() -> tuple[dict[str, dict[str, int]], list[float]]:

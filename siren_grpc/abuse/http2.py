@@ -10,8 +10,6 @@ import base64
 import socket
 import struct
 from collections.abc import Iterable, Sequence
-from types import TracebackType
-from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 import grpc
@@ -30,9 +28,6 @@ from hyperframe.frame import (
 )
 
 from siren_grpc.abuse.outcome import Kind, Outcome
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 MOST_PAYLOAD = 16_384
@@ -82,15 +77,10 @@ class Http2:
         host, port = split_target(target)
         return cls(*await asyncio.open_connection(host, port))
 
-    async def __aenter__(self) -> Self:
+    async def __aenter__(self) -> Http2:
         return self
 
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *error: object) -> None:
         await self.vanish()
 
     def send(self, data: bytes) -> None:

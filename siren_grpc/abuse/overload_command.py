@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import closing
 from typing import Annotated, Any
 
 import typer
@@ -37,7 +38,7 @@ def overload(
     log = LogFaults()
     console.print(f"starting a server of {capacity} sessions")
     flags = [*(serve_flags or []), "--max-sessions", str(capacity)]
-    with start_server(flags, log) as server:
+    with closing(start_server(flags, log)) as server:
         alone = asyncio.run(offer(server.target, capacity, spread_s=1.0, plays=plays))
         twice = asyncio.run(offer(server.target, 2 * capacity, spread_s=2.0, plays=plays))
     faults = log.faults()

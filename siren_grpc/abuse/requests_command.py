@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from time import monotonic
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -103,10 +103,10 @@ def requests(
     with ExitStack() as stack:
         progress = stack.enter_context(Progress(*columns, console=console, transient=True))
         task = progress.add_task("starting the server", total=len(indices))
-        server = None if target else stack.enter_context(start_server(flags, log))
+        server = None if target else stack.enter_context(closing(start_server(flags, log)))
         where = server.target if server else str(target)
         watch = Watch(server.pid) if server else None
-        canary = stack.enter_context(Canary(where, audio or []))
+        canary = stack.enter_context(closing(Canary(where, audio or [])))
         progress.update(task, description="undisturbed")
 
         def tell(n: int) -> None:

@@ -11,16 +11,11 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from random import Random
 from time import monotonic
-from types import TracebackType
-from typing import TYPE_CHECKING
 
 from siren_client import AsyncSirenClient, RecognitionOptions
 from siren_grpc.bench.audio import load_recordings
 from siren_grpc.bench.player import SAMPLE_RATE_HERTZ, StreamReport, play, write_script
 from siren_grpc.bench.schedule import staggered_starts
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
 
 _STREAMS_PER_CHANNEL = 16
 _LEAD_S = 1.0
@@ -55,7 +50,7 @@ class Generator:
     """A few processes, started once, that play one load after another."""
 
     def __init__(self, n_processes: int) -> None:
-        """Start the processes."""
+        """Start the processes; `close` ends them."""
         context = multiprocessing.get_context("spawn")
         self._connections: list[Connection] = []
         self._processes = []
@@ -68,15 +63,8 @@ class Generator:
         for connection in self._connections:
             connection.recv()  # it has imported everything
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """End the processes, once they have played what they play."""
         for connection in self._connections:
             connection.send(None)
         for process in self._processes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -114,7 +114,7 @@ def server(
     with ExitStack() as stack:
         progress = stack.enter_context(Progress(*columns, console=console, transient=True))
         task = progress.add_task("starting the server", total=None)
-        generator = stack.enter_context(Generator(processes))
+        generator = stack.enter_context(closing(Generator(processes)))
 
         def run(where: Target, n_streams: int) -> dict[str, Any]:
             what = "empty handler" if where.is_empty_handler else "streams"
@@ -134,7 +134,7 @@ def server(
         process: ServerProcess | None = None
         if target is None:
             try:
-                process = stack.enter_context(ServerProcess.siren(flags))
+                process = stack.enter_context(closing(ServerProcess.siren(flags)))
             except ServerDidNotStart as error:
                 raise fail(str(error)) from None
         under_load = Target(process.target, process.pid) if process else Target(str(target), None)
@@ -150,7 +150,7 @@ def server(
         result["rungs"] = sorted(rungs, key=lambda rung: int(rung["streams"]))
         result["empty_handler"] = []
         if empty_handler:
-            with ServerProcess.empty_handler(chunk_ms=80 * (chunk_frames or 7)) as idle:
+            with closing(ServerProcess.empty_handler(chunk_ms=80 * (chunk_frames or 7))) as idle:
                 where = Target(idle.target, idle.pid, is_empty_handler=True)
                 largest = result["largest_held"] or max(counts)
                 result["empty_handler"].append(run(where, int(largest)))

@@ -8,11 +8,6 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from types import TracebackType
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
 
 _LISTENING = re.compile(r"listening on \S+:(\d+)")
 _SERVING = ": serving "
@@ -33,7 +28,7 @@ class ServerProcess:
         *,
         is_apart: bool = False,
     ) -> None:
-        """Start it. Raises ServerDidNotStart.
+        """Start it; `close` ends it. Raises ServerDidNotStart.
 
         on_line: told each line of its log, in a thread. is_apart: a terminal's Ctrl-C does not
         reach it.
@@ -109,14 +104,3 @@ class ServerProcess:
         self._reader.join()
         if self._process.stderr is not None:
             self._process.stderr.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()

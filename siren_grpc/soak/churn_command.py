@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import closing
 from typing import Annotated
 
 import typer
@@ -82,10 +83,10 @@ def churn(
         "seed": seed,
     }
     clips = cut_clips(recordings[0], sample_rate_hertz=16000, seed=seed)
-    with Lines(journal) as lines:
+    with closing(Lines(journal)) as lines:
         lines.write(**report.new_report("soak churn", shown))
         try:
-            with WatchedServer(flags) as server, progress() as bar:
+            with closing(WatchedServer(flags)) as server, progress() as bar:
                 task = bar.add_task("sessions", total=sessions)
                 found = asyncio.run(
                     play(server, clips, settings, lines, lambda n: bar.advance(task, n))

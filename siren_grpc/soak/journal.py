@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from types import TracebackType
-from typing import IO, TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
+from typing import IO, Any
 
 
 class Journal:
     """Writes a line as soon as there is one. The first says what runs, the last has the verdict."""
 
     def __init__(self, path: Path | None) -> None:
-        """Write to a file, or keep nothing."""
+        """Write to a file until `close`, or keep nothing. Raises OSError."""
         self._file: IO[str] | None = None
         if path is not None:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -26,14 +22,7 @@ class Journal:
         if self._file is not None:
             self._file.write(json.dumps(line) + "\n")
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """Close the file."""
         if self._file is not None:
             self._file.close()

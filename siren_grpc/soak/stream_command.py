@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import closing
 from typing import Annotated
 
 import typer
@@ -86,10 +87,10 @@ def stream(
         "serve_flags": flags,
         "seed": seed,
     }
-    with Lines(journal) as lines:
+    with closing(Lines(journal)) as lines:
         lines.write(**report.new_report("soak stream", shown))
         try:
-            with WatchedServer(flags) as server, progress() as bar:
+            with closing(WatchedServer(flags)) as server, progress() as bar:
                 task = bar.add_task("seconds of audio", total=round(hours * 3600))
                 day = Day(
                     server,

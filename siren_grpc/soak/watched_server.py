@@ -9,17 +9,13 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from time import monotonic
-from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import psutil
 
 from siren_grpc.bench.server_process import ServerProcess
 from siren_grpc.observe.processes import ProcessUse, process_use
 from siren_grpc.server import census
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
 
 _ANSWER_S = 30.0
 _COMMON = ("number", "process", "pid")
@@ -53,7 +49,7 @@ class WatchedServer:
     """Starts `siren serve` and takes its census."""
 
     def __init__(self, flags: Sequence[str]) -> None:
-        """Start it. Raises ServerDidNotStart."""
+        """Start it; `close` ends it. Raises ServerDidNotStart."""
         self._changed = threading.Condition()
         self._lines: dict[int, list[dict[str, Any]]] = defaultdict(list)
         self._number = 0
@@ -95,17 +91,6 @@ class WatchedServer:
     def close(self) -> None:
         """Stop it."""
         self._process.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def _measure(line: dict[str, Any]) -> ProcessCounts:

@@ -7,6 +7,7 @@ import gzip
 import json
 import subprocess
 import time
+from contextlib import closing
 from pathlib import Path
 from random import Random
 
@@ -64,7 +65,7 @@ def test_each_attack_on_the_transport_is_closed_or_answered(
 def test_a_live_stream_notices_nothing_of_a_storm(running_server: SirenServer) -> None:
     n_lines = len(running_server.log.splitlines())
     before = family_use(running_server.pid).fds
-    with Canary(running_server.target) as canary:
+    with closing(Canary(running_server.target)) as canary:
         storm = Storm(running_server.target, seed=7, deadline_s=DEADLINE_S)
         report = asyncio.run(storm.run(range(100_000), at_once=4, seconds=6))
         song = canary.song()
