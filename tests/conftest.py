@@ -6,19 +6,15 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.server import SirenServer
+from tests.support.server import SirenServer, serving
 from tests.support.wire import Wire
 
 
 @pytest.fixture(scope="session")
 def running_server() -> Iterator[SirenServer]:
     """A `siren serve` of the embedded model, loaded and warmed up."""
-    server = SirenServer("--max-sessions", "24")
-    try:
-        server.wait_serving()
+    with serving("--max-sessions", "24") as server:
         yield server
-    finally:
-        server.close()
 
 
 @pytest.fixture(scope="session")

@@ -18,7 +18,7 @@ from siren.v1 import speech_pb2_grpc
 
 from siren_client import Control, Final, Partial, Resumed, SirenClient, SpeechEvent, SpeechEventType
 from tests.support.faulty_proxy import GOAWAY, HEADERS, PING, WINDOW_UPDATE, FaultyProxy
-from tests.support.server import SirenServer
+from tests.support.server import SirenServer, serving
 from tests.support.slow_server import PROGRAM
 from tests.support.wire import END, FINALIZE, Wire, audio, config, failure
 
@@ -33,15 +33,11 @@ WAIT_S = 60
 @pytest.fixture(scope="module")
 def other() -> Iterator[SirenServer]:
     """The server that stays: two sessions, connections grow no older than a second."""
-    server = SirenServer(
+    with serving(
         *("--max-sessions=2", "--max-connection-age-s=1", "--max-batch=2"),
         program=PROGRAM,
-    )
-    try:
-        server.wait_serving()
+    ) as server:
         yield server
-    finally:
-        server.close()
 
 
 class Talk:
@@ -90,12 +86,11 @@ def wait_until(happened) -> None:
 
 def test_a_server_leaves_in_order_and_its_streams_are_told(other: SirenServer) -> None:
     delay_s = 3
-    server = SirenServer(
+    with serving(
         *(f"--drain-delay-s={delay_s}", "--shutdown-grace-s=50"),
         program=PROGRAM,
-    )
-    try:
-        proxy = FaultyProxy(server.wait_serving())
+    ) as server:
+        proxy = FaultyProxy(server.target)
         running = Talk(proxy.target)
         running.send(audio(HALF_SECOND))
         running.read("partial")
@@ -130,16 +125,13 @@ def test_a_server_leaves_in_order_and_its_streams_are_told(other: SirenServer) -
         assert "Failed to add port" not in server.log
         wire.close()
         proxy.close()
-    finally:
-        server.close()
 
 
 @pytest.mark.parametrize("has_other", [True, pytest.param(False, marks=pytest.mark.long)])
 def test_a_client_moves_between_two_utterances(other: SirenServer, has_other: bool) -> None:
     """To another server if there is one; else it stays as long as it may."""
-    server = SirenServer("--shutdown-grace-s=50", program=PROGRAM)
-    try:
-        proxy = FaultyProxy(server.wait_serving())
+    with serving("--shutdown-grace-s=50", program=PROGRAM) as server:
+        proxy = FaultyProxy(server.target)
         is_told, may_go_on = threading.Event(), threading.Event()
 
         def speak() -> Iterator[bytes | Control]:
@@ -175,8 +167,6 @@ def test_a_client_moves_between_two_utterances(other: SirenServer, has_other: bo
             assert not resumed
         assert server.wait(timeout_s=30) == 0
         proxy.close()
-    finally:
-        server.close()
 
 
 def test_an_old_connection_takes_no_new_streams_and_keeps_those_it_has(other: SirenServer) -> None:

@@ -12,7 +12,7 @@ from siren.v1 import speech_pb2 as pb
 
 from siren_client import AsyncSirenClient, SirenError
 from tests.support.audio import spoken_digits
-from tests.support.server import SirenServer
+from tests.support.server import SirenServer, serving
 from tests.support.wire import END, FINALIZE, Exchange, Wire, audio, config, failure
 
 pytestmark = pytest.mark.e2e
@@ -187,16 +187,12 @@ class TestLimits:
     @pytest.fixture(scope="class")
     @classmethod
     def tight(cls) -> Iterator[Wire]:
-        server = SirenServer(
+        with serving(
             "--max-sessions=1", "--idle-timeout-s=0.5", "--max-session-s=1.5", "--preview-ms=0"
-        )
-        try:
-            server.wait_serving()
+        ) as server:
             wire = Wire(server.target)
             yield wire
             wire.close()
-        finally:
-            server.close()
 
     def test_one_stream_too_many_is_refused_and_may_retry(self, tight: Wire) -> None:
         inner = []

@@ -13,7 +13,7 @@ import pytest
 from siren.v1 import speech_pb2 as pb
 
 from tests.support.audio import spoken_digits
-from tests.support.server import SirenServer
+from tests.support.server import SirenServer, serving
 from tests.support.wire import Wire, audio, config, failure
 
 pytestmark = pytest.mark.e2e
@@ -47,9 +47,8 @@ def hanging_stream(wire: Wire) -> tuple[threading.Thread, list[grpc.RpcError]]:
 
 
 def test_front_ends_share_the_port_and_the_models() -> None:
-    server = SirenServer("--front-ends=3", "--max-sessions=64")
-    try:
-        target = server.wait_serving()
+    with serving("--front-ends=3", "--max-sessions=64") as server:
+        target = server.target
         assert len(front_ends(server)) == 3
         recordings = spoken_digits()
         texts: dict[str, set[str]] = {recording.name: set() for recording in recordings}
@@ -83,14 +82,11 @@ def test_front_ends_share_the_port_and_the_models() -> None:
         server.signal(signal.SIGTERM)
         assert server.wait() == 0
         assert "Traceback" not in server.log
-    finally:
-        server.close()
 
 
 def test_streams_hear_that_the_engines_process_is_gone() -> None:
-    server = SirenServer()
-    try:
-        wire = Wire(server.wait_serving())
+    with serving() as server:
+        wire = Wire(server.target)
         thread, errors = hanging_stream(wire)
         (front_end,) = front_ends(server)
         server.signal(signal.SIGKILL)
@@ -99,14 +95,11 @@ def test_streams_hear_that_the_engines_process_is_gone() -> None:
         assert (error.reason, error.code) == ("INTERNAL_ERROR", grpc.StatusCode.INTERNAL)
         front_end.wait(30)
         wire.close()
-    finally:
-        server.close()
 
 
 def test_a_server_whose_front_end_dies_ends_to_be_replaced() -> None:
-    server = SirenServer()
-    try:
-        wire = Wire(server.wait_serving())
+    with serving() as server:
+        wire = Wire(server.target)
         thread, errors = hanging_stream(wire)
         (front_end,) = front_ends(server)
         front_end.kill()
@@ -116,14 +109,11 @@ def test_a_server_whose_front_end_dies_ends_to_be_replaced() -> None:
         assert "a front end died" in server.log
         assert "Traceback" not in server.log
         wire.close()
-    finally:
-        server.close()
 
 
 def test_ctrl_c_of_a_terminal_reaches_every_process_and_all_stop_in_order() -> None:
-    server = SirenServer("--shutdown-grace-s=0.2")
-    try:
-        wire = Wire(server.wait_serving())
+    with serving("--shutdown-grace-s=0.2") as server:
+        wire = Wire(server.target)
         thread, errors = hanging_stream(wire)
         for process in (*front_ends(server), psutil.Process(server.pid)):
             process.send_signal(signal.SIGINT)
@@ -132,5 +122,3 @@ def test_ctrl_c_of_a_terminal_reaches_every_process_and_all_stop_in_order() -> N
         assert server.wait(timeout_s=60) == 0
         assert "Traceback" not in server.log
         wire.close()
-    finally:
-        server.close()

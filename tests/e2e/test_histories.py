@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.audio import shipped_recordings
 from tests.support.history.wire import play_all
-from tests.support.server import SirenServer
+from tests.support.server import SirenServer, serving
 
 pytestmark = pytest.mark.e2e
 
@@ -17,12 +17,8 @@ pytestmark = pytest.mark.e2e
 @pytest.fixture(scope="module")
 def server() -> Iterator[SirenServer]:
     """Keeps streams long enough for clients of a busy machine to come back."""
-    server = SirenServer("--max-sessions", "32", "--resume-grace-s", "10")
-    try:
-        server.wait_serving()
+    with serving("--max-sessions", "32", "--resume-grace-s", "10") as server:
         yield server
-    finally:
-        server.close()
 
 
 def play(server: SirenServer, n: int, *, first: int) -> None:

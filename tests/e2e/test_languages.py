@@ -14,7 +14,7 @@ import pytest
 from siren.v1 import speech_pb2 as pb
 
 from tests.support import checkpoints, sounds
-from tests.support.server import SirenServer
+from tests.support.server import serving
 from tests.support.wire import END, FINALIZE, Wire, audio, config, failure
 
 pytestmark = pytest.mark.e2e
@@ -31,13 +31,10 @@ def pcm(seed: int) -> bytes:
 @pytest.fixture(scope="module")
 def multilingual(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Wire]:
     path = checkpoints.build_prompted(tmp_path_factory.mktemp("models") / "many.nemo")
-    server = SirenServer("--model", str(path), "--threads", "1", "--max-sessions", "8")
-    try:
-        wire = Wire(server.wait_serving())
+    with serving("--model", str(path), "--threads", "1", "--max-sessions", "8") as server:
+        wire = Wire(server.target)
         yield wire
         wire.close()
-    finally:
-        server.close()
 
 
 def test_languages_are_listed_and_the_default_is_the_models(multilingual: Wire) -> None:

@@ -6,6 +6,7 @@ import re
 import signal
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 
 import grpc
 import pytest
@@ -37,8 +38,7 @@ def statuses(target: str) -> set[int]:
 def test_a_server_lives_and_stops_in_order() -> None:
     """Not ready until warmed up; then SIGTERM mid-stream gives the final, then SHUTTING_DOWN."""
     recording = spoken_digits()[0]
-    server = SirenServer("--shutdown-grace-s=0.5")
-    try:
+    with closing(SirenServer("--shutdown-grace-s=0.5")) as server:
         target = server.target
         assert statuses(target) == {NOT_SERVING}
         wire = Wire(target)
@@ -78,19 +78,14 @@ def test_a_server_lives_and_stops_in_order() -> None:
         assert "stopped" in server.log
         assert "Traceback" not in server.log
         wire.close()
-    finally:
-        server.close()
 
 
 def test_ctrl_c_while_loading_stops_at_once() -> None:
-    server = SirenServer()
-    try:
+    with closing(SirenServer()) as server:
         server.wait_for(re.compile("listening on"))
         server.signal(signal.SIGINT)
         assert server.wait() == 0
         assert "Traceback" not in server.log
-    finally:
-        server.close()
 
 
 @pytest.mark.parametrize(
@@ -103,20 +98,14 @@ def test_ctrl_c_while_loading_stops_at_once() -> None:
     ],
 )
 def test_a_server_that_cannot_serve_says_why(arguments: list[str], code: int, says: str) -> None:
-    server = SirenServer(*arguments)
-    try:
+    with closing(SirenServer(*arguments)) as server:
         assert server.wait(timeout_s=240) == code
         assert says in server.log
         assert "Traceback" not in server.log
-    finally:
-        server.close()
 
 
 def test_a_taken_port_is_an_error(running_server: SirenServer) -> None:
     port = running_server.target.rpartition(":")[2]
-    server = SirenServer("--port", port)
-    try:
+    with closing(SirenServer("--port", port)) as server:
         assert server.wait(timeout_s=120) == 1
         assert f"cannot listen on 127.0.0.1:{port}" in server.log
-    finally:
-        server.close()

@@ -9,6 +9,7 @@ import tarfile
 import tempfile
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ from siren.v1 import speech_pb2 as pb
 
 from siren_grpc.models.loader import EMBEDDED_MODEL, checkpoint_path
 from tests.support.audio import spoken_digits
-from tests.support.server import SirenServer
+from tests.support.server import SirenServer, serving
 from tests.support.wire import Wire, audio, config, failure
 
 pytestmark = pytest.mark.e2e
@@ -46,9 +47,8 @@ def test_models_come_and_go_while_streams_run(tmp_path: Path) -> None:
     settings = tmp_path / "siren.toml"
     both = f"models = ['{second}']\n[aliases]\nfast = '{EMBEDDED_MODEL}'\naccurate = '{second}'\n"
     settings.write_text(both)
-    server = SirenServer("--config", str(settings), "--threads", "1", "--max-batch", "4")
-    try:
-        wire = Wire(server.wait_serving())
+    with serving("--config", str(settings), "--threads", "1", "--max-batch", "4") as server:
+        wire = Wire(server.target)
         models = wire.stub.ListModels(pb.ListModelsRequest()).models
         assert [(m.id, m.is_default, list(m.aliases)) for m in models] == [
             (EMBEDDED_MODEL, True, ["fast"]),
@@ -113,20 +113,14 @@ def test_models_come_and_go_while_streams_run(tmp_path: Path) -> None:
         assert wire.recognise(recording.pcm, sample_rate_hertz=hertz, model="second").text == ""
         wire.close()
         assert "Traceback" not in server.log
-    finally:
-        server.close()
 
 
 def test_sessions_are_as_many_as_their_memory_holds() -> None:
-    server = SirenServer("--session-memory-mb", "1")
-    try:
+    with closing(SirenServer("--session-memory-mb", "1")) as server:
         assert server.wait() == 1
         assert "session_memory_mb 1 holds no session of siren-mini-en" in server.log
-    finally:
-        server.close()
-    server = SirenServer("--session-memory-mb", "3", "--threads", "1", "--max-batch", "2")
-    try:
-        wire = Wire(server.wait_serving())
+    with serving("--session-memory-mb", "3", "--threads", "1", "--max-batch", "2") as server:
+        wire = Wire(server.target)
         match = server.wait_for(re.compile(r": (\d+) sessions of ([\d.]+) MiB each"))
         n_sessions, each = int(match.group(1)), float(match.group(2))
         assert n_sessions == int(3 / each) - 1
@@ -150,5 +144,3 @@ def test_sessions_are_as_many_as_their_memory_holds() -> None:
         for stream in streams:
             stream.join(60)
         wire.close()
-    finally:
-        server.close()

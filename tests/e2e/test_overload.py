@@ -11,7 +11,7 @@ import grpc
 import pytest
 from siren.v1 import speech_pb2_grpc
 
-from tests.support.server import SirenServer
+from tests.support.server import SirenServer, serving
 from tests.support.slow_server import PROGRAM
 from tests.support.wire import audio, config, failure
 
@@ -25,17 +25,13 @@ CAPACITY = MAX_BATCH * CHUNK_S / ((STEP_MS + ROW_MS * MAX_BATCH) / 1000)
 
 @pytest.fixture
 def server() -> Iterator[SirenServer]:
-    server = SirenServer(
+    with serving(
         *("--max-load=0.8", f"--max-batch={MAX_BATCH}", "--preview-ms=0", "--max-sessions=64"),
         program=PROGRAM,
         SLOW_STEP_MS=str(STEP_MS),
         SLOW_ROW_MS=str(ROW_MS),
-    )
-    try:
-        server.wait_serving()
+    ) as server:
         yield server
-    finally:
-        server.close()
 
 
 class Load:

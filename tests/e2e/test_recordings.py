@@ -14,7 +14,7 @@ import pytest
 from siren.v1 import speech_pb2 as pb
 
 from tests.support.audio import Recording, spoken_digits
-from tests.support.server import SirenServer
+from tests.support.server import SirenServer, serving
 from tests.support.wire import FINALIZE, Exchange, Wire, audio, config, failure
 
 pytestmark = pytest.mark.e2e
@@ -66,16 +66,13 @@ def test_an_empty_recording_gets_its_final(wire: Wire) -> None:
 @pytest.fixture
 def single() -> Iterator[tuple[SirenServer, Wire]]:
     """A server for one session, which takes long messages and is soon stopped."""
-    server = SirenServer(
+    with serving(
         *("--max-sessions", "1", "--threads", "1", "--max-message-mb", "32"),
         *("--max-session-s", "3600", "--shutdown-grace-s", "0.2"),
-    )
-    try:
-        wire = Wire(server.wait_serving())
+    ) as server:
+        wire = Wire(server.target)
         yield server, wire
         wire.close()
-    finally:
-        server.close()
 
 
 def session_begun(server: SirenServer, n: int) -> str:
@@ -134,9 +131,8 @@ def test_a_stopping_server_says_so_to_recordings(single: tuple[SirenServer, Wire
 
 def test_the_last_sessions_are_kept_for_live_streams() -> None:
     """Of eight sessions seven may be recordings'."""
-    server = SirenServer("--max-sessions", "8", "--threads", "1", "--max-message-mb", "32")
-    try:
-        wire = Wire(server.wait_serving())
+    with serving("--max-sessions", "8", "--threads", "1", "--max-message-mb", "32") as server:
+        wire = Wire(server.target)
         recordings = [wire.stub.Recognize.future(HALF_AN_HOUR, timeout=120) for _ in range(7)]
         session_begun(server, 7)
         with pytest.raises(grpc.RpcError) as caught:
@@ -153,5 +149,3 @@ def test_the_last_sessions_are_kept_for_live_streams() -> None:
         for recording in recordings:
             recording.cancel()
         wire.close()
-    finally:
-        server.close()

@@ -32,7 +32,7 @@ from siren_client import (
 )
 from tests.support.audio import spoken_digits
 from tests.support.faulty_proxy import FaultyProxy
-from tests.support.server import SirenServer
+from tests.support.server import SirenServer, serving
 from tests.support.wire import END, FINALIZE, Wire, audio, config, every, failure
 
 pytestmark = pytest.mark.e2e
@@ -64,14 +64,10 @@ CASES: dict[str, tuple[list[Item], dict]] = {
 @pytest.fixture(scope="module")
 def server() -> Iterator[SirenServer]:
     """Two front ends: the other one, which a new connection may reach, knows no token."""
-    server = SirenServer(
+    with serving(
         *("--max-sessions", str(SLOTS), "--resume-grace-s", "1", "--front-ends", "2")
-    )
-    try:
-        server.wait_serving()
+    ) as server:
         yield server
-    finally:
-        server.close()
 
 
 @pytest.fixture
@@ -367,15 +363,11 @@ class Call:
 @pytest.fixture(scope="module")
 def single() -> Iterator[SirenServer]:
     """One front end, which keeps one stream, for long."""
-    server = SirenServer(
+    with serving(
         *("--max-sessions", "3", "--resume-grace-s", "60", "--max-parked", "1"),
         *("--front-ends", "1"),
-    )
-    try:
-        server.wait_serving()
+    ) as server:
         yield server
-    finally:
-        server.close()
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from siren_grpc.domain.principal import Quota
 from siren_grpc.server.security.tokens import TokenRecord, new_token, to_line
 from tests.support.audio import spoken_digits
 from tests.support.certificates import Authority
-from tests.support.server import SIREN, SirenServer
+from tests.support.server import SIREN, SirenServer, serving
 from tests.support.tcp_pipe import TcpPipe
 from tests.support.wire import END, audio, config, every, failure
 
@@ -89,17 +89,13 @@ def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
     records = {name: record for name, (_, record) in made.items()}
     file = folder / "tokens.txt"
     file.write_text("\n".join(to_line(record) for record in records.values()))
-    server = SirenServer(
+    with serving(
         *("--host", "0.0.0.0", "--tokens-file", str(file), "--log-level", "debug"),
         *("--tls-cert-file", str(cert), "--tls-key-file", str(key), "--health-port", "0"),
         *("--front-ends", "2", "--max-sessions", "24", "--no-open-reflection"),
         SIREN_TOKENS=f"laptop={PLAIN}",
-    )
-    try:
-        server.wait_serving()
+    ) as server:
         yield Secured(server, authority, file, tokens, records)
-    finally:
-        server.close()
 
 
 def until(is_so: Callable[[], bool]) -> None:

@@ -10,7 +10,7 @@ from siren.v1 import speech_pb2 as pb
 
 from tests.support.audio import Recording, spoken_digits
 from tests.support.encode import encode
-from tests.support.server import SirenServer
+from tests.support.server import serving
 from tests.support.wire import END, FINALIZE, RESET, Exchange, Wire, audio, config, cut, failure
 
 pytestmark = pytest.mark.e2e
@@ -155,9 +155,8 @@ def test_the_number_of_channels_must_be_said(wire: Wire) -> None:
 
 
 def test_all_channels_get_a_session_or_none_does() -> None:
-    server = SirenServer("--max-sessions", "3")
-    try:
-        wire = Wire(server.wait_serving())
+    with serving("--max-sessions", "3") as server:
+        wire = Wire(server.target)
         error = failure(wire.exchange([config(channel_mode=3, channel_count=4)]).error)
         assert error.reason == "OVERLOADED"
         data = np.repeat(VOICES[0].samples, 3).astype("<i2").tobytes()
@@ -166,5 +165,3 @@ def test_all_channels_get_a_session_or_none_does() -> None:
             assert exchange.finals == [VOICES[0].reference] * 3
             assert sorted(final.channel for final in exchange.of("final")) == [0, 1, 2]
         wire.close()
-    finally:
-        server.close()

@@ -15,7 +15,7 @@ from tests.e2e.test_promises import assert_promises, random_stream
 from tests.e2e.test_turns import conversation
 from tests.support.audio import Recording, spoken_digits
 from tests.support.checkpoints import build_nemotron
-from tests.support.server import SirenServer
+from tests.support.server import serving
 from tests.support.sounds import babble
 from tests.support.wire import RESET, Wire, cut, failure
 
@@ -162,13 +162,12 @@ def punctuating(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Wire]:
     model = build_nemotron(folder / "random.nemo")
     words = folder / "words.txt"
     words.write_text("# a list\nhow\n")
-    server = SirenServer("--model", str(model), "--masked-words-file", str(words), "--threads", "1")
-    try:
-        wire = Wire(server.wait_serving())
+    with serving(
+        "--model", str(model), "--masked-words-file", str(words), "--threads", "1"
+    ) as server:
+        wire = Wire(server.target)
         yield wire
         wire.close()
-    finally:
-        server.close()
 
 
 @pytest.mark.slow

@@ -8,7 +8,8 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 SIREN = Path(sys.executable).with_name("siren")
@@ -22,7 +23,7 @@ class SirenServer:
     def __init__(
         self, *arguments: str, program: Sequence[str] = (str(SIREN),), **environment: str
     ) -> None:
-        """Start the process.
+        """Start the process; `close` ends it.
 
         arguments: flags of `serve`. program: another one with that command. environment: added to
         this one's.
@@ -102,3 +103,13 @@ class SirenServer:
         self._reader.join()
         assert self._process.stderr is not None
         self._process.stderr.close()
+
+
+@contextmanager
+def serving(
+    *arguments: str, program: Sequence[str] = (str(SIREN),), **environment: str
+) -> Iterator[SirenServer]:
+    """Run a server, as `SirenServer` starts it, for as long as it is used; it serves already."""
+    with closing(SirenServer(*arguments, program=program, **environment)) as server:
+        server.wait_serving()
+        yield server
