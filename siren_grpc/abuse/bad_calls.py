@@ -11,8 +11,8 @@ from google.protobuf.message import DecodeError
 from siren.v1 import speech_pb2 as pb
 
 from siren_grpc.abuse import extremes, mutations
+from siren_grpc.abuse.corrupt_audio import corrupt
 from siren_grpc.abuse.outcome import ANY_FAULT_OF_THE_CLIENT
-from siren_grpc.abuse.spoiled_audio import spoiled
 
 _SPEECH = "/siren.v1.SpeechService/"
 STREAM, RECOGNIZE, LIST = (
@@ -192,7 +192,7 @@ def strange_config(random: Random) -> BadCall:
 
 def strange_audio(random: Random) -> BadCall:
     """Return a call whose audio is not what it says it is."""
-    name, encoding, parts = spoiled(random)
+    name, encoding, parts = corrupt(random)
     messages = [config(encoding=encoding), *(audio(part) for part in parts)]
     return _call(f"audio {name}", messages, frozenset({"OK", "INVALID_AUDIO"}))
 

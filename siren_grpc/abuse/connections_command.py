@@ -4,25 +4,25 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import ExitStack, closing
-from time import monotonic
-from typing import Annotated, Any
+from functools import partial
+from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-from rich.table import Table
 
 from siren_grpc.abuse.options import (
     LogFaults,
-    ServeFlags,
-    conclude,
-    latency_row,
+    live_stream_table,
     mib,
     need_http2,
-    start_server,
+    outcome_table,
+    server_line,
+    start_victim,
 )
 from siren_grpc.bench import report
-from siren_grpc.bench.options import Audio, Json, Seed, console
+from siren_grpc.bench.console import conclude, spinner
+from siren_grpc.bench.options import Audio, Json, Seed, ServeFlags
+from siren_grpc.bench.serve_flags import flag_value, with_defaults
 
 HELP = """Hold many connections that use nothing they take; memory must stay bounded.
 
@@ -37,7 +37,6 @@ Examples:
   siren abuse connections --connections 5000 --seconds 120 -- --max-sessions 512
 """
 _SESSIONS = 512
-_SETTLE_S = 40.0
 
 
 def connections(
@@ -56,83 +55,34 @@ def connections(
 ) -> None:
     """Hold many connections that use nothing they take; memory must stay bounded."""
     need_http2()
-    from siren_grpc.abuse.canary import Canary
-    from siren_grpc.abuse.census import Watch, all_sessions_free
-    from siren_grpc.abuse.crowd import crowd
-    from siren_grpc.abuse.overload import percentiles
+    from siren_grpc.abuse import idle_connections
+    from siren_grpc.abuse.side_effects import SideEffects
 
     log = LogFaults()
-    flags = ["--max-sessions", str(_SESSIONS), *(serve_flags or [])]
-    n_sessions = int(flags[len(flags) - 1 - flags[::-1].index("--max-sessions") + 1])
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    flags = with_defaults(serve_flags or [], {"--max-sessions": _SESSIONS})
     with ExitStack() as stack:
-        progress = stack.enter_context(Progress(*columns, console=console, transient=True))
+        progress = stack.enter_context(spinner())
         task = progress.add_task("starting the server", total=None)
-        server = stack.enter_context(closing(start_server(flags, log)))
-        watch = Watch(server.pid)
-        canary = stack.enter_context(closing(Canary(server.target, audio or [])))
+        server = stack.enter_context(closing(start_victim(flags, log)))
+        effects = SideEffects(server.target, audio or [], pid=server.pid)
+        stack.enter_context(closing(effects))
         progress.update(task, description=f"{n_connections} connections")
-
-        async def run() -> tuple[dict[str, dict[str, int]], list[float]]:
-            watching = asyncio.create_task(watch.run())
-            moments = [monotonic()]
-            await asyncio.sleep(quiet_s)
-            moments.append(monotonic())
-            found = await crowd(server.target, n_connections, hold_s=seconds, seed=seed)
-            moments.append(monotonic())
-            watching.cancel()
-            return found, moments
-
-        found, moments = asyncio.run(run())
+        hold = partial(
+            idle_connections.hold, server.target, n_connections, hold_s=seconds, seed=seed
+        )
+        outcomes = asyncio.run(effects.observe(hold, undisturbed_s=quiet_s))
         progress.update(task, description="counting")
-        song = canary.song()
-        faults = song.faults()
-        gone = asyncio.run(all_sessions_free(server.target, n_sessions, deadline_s=_SETTLE_S))
-        faults += [gone] if gone else []
-        left = asyncio.run(watch.settle(deadline_s=_SETTLE_S))
+        asyncio.run(effects.count_out(int(flag_value(flags, "--max-sessions") or _SESSIONS)))
         server.close()
-        faults += log.faults()
-    taken = watch.peak_rss_bytes - watch.before.rss_bytes
-    if taken > most_mib * 2**20:
-        faults.append(f"the server took {mib(taken)} for the connections")
-    if left.fds > watch.before.fds:
-        faults.append(f"{left.fds} descriptors are open, {watch.before.fds} before")
-    result: dict[str, Any] = report.new_report(
-        "abuse connections", {"connections": n_connections, "seconds": seconds, "seed": seed}
-    )
-    result |= {
-        "connections": found,
-        "quiet_ms": percentiles(song.latencies_ms(moments[0], moments[1])),
-        "crowd_ms": percentiles(song.latencies_ms(moments[1], moments[2])),
-        "rss": [watch.before.rss_bytes, watch.peak_rss_bytes, left.rss_bytes],
-        "descriptors": [
-            watch.before.fds,
-            watch.peak_descriptors,
-            left.fds,
-        ],
-        "faults": faults,
-    }
+    faults = effects.faults + log.faults()
+    if effects.taken_bytes > most_mib * 2**20:
+        faults.append(f"the server took {mib(effects.taken_bytes)} for the connections")
+    settings = {"connections": n_connections, "seconds": seconds, "seed": seed}
+    result = report.new_report("abuse connections", settings)
+    result |= {"connections": outcomes, **effects.as_json(), "faults": faults}
     report.save(result, json)
-    _print(result)
-    conclude(faults, f"{n_connections} connections took {mib(taken)} of memory")
-
-
-def _print(result: dict[str, Any]) -> None:
     out = Console()
-    table = Table(title="Connections, and how they were in the end")
-    for name in ("kind", "outcome", "times"):
-        table.add_column(name)
-    for kind, outcomes in result["connections"].items():
-        for label, n in outcomes.items():
-            table.add_row(kind, label, str(n))
-    out.print(table)
-    live = Table(title="The live stream")
-    for name in ("partials' latency, ms", "p50", "p95", "p99", "max"):
-        live.add_column(name, justify="right")
-    latency_row(live, "undisturbed", result["quiet_ms"])
-    latency_row(live, "beside them", result["crowd_ms"])
-    out.print(live)
-    out.print(
-        "server, before, at most, after: "
-        f"{', '.join(map(mib, result['rss']))}; descriptors {result['descriptors']}"
-    )
+    out.print(outcome_table("Connections, and how they were in the end", "kind", outcomes))
+    out.print(live_stream_table(result["live_stream"]))
+    out.print(server_line(result["server"]))
+    conclude(faults, f"{n_connections} connections took {mib(effects.taken_bytes)} of memory")

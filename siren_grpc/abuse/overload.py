@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from time import monotonic
 from typing import Any
 
 from siren_client import AsyncSirenClient, Final, Partial, SirenError
+from siren_grpc.abuse.pacing import HERTZ, Pacer
 from siren_grpc.bench.audio import load_recordings, to_pcm
 from siren_grpc.bench.latency import LatencyBook
-from siren_grpc.bench.statistics import percentile
-
-_HERTZ = 16_000
-_PACKET_BYTES = 3200
-_PACKET_S = 0.1
+from siren_grpc.bench.statistics import figures, percentile
 
 
 @dataclass(slots=True)
@@ -32,23 +28,36 @@ class OverloadReport:
         """Streams that were taken and served to their end."""
         return len(self.texts)
 
-    def to_json(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, Any]:
         """Return it as what JSON can hold."""
         return {
             "served": self.n_served,
             "texts": len(set(self.texts)),
             "refused": self.refusals,
-            "partial_ms": percentiles(self.partial_ms),
-            "refused_ms": percentiles(self.refused_ms),
+            "partial_ms": figures(self.partial_ms),
+            "refused_ms": figures(self.refused_ms),
         }
 
 
-def percentiles(values: list[float]) -> dict[str, float] | None:
-    """Return p50, p95, p99 and the largest; None of no values."""
-    if not values:
-        return None
-    found = {f"p{percent}": percentile(values, percent) for percent in (50, 95, 99)}
-    return {**found, "max": max(values)}
+def faults_of(
+    alone: OverloadReport, twice: OverloadReport, *, capacity: int, refused_ms: float
+) -> list[str]:
+    """Say what is wrong with a server that takes so many streams.
+
+    alone: so many were offered; twice: twice as many. refused_ms: bound of the refusals' p95.
+    """
+    found = []
+    if alone.n_served != capacity:
+        found.append(f"{alone.n_served} of {capacity} streams were served alone: {alone.refusals}")
+    if len(texts := set(alone.texts + twice.texts)) != 1:
+        found.append(f"transcripts differ: {texts}")
+    if twice.n_served + twice.refusals.get("OVERLOADED", 0) != 2 * capacity:
+        found.append(f"streams ended otherwise than served or OVERLOADED: {twice.refusals}")
+    if not twice.refused_ms:
+        found.append("nothing was refused")
+    elif (p95 := percentile(twice.refused_ms, 95)) > refused_ms:
+        found.append(f"the refused heard it after {p95:.0f} ms (p95)")
+    return found
 
 
 async def offer(target: str, n_streams: int, *, spread_s: float, plays: int) -> OverloadReport:
@@ -56,7 +65,7 @@ async def offer(target: str, n_streams: int, *, spread_s: float, plays: int) -> 
 
     plays: how often each plays the recording.
     """
-    (samples,) = load_recordings([], sample_rate_hertz=_HERTZ)
+    (samples,) = load_recordings([], sample_rate_hertz=HERTZ)
     pcm = to_pcm(samples) * plays
     report = OverloadReport()
     async with AsyncSirenClient(target) as client:
@@ -78,10 +87,10 @@ async def _one(
     latencies: list[float] = []
     text = ""
     try:
-        audio = _play(pcm, book)
-        async for result in client.stream(audio, reconnect=None, sample_rate_hertz=_HERTZ):
+        audio = Pacer(book).packets(pcm)
+        async for result in client.stream(audio, reconnect=None, sample_rate_hertz=HERTZ):
             if isinstance(result, Partial):
-                at = round(result.audio_processed_s * _HERTZ)
+                at = round(result.audio_processed_s * HERTZ)
                 if (latency := book.partial(at, monotonic())) is not None:
                     latencies.append(1000 * latency.latency_s)
             elif isinstance(result, Final):
@@ -93,13 +102,3 @@ async def _one(
         return
     report.texts.append(text)
     report.partial_ms += latencies
-
-
-async def _play(pcm: bytes, book: LatencyBook) -> AsyncIterator[bytes]:
-    due = monotonic()
-    for start in range(0, len(pcm), _PACKET_BYTES):
-        due += _PACKET_S
-        await asyncio.sleep(max(0.0, due - monotonic()))
-        packet = pcm[start : start + _PACKET_BYTES]
-        book.sent_packet((start + len(packet)) // 2, monotonic())
-        yield packet

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import closing
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
-from siren_grpc.abuse.options import LogFaults, ServeFlags, conclude, latency_row, start_server
+from siren_grpc.abuse.options import LogFaults, latency_table, start_victim
 from siren_grpc.bench import report
-from siren_grpc.bench.options import Json, console
+from siren_grpc.bench.console import conclude, console
+from siren_grpc.bench.options import Json, ServeFlags
 
 HELP = """Offer twice as many live streams as the server takes.
 
@@ -33,34 +33,22 @@ def overload(
     json: Json = None,
 ) -> None:
     """Offer twice as many live streams as the server takes."""
-    from siren_grpc.abuse.overload import offer
+    from siren_grpc.abuse.overload import faults_of, offer
 
     log = LogFaults()
     console.print(f"starting a server of {capacity} sessions")
-    flags = [*(serve_flags or []), "--max-sessions", str(capacity)]
-    with closing(start_server(flags, log)) as server:
+    flags = [*(serve_flags or []), f"--max-sessions={capacity}"]
+    with closing(start_victim(flags, log)) as server:
         alone = asyncio.run(offer(server.target, capacity, spread_s=1.0, plays=plays))
         twice = asyncio.run(offer(server.target, 2 * capacity, spread_s=2.0, plays=plays))
-    faults = log.faults()
-    if alone.n_served != capacity:
-        faults.append(f"{alone.n_served} of {capacity} streams were served alone: {alone.refusals}")
-    if len(set(alone.texts + twice.texts)) != 1:
-        faults.append(f"transcripts differ: {set(alone.texts + twice.texts)}")
-    if twice.n_served + twice.refusals.get("OVERLOADED", 0) != 2 * capacity:
-        faults.append(f"streams ended otherwise than served or OVERLOADED: {twice.refusals}")
-    refused = twice.to_json()["refused_ms"]
-    if refused is None:
-        faults.append("nothing was refused")
-    elif refused["p95"] > refused_ms:
-        faults.append(f"the refused heard it after {refused['p95']:.0f} ms (p95)")
-    result: dict[str, Any] = report.new_report("abuse overload", {"capacity": capacity})
-    result |= {"alone": alone.to_json(), "twice": twice.to_json(), "faults": faults}
+    faults = log.faults() + faults_of(alone, twice, capacity=capacity, refused_ms=refused_ms)
+    result = report.new_report("abuse overload", {"capacity": capacity})
+    result |= {"alone": alone.as_json(), "twice": twice.as_json(), "faults": faults}
     report.save(result, json)
-    table = Table(title=f"{capacity} sessions; latencies in ms")
-    for name in ("streams", "p50", "p95", "p99", "max"):
-        table.add_column(name, justify="right")
-    latency_row(table, f"partials, {capacity} offered", result["alone"]["partial_ms"])
-    latency_row(table, f"partials, {2 * capacity} offered", result["twice"]["partial_ms"])
-    latency_row(table, "refusals", refused)
-    Console().print(table)
+    rows = {
+        f"partials, {capacity} offered": result["alone"]["partial_ms"],
+        f"partials, {2 * capacity} offered": result["twice"]["partial_ms"],
+        "refusals": result["twice"]["refused_ms"],
+    }
+    Console().print(latency_table(f"{capacity} sessions; latencies in ms", "streams", rows))
     conclude(faults, f"{twice.n_served} served, {len(twice.refused_ms)} refused")

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.progress import Progress, TaskID
+from rich.progress import Progress
 
 from siren_grpc.bench import report
-from siren_grpc.bench.audio import UnusableAudio, load_recordings
+from siren_grpc.bench.console import console, fail, recordings_of
 from siren_grpc.bench.options import (
     Audio,
     ChunkFrames,
@@ -20,8 +21,6 @@ from siren_grpc.bench.options import (
     PrecisionName,
     Seed,
     Threads,
-    console,
-    fail,
     numbers,
 )
 
@@ -83,9 +82,9 @@ def engine(
         loaded = load_model(model, device=device, threads=threads, precision=Precision(precision))
         info = loaded.backend(1).info
         lanes = [lane_of(info, chunk_frames, kind) for kind in decoder or info.decoders]
-        recordings = load_recordings(audio or [], sample_rate_hertz=info.features.sample_rate_hertz)
-    except (ValueError, OSError, UnusableAudio) as error:
+    except (ValueError, OSError) as error:
         raise fail(str(error)) from None
+    recordings = recordings_of(audio, sample_rate_hertz=info.features.sample_rate_hertz)
     result = report.new_report(
         "engine",
         {
@@ -100,30 +99,21 @@ def engine(
             "seed": seed,
         },
     )
-    result["runs"] = []
     with Progress(console=console, transient=True) as progress:
-        for lane in lanes:
-            batches: list[dict[str, Any]] = []
-            result["runs"].append({"decoder": lane.decoder.value, "batches": batches})
-            for n_streams in counts:
-                task = progress.add_task(f"{lane.decoder.value}, {n_streams} streams", total=1.0)
-                found = measure_batch(
-                    loaded,
-                    info,
-                    lane,
-                    recordings,
-                    n_streams,
-                    settings,
-                    partial(_show, progress, task),
-                )
-                batches.append(found)
-                for name, n_different in found["different_words"].items():
-                    if n_different:
-                        progress.console.print(
-                            f"{lane.decoder.value}: {name} read {n_different} of {n_streams} "
-                            "streams otherwise than siren",
-                            style="yellow",
-                        )
+        result["runs"] = [
+            {
+                "decoder": lane.decoder.value,
+                "batches": [
+                    _measure(
+                        progress,
+                        f"{lane.decoder.value}, {n_streams} streams",
+                        partial(measure_batch, loaded, info, lane, recordings, n_streams, settings),
+                    )
+                    for n_streams in counts
+                ],
+            }
+            for lane in lanes
+        ]
     report.save(result, json)
     for table in report.engine_tables(result):
         Console().print(table)
@@ -132,5 +122,15 @@ def engine(
         console.print(f"{name} is absent somewhere: {reason}")
 
 
-def _show(progress: Progress, task: TaskID, done: float) -> None:
-    progress.update(task, completed=done)
+def _measure(
+    progress: Progress, what: str, measure: Callable[[Callable[[float], None]], dict[str, Any]]
+) -> dict[str, Any]:
+    """Measure one batch size; tell how far it is, and who read otherwise than we did."""
+    task = progress.add_task(what, total=1.0)
+    found = measure(lambda done: progress.update(task, completed=done))
+    for name, n_different in found["different_words"].items():
+        if n_different:
+            progress.console.print(
+                f"{what}: {name} read {n_different} of them otherwise than siren", style="yellow"
+            )
+    return found

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from siren_grpc.bench import report
-from siren_grpc.bench.audio import UnusableAudio, load_recordings
+from siren_grpc.bench.console import console, fail, recordings_of
 from siren_grpc.bench.options import (
     Audio,
     ChunkFrames,
@@ -18,8 +18,6 @@ from siren_grpc.bench.options import (
     Model,
     Seed,
     Threads,
-    console,
-    fail,
 )
 
 HELP = """Show that a step costs the same after hours: one stream, played as fast as it goes.
@@ -58,9 +56,9 @@ def long(
         loaded = load_model(model, device=device, threads=threads)
         info = loaded.backend(1).info
         lane = lane_of(info, chunk_frames, decoder)
-        recordings = load_recordings(audio or [], sample_rate_hertz=info.features.sample_rate_hertz)
-    except (ValueError, OSError, UnusableAudio) as error:
+    except (ValueError, OSError) as error:
         raise fail(str(error)) from None
+    recordings = recordings_of(audio, sample_rate_hertz=info.features.sample_rate_hertz)
     result = report.new_report(
         "long",
         {

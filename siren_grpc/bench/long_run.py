@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+from collections import Counter
 from collections.abc import Callable, Sequence
 from time import perf_counter
 from typing import Any
@@ -38,48 +39,55 @@ def play_long(
     engine = SyncEngine(loaded.backend(1), lane)
     stream = engine.open()
     rate = info.features.sample_rate_hertz
-    packet = rate * _PACKET_MS // 1000
     speech = Speech(recordings, sample_rate_hertz=rate, seed=seed)
     steps: list[float] = []
+    heard: Counter[str] = Counter()
     minutes: list[dict[str, Any]] = []
-    played = n_finals = n_words = 0
+    played = 0
     total = int(hours * 3600 * rate)
     while played < total:
         part, is_pause = speech.next_part()
-        pcm = to_pcm(part)
-        for start in range(0, len(part), packet):
-            begin = perf_counter()
-            engine.receive(stream, pcm[2 * start : 2 * (start + packet)])
-            is_step = engine.has_work
-            results = engine.run()
-            if is_step:
-                steps.append(perf_counter() - begin)
-            for _, result in results:
-                if isinstance(result, Final):
-                    n_finals += 1
-                    n_words += len(result.text.split())
+        heard += _play_part(engine, stream, part, rate * _PACKET_MS // 1000, steps)
         if is_pause and finalize:
             engine.finalize(stream)
-            for _, result in engine.run():
-                if isinstance(result, Final):
-                    n_finals += 1
-                    n_words += len(result.text.split())
+            heard += _heard(engine)
         played += len(part)
-        if played >= (len(minutes) + 1) * _MINUTE_S * rate and steps:
+        is_minute = played >= (len(minutes) + 1) * _MINUTE_S * rate
+        if steps and (is_minute or (not minutes and played >= total)):
             minutes.append(_minute(steps, engine, stream, played / rate, session_tensors))
-            steps = []
+            steps.clear()
             progress(played / rate)
-    if not minutes and steps:
-        minutes.append(_minute(steps, engine, stream, played / rate, session_tensors))
     return {
         "audio_s": played / rate,
-        "finals": n_finals,
-        "words": n_words,
+        "finals": heard["finals"],
+        "words": heard["words"],
         "minutes": minutes,
         "change": {
             name: _change(minutes, name) for name in ("step_ms", "rss_bytes", "state_bytes")
         },
     }
+
+
+def _play_part(
+    engine: SyncEngine, stream: int, part: Samples, packet_samples: int, steps: list[float]
+) -> Counter[str]:
+    """Send a part packet by packet; notes in `steps` how long each took, in seconds."""
+    pcm = to_pcm(part)
+    heard: Counter[str] = Counter()
+    for start in range(0, len(part), packet_samples):
+        begin = perf_counter()
+        engine.receive(stream, pcm[2 * start : 2 * (start + packet_samples)])
+        is_step = engine.has_work
+        heard += _heard(engine)
+        if is_step:
+            steps.append(perf_counter() - begin)
+    return heard
+
+
+def _heard(engine: SyncEngine) -> Counter[str]:
+    """Run the engine and count finals and their words."""
+    texts = [result.text for _, result in engine.run() if isinstance(result, Final)]
+    return Counter(finals=len(texts), words=sum(len(text.split()) for text in texts))
 
 
 def _minute(
@@ -95,8 +103,6 @@ def _minute(
     }
 
 
-def _change(minutes: Sequence[dict[str, Any]], name: str) -> dict[str, float | None]:
+def _change(minutes: Sequence[dict[str, Any]], name: str) -> dict[str, float]:
     first, last = minutes[0][name], minutes[-1][name]
-    if first is None or last is None:
-        return {"first": None, "last": None, "percent": None}
     return {"first": first, "last": last, "percent": 100 * (last - first) / first}

@@ -1,4 +1,4 @@
-"""What the commands of `siren bench` have in common."""
+"""Options that commands of `siren bench`, `soak` and `abuse` have in common."""
 
 from __future__ import annotations
 
@@ -6,10 +6,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-
-console = Console(stderr=True)
-"""For progress and warnings; the tables go to stdout."""
 
 Model = Annotated[str, typer.Option(help="Hub name, .nemo path, or siren-mini-en.")]
 ChunkFrames = Annotated[int, typer.Option(help="Look-ahead, in encoder frames of 80 ms.")]
@@ -18,18 +14,21 @@ Threads = Annotated[int, typer.Option(min=0, help="CPU threads of a step; 0: one
 PrecisionName = Annotated[
     str, typer.Option(help="fp32, bf16 or int8: of the engine's products; the others are fp32.")
 ]
+ServedDecoder = Annotated[
+    str | None, typer.Option("--decoder", help="rnnt or ctc. Default: the server's.")
+]
 Audio = Annotated[
     list[Path] | None,
     typer.Option(help="WAV file to play, mono 16-bit; repeatable. Default: the demo recording."),
 ]
-Json = Annotated[Path | None, typer.Option("--json", help="File to keep the results in.")]
+Json = Annotated[
+    Path | None, typer.Option("--json", dir_okay=False, help="File to keep the results in.")
+]
 Seed = Annotated[int, typer.Option(help="Of the random offsets, pauses and jitter.")]
-
-
-def fail(message: str) -> typer.Exit:
-    """Say what is wrong and return the exit to raise."""
-    console.print(message, style="red", markup=False, soft_wrap=True)
-    return typer.Exit(1)
+ServeFlags = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[-- FLAGS]", help="Flags of `siren serve`, behind a --."),
+]
 
 
 def numbers(text: str) -> list[int]:

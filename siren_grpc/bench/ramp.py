@@ -1,8 +1,34 @@
-"""The largest load that is held: doubling, then bisection."""
+"""The largest load that is held: doubling, then bisection. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
+
+
+class Rungs:
+    """Loads that were measured, each once."""
+
+    def __init__(self, measure: Callable[[int], dict[str, Any]]) -> None:
+        """Start with none. measure: returns what is reported of so many streams, with `held`."""
+        self._measure = measure
+        self._by_streams: dict[int, dict[str, Any]] = {}
+
+    def holds(self, n_streams: int) -> bool:
+        """Return whether a number of streams holds; measured when it is asked for first."""
+        if n_streams not in self._by_streams:
+            self._by_streams[n_streams] = self._measure(n_streams)
+        return bool(self._by_streams[n_streams]["held"])
+
+    @property
+    def measured(self) -> list[dict[str, Any]]:
+        """What was reported, by ascending numbers of streams."""
+        return [rung for _, rung in sorted(self._by_streams.items())]
+
+    @property
+    def largest_held(self) -> int | None:
+        """The largest number measured that holds; None when none does."""
+        return max((n for n, rung in self._by_streams.items() if rung["held"]), default=None)
 
 
 def largest_held(

@@ -109,8 +109,6 @@ def long_table(report: dict[str, Any]) -> Table:
         ("state_bytes", "KiB", 1024.0),
     ):
         row = report["change"][name]
-        if row["first"] is None:
-            continue
         table.add_row(
             name.partition("_")[0],
             f"{row['first'] / scale:.2f} {unit}",

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack, closing
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import Progress
 
 from siren_grpc.bench import report
-from siren_grpc.bench.audio import UnusableAudio, load_recordings
-from siren_grpc.bench.options import Audio, Json, Seed, console, fail, numbers
-from siren_grpc.bench.ramp import largest_held
+from siren_grpc.bench.console import console, recordings_of, spinner, start_server
+from siren_grpc.bench.options import Audio, Json, Seed, ServedDecoder, ServeFlags, numbers
+from siren_grpc.bench.ramp import Rungs, largest_held
+from siren_grpc.bench.serve_flags import with_defaults
+from siren_grpc.bench.server_process import ServerProcess
 
 if TYPE_CHECKING:
     from siren_client import RecognitionOptions
-    from siren_grpc.bench.server_process import ServerProcess
+    from siren_grpc.bench.generator import Generator
+    from siren_grpc.bench.server_bench import ServerBenchSettings, Target
 
 HELP = """Play live streams against a server and measure how long results take.
 
@@ -32,13 +37,11 @@ Examples:
 
   siren bench server --target 10.0.0.5:50051 --streams 200 --processes 4
 """
+_DEFAULT_CHUNK_FRAMES = 7
 
 
 def server(
-    serve_flags: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="[-- FLAGS]", help="Flags of `siren serve`, behind a --."),
-    ] = None,
+    serve_flags: ServeFlags = None,
     target: Annotated[
         str | None, typer.Option(help="HOST:PORT of a running server. Default: start one.")
     ] = None,
@@ -59,7 +62,7 @@ def server(
     chunk_frames: Annotated[
         int | None, typer.Option(help="Look-ahead to ask for. Default: the server's.")
     ] = None,
-    decoder: Annotated[str | None, typer.Option(help="rnnt or ctc. Default: the server's.")] = None,
+    decoder: ServedDecoder = None,
     processes: Annotated[int, typer.Option(min=1, help="Processes of the load generator.")] = 1,
     lag_bound_ms: Annotated[
         float, typer.Option(help="Generator's own p99 lag beyond which a run is invalid.")
@@ -73,14 +76,9 @@ def server(
 ) -> None:
     """Play live streams against a server and measure how long results take."""
     counts = numbers(streams)
-    paths = audio or []
-    try:
-        load_recordings(paths, sample_rate_hertz=16000)
-    except UnusableAudio as error:
-        raise fail(str(error)) from None
+    recordings_of(audio, sample_rate_hertz=16000)
     from siren_grpc.bench.generator import Generator
-    from siren_grpc.bench.server_bench import ServerBenchSettings, Target, measure_rung
-    from siren_grpc.bench.server_process import ServerDidNotStart, ServerProcess
+    from siren_grpc.bench.server_bench import ServerBenchSettings, Target
 
     settings = ServerBenchSettings(
         seconds=seconds,
@@ -88,8 +86,8 @@ def server(
         jitter_ms=jitter_ms,
         bound_ms=bound_ms,
         lag_bound_ms=lag_bound_ms,
-        recordings=paths,
-        options=_options(chunk_frames, decoder),
+        recordings=audio or [],
+        options=_recognition_options(chunk_frames, decoder),
         seed=seed,
     )
     flags = _serve_flags(serve_flags or [], most if ramp else max(counts))
@@ -109,55 +107,32 @@ def server(
             "seed": seed,
         },
     )
-    rungs: list[dict[str, Any]] = []
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
     with ExitStack() as stack:
-        progress = stack.enter_context(Progress(*columns, console=console, transient=True))
-        task = progress.add_task("starting the server", total=None)
+        progress = stack.enter_context(spinner())
+        progress.add_task("starting the server", total=None)
         generator = stack.enter_context(closing(Generator(processes)))
-
-        def run(where: Target, n_streams: int) -> dict[str, Any]:
-            what = "empty handler" if where.is_empty_handler else "streams"
-            progress.update(task, description=f"{n_streams} {what}")
-            rung = measure_rung(generator, where, n_streams, settings)
-            verdict = "held" if rung["held"] else ", ".join(rung["reasons"])
-            progress.console.print(f"{n_streams} {what}: {verdict}")
-            return rung
-
-        def measure(n_streams: int) -> bool:
-            known = next((rung for rung in rungs if rung["streams"] == n_streams), None)
-            rung = known or run(under_load, n_streams)
-            if known is None:
-                rungs.append(rung)
-            return bool(rung["held"])
-
-        process: ServerProcess | None = None
-        if target is None:
-            try:
-                process = stack.enter_context(closing(ServerProcess.siren(flags)))
-            except ServerDidNotStart as error:
-                raise fail(str(error)) from None
-        under_load = Target(process.target, process.pid) if process else Target(str(target), None)
-        for n_streams in counts:
-            measure(n_streams)
-        result["largest_held"] = (
-            largest_held(measure, start=max(counts), resolution=resolution, most=most)
-            if ramp
-            else max((rung["streams"] for rung in rungs if rung["held"]), default=None)
-        )
-        if process is not None:
-            process.close()
-        result["rungs"] = sorted(rungs, key=lambda rung: int(rung["streams"]))
+        measure = partial(_measure, progress, generator, settings)
+        with _server_under_load(target, flags) as under_load:
+            rungs = Rungs(partial(measure, under_load))
+            for n_streams in counts:
+                rungs.holds(n_streams)
+            result["largest_held"] = (
+                largest_held(rungs.holds, start=max(counts), resolution=resolution, most=most)
+                if ramp
+                else rungs.largest_held
+            )
+        result["rungs"] = rungs.measured
         result["empty_handler"] = []
         if empty_handler:
-            with closing(ServerProcess.empty_handler(chunk_ms=80 * (chunk_frames or 7))) as idle:
+            chunk_ms = 80 * (chunk_frames or _DEFAULT_CHUNK_FRAMES)
+            with closing(ServerProcess.empty_handler(chunk_ms=chunk_ms)) as idle:
                 where = Target(idle.target, idle.pid, is_empty_handler=True)
-                largest = result["largest_held"] or max(counts)
-                result["empty_handler"].append(run(where, int(largest)))
+                found = measure(where, int(result["largest_held"] or max(counts)))
+            result["empty_handler"].append(found)
     report.save(result, json)
     Console().print(report.server_table(result))
     Console().print(f"largest number of streams that held: {result['largest_held']}")
-    if not all(rung["valid"] for rung in rungs):
+    if not all(rung["valid"] for rung in result["rungs"]):
         console.print(
             "some runs are invalid: the generator sent packets late. Give it more --processes, "
             "or another machine and --target.",
@@ -165,7 +140,37 @@ def server(
         )
 
 
-def _options(chunk_frames: int | None, decoder: str | None) -> RecognitionOptions:
+@contextmanager
+def _server_under_load(target: str | None, flags: list[str]) -> Iterator[Target]:
+    """Yield the server that is there, or one of our own."""
+    from siren_grpc.bench.server_bench import Target
+
+    if target is not None:
+        yield Target(target, None)
+        return
+    with closing(start_server(flags)) as process:
+        yield Target(process.target, process.pid)
+
+
+def _measure(
+    progress: Progress,
+    generator: Generator,
+    settings: ServerBenchSettings,
+    target: Target,
+    n_streams: int,
+) -> dict[str, Any]:
+    """Measure a rung and tell how it went."""
+    from siren_grpc.bench.server_bench import measure_rung
+
+    what = f"{n_streams} {'empty handler' if target.is_empty_handler else 'streams'}"
+    progress.update(progress.task_ids[0], description=what)
+    rung = measure_rung(generator, target, n_streams, settings)
+    verdict = "held" if rung["held"] else ", ".join(rung["reasons"])
+    progress.console.print(f"{what}: {verdict}")
+    return rung
+
+
+def _recognition_options(chunk_frames: int | None, decoder: str | None) -> RecognitionOptions:
     options: RecognitionOptions = {"sample_rate_hertz": 16000}
     if chunk_frames is not None:
         options["chunk_frames"] = chunk_frames
@@ -179,7 +184,4 @@ def _serve_flags(given: list[str], n_streams: int) -> list[str]:
 
     No stream is refused for the load it would be: how much is too much is what is measured.
     """
-    added = [] if "--max-load" in given else ["--max-load", "0"]
-    if "--max-sessions" not in given:
-        added += ["--max-sessions", str(2 * n_streams)]
-    return [*given, *added]
+    return with_defaults(given, {"--max-load": 0, "--max-sessions": 2 * n_streams})

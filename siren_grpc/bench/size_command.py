@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from siren_grpc.bench.capacity import Measured, NoFigures, read_report, size
-from siren_grpc.bench.options import fail
+from siren_grpc.bench.console import fail, print_figures
 
 HELP = """Say how many replicas a load takes, from what was measured.
 
@@ -52,27 +52,31 @@ def size_deployment(
         sizing = size(measured, peak=peak, headroom=headroom, spare=spare)
     except NoFigures as error:
         raise fail(str(error)) from None
-    session_bytes = measured.session_bytes
     if session_mib is not None:
-        session_bytes = round(session_mib * 2**20)
-    lines = {
-        "a replica holds": f"{measured.streams} streams ({measured.what})",
-        "it is to carry": f"{sizing.usable} streams ({headroom:.0%} headroom)",
-        "replicas": f"{sizing.replicas} for {peak} streams ({spare} spare)",
-        "--max-sessions": f"{measured.streams}: more are refused before they make others late",
-        "scale out at": f"{sizing.threshold} streams a replica on average",
-    }
+        measured = replace(measured, session_bytes=round(session_mib * 2**20))
+    print_figures(
+        {
+            "a replica holds": f"{measured.streams} streams ({measured.what})",
+            "it is to carry": f"{sizing.usable} streams ({headroom:.0%} headroom)",
+            "replicas": f"{sizing.replicas} for {peak} streams ({spare} spare)",
+            "--max-sessions": f"{measured.streams}: more are refused before they make others late",
+            "scale out at": f"{sizing.threshold} streams a replica on average",
+            **_memory(measured),
+        }
+    )
+
+
+def _memory(measured: Measured) -> dict[str, str]:
+    """Return what is known of a replica's memory."""
+    figures = {}
     if measured.replica_bytes is not None:
-        lines["memory of a replica"] = f"{measured.replica_bytes / 2**30:.1f} GiB as measured"
-    if session_bytes is not None:
+        figures["memory of a replica"] = f"{measured.replica_bytes / 2**30:.1f} GiB as measured"
+    if (session_bytes := measured.session_bytes) is not None:
         total = session_bytes * measured.streams / 2**20
-        lines["memory of its sessions"] = (
+        figures["memory of its sessions"] = (
             f"{session_bytes / 2**20:.2f} MiB each, {total:.0f} MiB, beside the model"
         )
-    out = Console()
-    width = max(map(len, lines))
-    for name, value in lines.items():
-        out.print(f"{name:<{width}}  {value}", markup=False, highlight=False, soft_wrap=True)
+    return figures
 
 
 def _measured(report: Path | None, held: int | None, chunk_frames: int | None) -> Measured:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from math import ceil
 
 
@@ -44,6 +44,12 @@ def distribution(values: Sequence[float]) -> Distribution | None:
         p99=percentile(ordered, 99),
         max=ordered[-1],
     )
+
+
+def figures(values: Sequence[float]) -> dict[str, float] | None:
+    """Summarise measurements as what JSON can hold; None when there are none."""
+    found = distribution(values)
+    return None if found is None else asdict(found)
 
 
 def paired_ratio(ours: Sequence[float], theirs: Sequence[float]) -> float | None:

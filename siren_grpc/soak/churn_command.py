@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
-from contextlib import closing
+from dataclasses import asdict
+from functools import partial
 from typing import Annotated
 
 import typer
 
-from siren_grpc.bench import report
-from siren_grpc.bench.audio import UnusableAudio, load_recordings
-from siren_grpc.bench.options import Audio, Seed, fail
-from siren_grpc.soak.options import Journal, ServeFlags, conclude, progress
+from siren_grpc.bench.console import recordings_of
+from siren_grpc.bench.options import Audio, Seed, ServeFlags
+from siren_grpc.bench.serve_flags import with_defaults
+from siren_grpc.soak.options import JournalFile
 
 HELP = """Open and close sessions by the hundred thousand, and count the server out.
 
@@ -29,6 +29,7 @@ Examples:
 
   siren soak churn -- --front-ends 4 --max-sessions 512
 """
+_HERTZ = 16000
 
 
 def churn(
@@ -46,18 +47,13 @@ def churn(
     ] = 1.0,
     audio: Audio = None,
     seed: Seed = 1,
-    journal: Journal = None,
+    journal: JournalFile = None,
 ) -> None:
     """Open and close sessions by the hundred thousand, and count the server out."""
-    try:
-        recordings = load_recordings(audio or [], sample_rate_hertz=16000)
-    except UnusableAudio as error:
-        raise fail(str(error)) from None
-    from siren_grpc.bench.server_process import ServerDidNotStart
-    from siren_grpc.soak.churn import ChurnSettings, play, verdict
-    from siren_grpc.soak.journal import Journal as Lines
-    from siren_grpc.soak.script import cut_clips
-    from siren_grpc.soak.watched_server import NoCensus, WatchedServer
+    (recording, *_) = recordings_of(audio, sample_rate_hertz=_HERTZ)
+    from siren_grpc.soak.churn import ChurnSettings, play
+    from siren_grpc.soak.run import run
+    from siren_grpc.soak.session_plan import cut_clips
 
     settings = ChurnSettings(
         sessions=sessions,
@@ -68,31 +64,14 @@ def churn(
         bound_percent=bound_percent,
         seed=seed,
     )
-    flags = serve_flags or []
-    for name, value in (("--max-sessions", str(2 * at_once)), ("--resume-grace-s", "0.5")):
-        if name not in flags:
-            flags = [*flags, name, value]
-    shown = {
-        "sessions": sessions,
-        "at_once": at_once,
-        "connections": connections,
-        "every": every,
-        "warm_up": settings.warm_up,
-        "bound_percent": bound_percent,
-        "serve_flags": flags,
-        "seed": seed,
-    }
-    clips = cut_clips(recordings[0], sample_rate_hertz=16000, seed=seed)
-    with closing(Lines(journal)) as lines:
-        lines.write(**report.new_report("soak churn", shown))
-        try:
-            with closing(WatchedServer(flags)) as server, progress() as bar:
-                task = bar.add_task("sessions", total=sessions)
-                found = asyncio.run(
-                    play(server, clips, settings, lines, lambda n: bar.advance(task, n))
-                )
-        except (ServerDidNotStart, NoCensus) as error:
-            raise fail(str(error)) from None
-        result = verdict(found)
-        lines.write(**result)
-    conclude(result)
+    clips = cut_clips(recording, sample_rate_hertz=_HERTZ, seed=seed)
+    defaults = {"--max-sessions": 2 * at_once, "--resume-grace-s": 0.5}
+    run(
+        "churn",
+        partial(play, clips, settings),
+        settings=asdict(settings),
+        serve_flags=with_defaults(serve_flags or [], defaults),
+        journal=journal,
+        unit="sessions",
+        total=sessions,
+    )

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
+from typing import Protocol
 
 _SHARE = 10
 """The first and the last tenth of what was measured are held against each other."""
@@ -48,3 +49,37 @@ def growth(points: Sequence[tuple[float, float]], *, since: float) -> Growth | N
         return None
     n = max(1, len(figures) // _SHARE)
     return Growth(median(figures[:n]), median(figures[-n:]))
+
+
+class Comparison(Protocol):
+    """`growth` or `drift`."""
+
+    def __call__(self, points: Sequence[tuple[float, float]], *, since: float) -> Growth | None:
+        """Compare the last figures with the first ones."""
+        ...
+
+
+class Series:
+    """Figures of several kinds, each measured again and again."""
+
+    def __init__(self) -> None:
+        """Start with none."""
+        self._points: dict[str, list[tuple[float, float]]] = {}
+
+    def note(self, name: str, at: float, figure: float) -> None:
+        """Add a figure of a kind. at: in any unit, ascending."""
+        self._points.setdefault(name, []).append((at, figure))
+
+    def percents(self, compare: Comparison, *, since: float) -> dict[str, float]:
+        """Return by how many percent each kind has grown; absent where there is too little."""
+        found = {name: compare(points, since=since) for name, points in self._points.items()}
+        return {name: grown.percent for name, grown in found.items() if grown is not None}
+
+
+def grown_beyond(percents: Mapping[str, float], bound_percent: float) -> list[str]:
+    """Say what has grown by more than a bound."""
+    return [
+        f"{name} grew by {percent:.2f} %"
+        for name, percent in percents.items()
+        if percent > bound_percent
+    ]

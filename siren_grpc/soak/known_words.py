@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
+from typing import Any
 
 _NEAR_S = 0.4
 """A word heard further off was not heard: a drift shows as words that are lost."""
@@ -40,6 +41,16 @@ class Hits:
     def median_error_s(self) -> float | None:
         """By how much words are early or late; None when none was found."""
         return median(self.errors_s) if self.errors_s else None
+
+    def as_json(self) -> dict[str, Any]:
+        """Return its figures."""
+        error_s = self.median_error_s
+        return {
+            "known": self.known,
+            "heard": self.heard,
+            "found": self.found,
+            "median_error_s": None if error_s is None else round(error_s, 4),
+        }
 
     def __add__(self, other: Hits) -> Hits:
         return Hits(

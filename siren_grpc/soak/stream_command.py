@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
-from contextlib import closing
+from dataclasses import asdict
 from typing import Annotated
 
 import typer
 
-from siren_grpc.bench import report
-from siren_grpc.bench.audio import UnusableAudio, load_recordings
-from siren_grpc.bench.options import Audio, Seed, fail
-from siren_grpc.soak.options import Journal, ServeFlags, conclude, progress
+from siren_grpc.bench.console import fail, recordings_of
+from siren_grpc.bench.options import Audio, Seed, ServedDecoder, ServeFlags
+from siren_grpc.bench.serve_flags import with_defaults
+from siren_grpc.soak.options import JournalFile
 
 HELP = """Play a day of audio in one stream, as fast as it goes, hours of digital silence in it.
 
@@ -38,7 +37,7 @@ def stream(
     window_s: Annotated[
         float, typer.Option(min=5, help="Seconds of audio between two audits.")
     ] = 600.0,
-    decoder: Annotated[str | None, typer.Option(help="rnnt or ctc. Default: the server's.")] = None,
+    decoder: ServedDecoder = None,
     memory_percent: Annotated[
         float,
         typer.Option(min=0, help="How much a process may grow behind ten minutes of audio."),
@@ -49,23 +48,18 @@ def stream(
     ] = 10.0,
     audio: Audio = None,
     seed: Seed = 1,
-    journal: Journal = None,
+    journal: JournalFile = None,
 ) -> None:
     """Play a day of audio in one stream, as fast as it goes, hours of digital silence in it."""
     if silence_hours >= hours:
         raise typer.BadParameter("the silence must be shorter than the stream")
-    try:
-        recordings = load_recordings(audio or [], sample_rate_hertz=16000)
-    except UnusableAudio as error:
-        raise fail(str(error)) from None
+    recordings = recordings_of(audio, sample_rate_hertz=16000)
     import grpc.aio
 
-    from siren_grpc.bench.server_process import ServerDidNotStart
-    from siren_grpc.soak.day import Day, DaySettings, verdict
-    from siren_grpc.soak.journal import Journal as Lines
-    from siren_grpc.soak.watched_server import NoCensus, WatchedServer
+    from siren_grpc.soak.long_stream import LongStream, LongStreamSettings
+    from siren_grpc.soak.run import run
 
-    settings = DaySettings(
+    settings = LongStreamSettings(
         hours=hours,
         silence_hours=silence_hours,
         window_s=window_s,
@@ -74,36 +68,15 @@ def stream(
         step_percent=step_percent,
         seed=seed,
     )
-    flags = serve_flags or []
-    if "--max-sessions" not in flags:
-        flags = [*flags, "--max-sessions", "4"]
-    shown = {
-        "hours": hours,
-        "silence_hours": silence_hours,
-        "window_s": window_s,
-        "decoder": decoder,
-        "memory_percent": memory_percent,
-        "step_percent": step_percent,
-        "serve_flags": flags,
-        "seed": seed,
-    }
-    with closing(Lines(journal)) as lines:
-        lines.write(**report.new_report("soak stream", shown))
-        try:
-            with closing(WatchedServer(flags)) as server, progress() as bar:
-                task = bar.add_task("seconds of audio", total=round(hours * 3600))
-                day = Day(
-                    server,
-                    recordings,
-                    settings,
-                    lines,
-                    lambda done: bar.update(task, completed=round(done)),
-                )
-                found = asyncio.run(day.play())
-        except (ServerDidNotStart, NoCensus) as error:
-            raise fail(str(error)) from None
-        except grpc.aio.AioRpcError as error:
-            raise fail(f"the stream failed: {error.code().name} {error.details()}") from None
-        result = verdict(found)
-        lines.write(**result)
-    conclude(result)
+    try:
+        run(
+            "stream",
+            lambda *given: LongStream(recordings, settings, *given).play(),
+            settings=asdict(settings),
+            serve_flags=with_defaults(serve_flags or [], {"--max-sessions": 4}),
+            journal=journal,
+            unit="seconds of audio",
+            total=hours * 3600,
+        )
+    except grpc.aio.AioRpcError as error:
+        raise fail(f"the stream failed: {error.code().name} {error.details()}") from None

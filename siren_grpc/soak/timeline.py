@@ -1,4 +1,4 @@
-"""The audio of a day: recordings in random order, pauses, and hours of digital silence. Pure."""
+"""The audio of a long stream: recordings in random order, pauses, hours of silence. Pure."""
 
 from __future__ import annotations
 

@@ -2,47 +2,30 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import threading
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
 from time import monotonic
 from typing import Any
 
 import psutil
 
 from siren_grpc.bench.server_process import ServerProcess
-from siren_grpc.observe.processes import ProcessUse, process_use
+from siren_grpc.observe.processes import process_use
 from siren_grpc.server import census
+from siren_grpc.soak.process_counts import ProcessCounts, leaks
 
 _ANSWER_S = 30.0
+_IDLE_S = 60.0
+_POLL_S = 0.05
 _COMMON = ("number", "process", "pid")
 
 
 class NoCensus(Exception):
     """The server did not tell its counts in time: a process of it hangs, or is gone."""
-
-
-@dataclass(frozen=True, slots=True)
-class ProcessCounts:
-    """One process of the server. counts: its own, by name; use: as the system sees it."""
-
-    process: str
-    counts: dict[str, float]
-    use: ProcessUse
-
-    def as_json(self) -> dict[str, Any]:
-        """Return it flat."""
-        return {
-            "process": self.process,
-            **self.counts,
-            "rss_bytes": self.use.rss_bytes,
-            "fds": self.use.fds,
-            "os_threads": self.use.threads,
-            "cpu_s": round(self.use.cpu_s, 3),
-        }
 
 
 class WatchedServer:
@@ -81,7 +64,25 @@ class WatchedServer:
                 if monotonic() > end or not self._changed.wait(end - monotonic()):
                     raise NoCensus(f"census {number}: {len(self._lines[number])} processes told")
             lines = self._lines.pop(number)
-        return [_measure(line) for line in lines]
+        names = (f"{line['process']} {i}" if i else line["process"] for i, line in enumerate(lines))
+        return [_measure(line, name) for line, name in zip(lines, names, strict=True)]
+
+    async def wait_idle(
+        self, baseline: Sequence[ProcessCounts] = ()
+    ) -> tuple[list[ProcessCounts], float]:
+        """Return the counts once nobody leaks anything, and how many seconds that took.
+
+        That is: nothing of streams, and no more of the rest than in the baseline; what has just
+        ended takes a moment to go. After a minute the counts are returned as they are. Raises
+        NoCensus.
+        """
+        started_at = monotonic()
+        while True:
+            counts = await asyncio.to_thread(self.count)
+            waited_s = monotonic() - started_at
+            if waited_s > _IDLE_S or not leaks(baseline, counts):
+                return counts, waited_s
+            await asyncio.sleep(_POLL_S)
 
     def _is_complete(self, number: int) -> bool:
         lines = self._lines[number]
@@ -93,9 +94,9 @@ class WatchedServer:
         self._process.close()
 
 
-def _measure(line: dict[str, Any]) -> ProcessCounts:
-    counts = {name: value for name, value in line.items() if name not in _COMMON}
+def _measure(line: dict[str, Any], name: str) -> ProcessCounts:
+    counts = {key: value for key, value in line.items() if key not in _COMMON}
     try:
-        return ProcessCounts(line["process"], counts, process_use(line["pid"]))
+        return ProcessCounts(name, counts, process_use(line["pid"]))
     except psutil.NoSuchProcess:
-        raise NoCensus(f"the server's {line['process']} is gone") from None
+        raise NoCensus(f"the server's {name} is gone") from None

@@ -14,15 +14,15 @@ from random import Random
 import pytest
 
 from siren_grpc.abuse import bad_calls, transport
-from siren_grpc.abuse.canary import Canary
-from siren_grpc.abuse.census import all_sessions_free
-from siren_grpc.abuse.crowd import crowd
 from siren_grpc.abuse.extremes import numeric_fields
+from siren_grpc.abuse.fuzzer import Fuzzer
 from siren_grpc.abuse.http2 import Http2, message
+from siren_grpc.abuse.idle_connections import hold
+from siren_grpc.abuse.live_stream import LiveStream
 from siren_grpc.abuse.options import SERVER_FAULTS
 from siren_grpc.abuse.outcome import Kind, violation
 from siren_grpc.abuse.overload import offer
-from siren_grpc.abuse.storm import Storm
+from siren_grpc.abuse.session_count import all_sessions_free
 from siren_grpc.observe.processes import family_use
 from tests.support.server import SIREN, SirenServer
 
@@ -62,16 +62,16 @@ def test_each_attack_on_the_transport_is_closed_or_answered(
     asyncio.run(run())
 
 
-def test_a_live_stream_notices_nothing_of_a_storm(running_server: SirenServer) -> None:
+def test_a_live_stream_notices_nothing_of_bad_requests(running_server: SirenServer) -> None:
     n_lines = len(running_server.log.splitlines())
     before = family_use(running_server.pid).fds
-    with closing(Canary(running_server.target)) as canary:
-        storm = Storm(running_server.target, seed=7, deadline_s=DEADLINE_S)
-        report = asyncio.run(storm.run(range(100_000), at_once=4, seconds=6))
-        song = canary.song()
+    with closing(LiveStream(running_server.target)) as live_stream:
+        fuzzer = Fuzzer(running_server.target, seed=7, deadline_s=DEADLINE_S)
+        report = asyncio.run(fuzzer.run(range(100_000), at_once=4, seconds=6))
+        live = live_stream.finish()
     assert report.violations == [], f"seed {report.seed}"
     assert report.n_requests > 50
-    assert song.faults() == []
+    assert live.faults() == []
     free = asyncio.run(all_sessions_free(running_server.target, SESSIONS, deadline_s=60))
     assert free is None
     for _ in range(300):
@@ -114,7 +114,7 @@ def test_a_text_that_is_repeated_to_the_client_fits_its_headers(
 def test_memory_stays_bounded_under_idle_connections(running_server: SirenServer) -> None:
     """A tenth of what `siren abuse connections` holds, and for moments only."""
     before = family_use(running_server.pid)
-    found = asyncio.run(crowd(running_server.target, 99, hold_s=2, seed=1))
+    found = asyncio.run(hold(running_server.target, 99, hold_s=2, seed=1))
     assert sum(sum(kinds.values()) for kinds in found.values()) == 99
     assert Kind.HANGS.value not in {kind for kinds in found.values() for kind in kinds}
     for _ in range(300):
@@ -141,8 +141,8 @@ def test_the_command_reports_and_ends_well(running_server: SirenServer, tmp_path
     assert done.returncode == 0, done.stdout + done.stderr
     assert "held: 60 bad requests" in done.stdout
     report = json.loads(kept.read_text())
-    assert report["canary"]["texts"] == 1
-    outcomes = report["storm"]["outcomes"].values()
+    assert report["live_stream"]["texts"] == 1
+    outcomes = report["requests"]["outcomes"].values()
     assert sum(n for found in outcomes for n in found.values()) == 60
 
 

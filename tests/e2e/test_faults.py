@@ -14,13 +14,13 @@ from hyperframe.frame import SettingsFrame
 
 from siren_client import Final, Reconnect, SirenClient
 from siren_grpc.abuse.bad_calls import STREAM, audio, config, control
-from siren_grpc.abuse.census import all_sessions_free
 from siren_grpc.abuse.http2 import Http2, message
 from siren_grpc.abuse.outcome import Kind
+from siren_grpc.abuse.session_count import all_sessions_free
 from siren_grpc.observe.processes import family_use
 from tests.support.audio import spoken_digits
 from tests.support.faulty_proxy import FaultyProxy
-from tests.support.server import SirenServer
+from tests.support.server import SirenServer, serving
 from tests.support.wire import every
 
 pytestmark = pytest.mark.e2e
@@ -43,17 +43,13 @@ with SirenClient(sys.argv[1]) as client:
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[SirenServer]:
-    server = SirenServer(
+    with serving(
         f"--max-sessions={SESSIONS}",
         f"--idle-timeout-s={IDLE_S}",
         "--resume-grace-s=1",
         "--max-unsent-results=8",
-    )
-    try:
-        server.wait_serving()
+    ) as server:
         yield server
-    finally:
-        server.close()
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.audio import ROOT
-from tests.support.server import SIREN, SirenServer
+from tests.support.server import SIREN, serving
 
 pytestmark = pytest.mark.e2e
 
@@ -71,9 +71,8 @@ def test_a_leak_is_found_out(tmp_path: Path) -> None:
     from siren_client import SirenClient
     from siren_grpc.server.census import read_line
 
-    server = SirenServer("--max-sessions", "4", "--front-ends", "1")
-    try:
-        target = server.wait_serving()
+    with serving("--max-sessions", "4", "--front-ends", "1") as server:
+        target = server.target
 
         is_counted = threading.Event()
 
@@ -89,8 +88,6 @@ def test_a_leak_is_found_out(tmp_path: Path) -> None:
             is_counted.set()
             list(results)
         found = [line for line in map(read_line, server.log.splitlines()) if line is not None]
-    finally:
-        server.close()
     engine, front_end = found
     assert (engine["process"], engine["slots"], engine["sessions"]) == ("engine", 1, 1)
     assert (front_end["streams"], front_end["sessions"], front_end["resumable"]) == (1, 1, 0)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from siren_grpc.bench.ramp import largest_held
+from siren_grpc.bench.ramp import Rungs, largest_held
 
 
 class Machine:
@@ -36,3 +36,13 @@ def test_the_search_ends_at_the_resolution() -> None:
 def test_nothing_held_is_none_and_all_held_is_the_most() -> None:
     assert largest_held(Machine(0).holds, start=4, resolution=0, most=64) is None
     assert largest_held(Machine(999).holds, start=4, resolution=0, most=50) == 50
+
+
+def test_a_rung_is_measured_once() -> None:
+    machine = Machine(5)
+    rungs = Rungs(lambda n: {"streams": n, "held": machine.holds(n)})
+    assert [rungs.holds(n) for n in (8, 4, 8, 2, 4)] == [False, True, False, True, True]
+    assert machine.tried == [8, 4, 2]
+    assert [rung["streams"] for rung in rungs.measured] == [2, 4, 8]
+    assert rungs.largest_held == 4
+    assert Rungs(lambda n: {"held": False}).largest_held is None

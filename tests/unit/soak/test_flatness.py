@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from siren_grpc.soak.flatness import drift, growth
+from siren_grpc.soak.flatness import Series, drift, grown_beyond, growth
 
 
 def test_growth_is_counted_behind_the_warm_up():
@@ -26,3 +26,15 @@ def test_a_busy_machine_is_no_drift_but_longer_steps_are():
 @pytest.mark.parametrize("judge", [growth, drift])
 def test_too_little_to_judge(judge):
     assert judge([(0, 1.0), (1, 2.0)], since=1) is None
+
+
+def test_each_kind_of_figure_is_judged_by_itself():
+    series = Series()
+    for at in range(20):
+        series.note("memory", at, 100.0 + at)
+        series.note("step", at, 5.0)
+    series.note("once", 0, 1.0)
+    percents = series.percents(growth, since=0)
+    assert percents == {"memory": pytest.approx(17.91, abs=0.01), "step": 0.0}
+    assert grown_beyond(percents, 1.0) == ["memory grew by 17.91 %"]
+    assert grown_beyond(percents, 18.0) == []

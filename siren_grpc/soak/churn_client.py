@@ -13,7 +13,7 @@ import grpc.aio
 from siren.v1 import speech_pb2 as pb
 from siren.v1 import speech_pb2_grpc
 
-from siren_grpc.soak.script import Kind, Plan, pieces
+from siren_grpc.soak.session_plan import Kind, SessionPlan, pieces
 
 _TIMEOUT_S = 120.0
 _FULL_S = 0.2
@@ -24,7 +24,7 @@ _END = pb.StreamingRecognizeRequest(control=pb.Control(action=pb.Control.ACTION_
 _REFUSED = pb.StreamingConfig(sample_rate_hertz=7)
 
 
-class Visitor:
+class ChurnClient:
     """The client of a churn. Belongs to one event loop."""
 
     def __init__(self, target: str, clips: Sequence[bytes], *, n_connections: int) -> None:
@@ -57,13 +57,13 @@ class Visitor:
         for channel in self._channels:
             await channel.close()
 
-    async def visit(self, plan: Plan, number: int) -> None:
+    async def run(self, plan: SessionPlan, number: int) -> None:
         """Run one session to its end; opened again while the server is full."""
         channel = self._channels[number % len(self._channels)]
         stub = speech_pb2_grpc.SpeechServiceStub(channel)
         for _ in range(_MAX_TRIES):
             try:
-                outcome = await self._run(stub, plan)
+                outcome = await self._run_once(stub, plan)
                 break
             except grpc.aio.AioRpcError as error:
                 if error.code() is not grpc.StatusCode.RESOURCE_EXHAUSTED:
@@ -82,7 +82,7 @@ class Visitor:
         if len(self.faults) < _MAX_FAULTS:
             self.faults.append(text)
 
-    async def _run(self, stub: speech_pb2_grpc.SpeechServiceStub, plan: Plan) -> str:
+    async def _run_once(self, stub: speech_pb2_grpc.SpeechServiceStub, plan: SessionPlan) -> str:
         if plan.kind is Kind.RECORDING:
             request = pb.RecognizeRequest(audio=self._clips[plan.clips[0]])
             answer: pb.RecognizeResponse = await stub.Recognize(request, timeout=_TIMEOUT_S)  # type: ignore[misc]
@@ -95,7 +95,7 @@ class Visitor:
             await self._stream(stub, plan)
         return plan.kind.value
 
-    async def _stream(self, stub: speech_pb2_grpc.SpeechServiceStub, plan: Plan) -> None:
+    async def _stream(self, stub: speech_pb2_grpc.SpeechServiceStub, plan: SessionPlan) -> None:
         call = _open(stub)
         await call.write(self._config(plan))
         # grpc.aio forgets the status of a call that is refused while it writes: so it reads first.
@@ -120,16 +120,16 @@ class Visitor:
             self._fault(f"{plan.kind.value}: answers {kinds}")
         self._compare(plan, [r.final.text for r in responses if r.HasField("final")])
 
-    async def _send(self, call: Any, data: bytes, plan: Plan) -> None:
+    async def _send(self, call: Any, data: bytes, plan: SessionPlan) -> None:
         for piece in pieces(data, plan.pieces):
             await call.write(pb.StreamingRecognizeRequest(audio=pb.AudioChunk(data=piece)))
 
     @staticmethod
-    def _config(plan: Plan) -> pb.StreamingRecognizeRequest:
+    def _config(plan: SessionPlan) -> pb.StreamingRecognizeRequest:
         is_resumable = plan.kind in (Kind.RESUMABLE, Kind.LEFT)
         return pb.StreamingRecognizeRequest(config=pb.StreamingConfig(resumable=is_resumable))
 
-    async def _cancel(self, stub: speech_pb2_grpc.SpeechServiceStub, plan: Plan) -> None:
+    async def _cancel(self, stub: speech_pb2_grpc.SpeechServiceStub, plan: SessionPlan) -> None:
         call = _open(stub)
         data = b"".join(self._clips[clip] for clip in plan.clips)[: plan.cut]
         await call.write(self._config(plan))
@@ -156,7 +156,7 @@ class Visitor:
         if code is not grpc.StatusCode.INVALID_ARGUMENT:
             self._fault(f"refused: {code.name}")
 
-    def _compare(self, plan: Plan, texts: list[str]) -> None:
+    def _compare(self, plan: SessionPlan, texts: list[str]) -> None:
         """Hold the finals against those the same audio had before: promises 3 and 4."""
         told = tuple(texts)
         if len(told) != len(plan.clips):

@@ -18,7 +18,7 @@ _CONFIG = message(config().SerializeToString())
 _DRIBBLE_S = 0.5
 _BIG_BYTES = 200_000
 _AT_ONCE = 50
-Idler = Callable[[str, Random, float], Awaitable[Kind]]
+Idle = Callable[[str, Random, float], Awaitable[Kind]]
 """Holds a connection until a moment of the monotonic clock; returns how it was by then."""
 
 
@@ -50,7 +50,7 @@ async def slow_headers(target: str, random: Random, until_s: float) -> Kind:
         return Kind.SERVED
 
 
-async def idle(target: str, random: Random, until_s: float) -> Kind:
+async def no_call(target: str, random: Random, until_s: float) -> Kind:
     """Greet, and make no call."""
     async with await Http2.connect(target) as connection:
         return await _hold(connection, until_s)
@@ -101,30 +101,30 @@ async def takes_a_session(target: str, random: Random, until_s: float) -> Kind:
         return await _hold(connection, until_s)
 
 
-IDLERS: tuple[Idler, ...] = (
-    *(silent, slow_preface, slow_headers, idle, no_config),
+KINDS: tuple[Idle, ...] = (
+    *(silent, slow_preface, slow_headers, no_call, no_config),
     *(never_reads, half_message, floods, takes_a_session),
 )
 
 
-async def crowd(
+async def hold(
     target: str, n_connections: int, *, hold_s: float, seed: int
 ) -> dict[str, dict[str, int]]:
     """Hold so many connections of all kinds at once; return how each kind was in the end."""
-    found: dict[str, Counter[str]] = {idler.__name__: Counter() for idler in IDLERS}
+    found: dict[str, Counter[str]] = {idle.__name__: Counter() for idle in KINDS}
     opening = asyncio.Semaphore(_AT_ONCE)
     until_s = monotonic() + hold_s
 
     async def one(number: int) -> None:
-        idler = IDLERS[number % len(IDLERS)]
+        idle = KINDS[number % len(KINDS)]
         random = Random(f"{seed}:{number}")
         async with opening:  # so that the system's queue of new connections holds them
             await asyncio.sleep(random.random() * _AT_ONCE / n_connections)
         try:
-            kind = await idler(target, random, until_s)
+            kind = await idle(target, random, until_s)
         except OSError:
             kind = Kind.CLOSED
-        found[idler.__name__][kind.value] += 1
+        found[idle.__name__][kind.value] += 1
 
     await asyncio.gather(*(one(number) for number in range(n_connections)))
     return {name.replace("_", " "): dict(kinds) for name, kinds in found.items()}

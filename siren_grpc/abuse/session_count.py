@@ -1,4 +1,4 @@
-"""Counting what a server holds: memory, descriptors, and whether every session comes free again."""
+"""Whether every session of a server comes free again: counted by taking them all."""
 
 from __future__ import annotations
 
@@ -6,54 +6,11 @@ import asyncio
 from contextlib import AsyncExitStack
 from time import monotonic
 
-import psutil
-
 from siren_grpc.abuse.bad_calls import STREAM, config
 from siren_grpc.abuse.http2 import Http2, message
 from siren_grpc.abuse.outcome import Kind
-from siren_grpc.observe.processes import ProcessUse, family_use
 
-_POLL_S = 0.25
 _ANSWER_S = 20.0
-
-
-class Watch:
-    """Samples a server's holdings for as long as its task runs."""
-
-    def __init__(self, pid: int) -> None:
-        """Note what it holds before."""
-        self.before = family_use(pid)
-        self.samples = [self.before]
-        self._pid = pid
-
-    async def run(self) -> None:
-        """Sample until cancelled, or the server is gone."""
-        while True:
-            await asyncio.sleep(_POLL_S)
-            try:
-                self.samples.append(family_use(self._pid))
-            except psutil.NoSuchProcess:
-                return
-
-    @property
-    def peak_rss_bytes(self) -> int:
-        """The most memory it held."""
-        return max(sample.rss_bytes for sample in self.samples)
-
-    @property
-    def peak_descriptors(self) -> int:
-        """The most descriptors it held."""
-        return max(sample.fds for sample in self.samples)
-
-    async def settle(self, *, deadline_s: float) -> ProcessUse:
-        """Wait until it holds no more descriptors than before; return what it holds then."""
-        deadline = monotonic() + deadline_s
-        while True:
-            now = family_use(self._pid)
-            self.samples.append(now)
-            if now.fds <= self.before.fds or monotonic() > deadline:
-                return now
-            await asyncio.sleep(_POLL_S)
 
 
 async def all_sessions_free(target: str, n_sessions: int, *, deadline_s: float) -> str | None:

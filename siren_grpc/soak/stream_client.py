@@ -1,4 +1,4 @@
-"""The client of a day's stream: sends as fast as it goes, and keeps the words it is told."""
+"""The client of a long stream: sends as fast as it goes, and keeps the words it is told."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def _seconds(duration: Duration) -> float:
     return duration.ToNanoseconds() / 1e9
 
 
-class Listener:
+class StreamClient:
     """One stream. Belongs to one event loop."""
 
     def __init__(self, stub: speech_pb2_grpc.SpeechServiceStub, decoder: str | None) -> None:
@@ -91,8 +91,8 @@ async def words_alone(
     stub: speech_pb2_grpc.SpeechServiceStub, pcm: bytes, decoder: str | None
 ) -> list[Word]:
     """Return a recording's words by itself: how it is known where they are."""
-    listener = Listener(stub, decoder)
-    await listener.start()
-    await listener.send(pcm)
-    await listener.finish()
-    return listener.words
+    client = StreamClient(stub, decoder)
+    await client.start()
+    await client.send(pcm)
+    await client.finish()
+    return client.words

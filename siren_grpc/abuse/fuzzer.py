@@ -30,7 +30,7 @@ class Violation:
 
 
 @dataclass(slots=True)
-class StormReport:
+class FuzzReport:
     """What became of the requests."""
 
     seed: int
@@ -42,7 +42,7 @@ class StormReport:
     slowest_s: float = 0.0
     slowest: str = ""
 
-    def to_json(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, Any]:
         """Return it as what JSON can hold."""
         return {
             "seed": self.seed,
@@ -55,14 +55,14 @@ class StormReport:
         }
 
 
-class Storm:
+class Fuzzer:
     """Requests by number: the same number of the same seed is the same request."""
 
     def __init__(self, target: str, *, seed: int, deadline_s: float) -> None:
         """Aim. deadline_s: for the server's answer to each."""
         self._target = target
         self._deadline_s = deadline_s
-        self._report = StormReport(seed)
+        self._report = FuzzReport(seed)
 
     async def run(
         self,
@@ -71,7 +71,7 @@ class Storm:
         at_once: int,
         on_done: Callable[[int], None] = lambda n: None,
         seconds: float = float("inf"),
-    ) -> StormReport:
+    ) -> FuzzReport:
         """Make the requests, so many at once. seconds: after which no more of them begin."""
         started = monotonic()
         rest = iter(indices)

@@ -1,4 +1,4 @@
-"""A live stream that runs beside the abuse, in a process of its own: it must notice nothing."""
+"""A live stream beside an attack, in a process of its own: it must notice nothing."""
 
 from __future__ import annotations
 
@@ -12,32 +12,30 @@ from pathlib import Path
 from time import monotonic
 
 from siren_client import AsyncSirenClient, Control, Final, Partial, SirenError
+from siren_grpc.abuse.pacing import HERTZ, Pacer
 from siren_grpc.bench.audio import load_recordings, to_pcm
 from siren_grpc.bench.latency import Latency, LatencyBook
 
-_HERTZ = 16_000
-_PACKET_BYTES = 3200
-_PACKET_S = 0.1
 _START_S = 60.0
 
 
 @dataclass(slots=True)
-class Song:
-    """What a canary heard back; moments in seconds on the monotonic clock."""
+class LiveStreamReport:
+    """What a live stream heard back. Moments in seconds on the monotonic clock."""
 
     finals: list[tuple[float, str]] = field(default_factory=list)
+    """Moment and text, one a play of the recording."""
     partials: list[Latency] = field(default_factory=list)
-    final_latencies: list[Latency] = field(default_factory=list)
     error: str | None = None
 
     def faults(self) -> list[str]:
         """Return what is wrong with it: each play must read as the first one."""
         texts = [text for _, text in self.finals]
-        found = [f"the canary's stream failed: {self.error}"] if self.error else []
+        found = [f"the live stream failed: {self.error}"] if self.error else []
         if len(texts) < 2 or not texts[0]:
-            found.append(f"the canary heard too little: {texts}")
+            found.append(f"the live stream heard too little: {texts}")
         found += [
-            f"the canary read {text!r}, before {texts[0]!r}"
+            f"the live stream read {text!r}, before {texts[0]!r}"
             for text in set(texts[1:])
             if text != texts[0]
         ]
@@ -48,11 +46,15 @@ class Song:
         return [1000 * p.latency_s for p in self.partials if start_s <= p.at_s < end_s]
 
 
-class Canary:
+class LiveStream:
     """Plays a recording over and over at the pace of speech, with FINALIZE behind each play."""
 
     def __init__(self, target: str, recordings: Sequence[Path] = ()) -> None:
-        """Start it in a process of its own; returns when the first play is over."""
+        """Start it in a process of its own; returns when the first play is over. `close` ends it.
+
+        recordings: WAV files, of which the first is played; none for the one that ships with the
+        package. Raises TimeoutError when nothing is heard within a minute.
+        """
         context = multiprocessing.get_context("spawn")
         self._stopping = context.Event()
         self._end, theirs = context.Pipe(duplex=False)
@@ -63,15 +65,15 @@ class Canary:
         theirs.close()
         if not self._end.poll(_START_S):
             self.close()
-            raise TimeoutError("the canary heard nothing")
+            raise TimeoutError("the live stream heard nothing")
         self._end.recv()
 
-    def song(self) -> Song:
+    def finish(self) -> LiveStreamReport:
         """End the stream behind the play under way and return what it heard."""
         self._stopping.set()
-        song: Song = self._end.recv()
+        report: LiveStreamReport = self._end.recv()
         self._process.join()
-        return song
+        return report
 
     def close(self) -> None:
         """End it, whatever it does."""
@@ -80,46 +82,40 @@ class Canary:
 
 
 def _run(target: str, recordings: list[Path], stopping: Event, end: Connection) -> None:
-    (samples, *_) = load_recordings(recordings, sample_rate_hertz=_HERTZ)
-    song = asyncio.run(_sing(target, to_pcm(samples), stopping, end))
-    if not song.finals:
-        end.send(None)  # nobody would hear the end otherwise
-    end.send(song)
+    (samples, *_) = load_recordings(recordings, sample_rate_hertz=HERTZ)
+    report = asyncio.run(_stream(target, to_pcm(samples), stopping, end))
+    end.send(report)
 
 
-async def _sing(target: str, pcm: bytes, stopping: Event, end: Connection) -> Song:
-    song, book = Song(), LatencyBook()
+async def _stream(target: str, pcm: bytes, stopping: Event, end: Connection) -> LiveStreamReport:
+    """Run the stream; tell the other end once: when the first play is over, or none will be."""
+    report, book = LiveStreamReport(), LatencyBook()
+    is_told = False
     async with AsyncSirenClient(target) as client:
         try:
             audio = _play(pcm, stopping, book)
-            async for result in client.stream(audio, reconnect=None, sample_rate_hertz=_HERTZ):
+            async for result in client.stream(audio, reconnect=None, sample_rate_hertz=HERTZ):
                 now = monotonic()
                 if isinstance(result, Partial):
-                    latency = book.partial(round(result.audio_processed_s * _HERTZ), now)
+                    latency = book.partial(round(result.audio_processed_s * HERTZ), now)
                     if latency is not None:
-                        song.partials.append(latency)
-                elif isinstance(result, Final) and (latency := book.final(now)) is not None:
-                    song.final_latencies.append(latency)
-                    song.finals.append((now, result.text))
-                    if len(song.finals) == 1:
+                        report.partials.append(latency)
+                elif isinstance(result, Final):
+                    report.finals.append((now, result.text))
+                    if not is_told:
                         end.send(None)
+                        is_told = True
         except SirenError as error:
-            song.error = str(error)
-    song.finals = [final for final in song.finals if final[1]]  # the last is of no audio
-    return song
+            report.error = str(error)
+    if not is_told:
+        end.send(None)
+    report.finals = [final for final in report.finals if final[1]]  # the last is of no audio
+    return report
 
 
 async def _play(pcm: bytes, stopping: Event, book: LatencyBook) -> AsyncIterator[bytes | Control]:
-    due = monotonic()
-    sent = 0
+    pacer = Pacer(book)
     while not stopping.is_set():
-        for start in range(0, len(pcm), _PACKET_BYTES):
-            due += _PACKET_S
-            await asyncio.sleep(max(0.0, due - monotonic()))
-            packet = pcm[start : start + _PACKET_BYTES]
-            sent += len(packet) // 2
-            book.sent_packet(sent, max(due, monotonic()) if sent else due)
+        async for packet in pacer.packets(pcm):
             yield packet
-        book.sent_end(monotonic())
         yield Control.FINALIZE
-    book.sent_end(monotonic())

@@ -48,7 +48,7 @@ WEIGHTS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class SessionPlan:
     """One session.
 
     clips: which, one an utterance. pieces: messages of each. cut: bytes of all audio behind which
@@ -72,12 +72,12 @@ def cut_clips(recording: Samples, *, sample_rate_hertz: int, seed: int) -> list[
     return clips
 
 
-def draw(random: Random, clips: Sequence[bytes]) -> Plan:
+def draw(random: Random, clips: Sequence[bytes]) -> SessionPlan:
     """Draw a session."""
     (kind,) = random.choices(tuple(WEIGHTS), tuple(WEIGHTS.values()))
     chosen = tuple(random.randrange(len(clips)) for _ in range(1 + (kind is Kind.FINALIZED)))
     n_bytes = sum(len(clips[clip]) for clip in chosen)
-    return Plan(kind, chosen, random.randint(1, _MAX_PIECES), random.randint(0, n_bytes))
+    return SessionPlan(kind, chosen, random.randint(1, _MAX_PIECES), random.randint(0, n_bytes))
 
 
 def pieces(data: bytes, n: int) -> list[bytes]:

@@ -25,7 +25,7 @@ def wav_header(*, channels: int, hertz: int, block: int, bits: int, format_tag: 
     return b"RIFF\0\0\0\0WAVEfmt \x10\0\0\0" + fmt + b"data\xff\xff\xff\xff"
 
 
-def spoiled(random: Random) -> tuple[str, pb.AudioEncoding.ValueType, list[bytes]]:
+def corrupt(random: Random) -> tuple[str, pb.AudioEncoding.ValueType, list[bytes]]:
     """Return what it is, the encoding it claims, and its messages."""
     kind = random.choice(("file", "wav", "auto", "float", "pieces"))
     tail = random.randbytes(random.choice(_SIZES))

@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+import pytest
+
+from siren_grpc.observe.processes import ProcessUse
+from siren_grpc.soak.known_words import Word
+from siren_grpc.soak.long_stream_audit import LongStreamAudit, LongStreamReport
+from siren_grpc.soak.process_counts import ProcessCounts
+
+WINDOW_S = 60.0
+HOURS_S = 12_000.0
+SILENCE_S = (4800.0, 7200.0)
+
+
+def play(
+    *,
+    grows: float = 0.0,
+    slower: float = 0.0,
+    late_s: float = 0.0,
+    lost_behind: int = 0,
+    in_silence: int = 0,
+) -> LongStreamReport:
+    """Play a stream of a word a second, whose server and words change behind the silence."""
+    audit = LongStreamAudit(SILENCE_S, window_s=WINDOW_S)
+    audit.note_silence(SILENCE_S[0])
+    steps = step_s = cpu_s = 0.0
+    for at in range(0, int(HOURS_S), int(WINDOW_S)):
+        is_behind = at >= SILENCE_S[1]
+        steps, step_s = steps + 100, step_s + 100 * (0.005 + slower * is_behind)
+        cpu_s += 100 * (0.004 + slower * is_behind)
+        rss = int(2**30 * (1 + grows * is_behind))
+        told = audit.note_processes(
+            [
+                ProcessCounts("engine", {}, ProcessUse(rss, 10, 30, cpu_s)),
+                ProcessCounts("front end 1", {"steps": 0}, ProcessUse(2**26, 10, 9, 1)),
+                ProcessCounts(
+                    "front end 2", {"steps": steps, "step_s": step_s}, ProcessUse(2**26, 10, 9, 1)
+                ),
+            ],
+            float(at),
+        )
+        if at:
+            assert told["steps"] == 100
+            assert told["step_ms"] == pytest.approx(1000 * (0.005 + slower * is_behind))
+        times = range(at, at + int(WINDOW_S))
+        known = [Word("one", float(t)) for t in times if not SILENCE_S[0] <= t < SILENCE_S[1]]
+        audit.expect(known)
+        audit.hear(
+            [
+                Word("one", word.start_s + late_s * is_behind)
+                for i, word in enumerate(known)
+                if not is_behind or i >= lost_behind
+            ]
+        )
+        if at <= 6000 < at + WINDOW_S:
+            audit.hear([Word("ghost", 6000.0)] * in_silence)
+        audit.look_up(at + WINDOW_S)
+    report = LongStreamReport(audio_s=HOURS_S)
+    audit.judge(report, memory_percent=1.0, step_percent=10.0)
+    return report
+
+
+def test_a_stream_that_stays_as_it_is_passes():
+    report = play()
+    assert report.faults == []
+    assert report.as_json()["words"]["before the silence"] == {
+        **{"known": 4800, "heard": 4800, "found": 4800},
+        "median_error_s": 0.0,
+    }
+    assert set(report.growth_percent) == {
+        *("memory of the engine", "memory of the front end 1", "memory of the front end 2"),
+        *("step", "CPU time of a step"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"grows": 0.02}, ["memory of the engine grew by 2.00 %"]),
+        ({"slower": 0.001}, ["step grew by 20.00 %", "CPU time of a step grew by 25.00 %"]),
+        ({"in_silence": 2}, ["2 words were heard in the silence"]),
+        (
+            {"lost_behind": 12},
+            [
+                "behind the silence 80.0% of the words were found, before it 100.0%",
+                "after the silence 80.0% of the words were found, before it 100.0%",
+            ],
+        ),
+    ],
+)
+def test_what_changes_is_told(change, told):
+    assert play(**change).faults == told
+
+
+def test_words_that_come_late_are_told():
+    faults = play(late_s=0.1).faults
+    assert faults
+    assert all("are off by +0.100 s" in fault for fault in faults)
