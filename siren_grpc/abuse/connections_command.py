@@ -84,5 +84,5 @@ def connections(
     out = Console()
     out.print(outcome_table("Connections, and how they were in the end", "kind", outcomes))
     out.print(live_stream_table(result["live_stream"]))
-    out.print(server_line(result["server"]))
+    out.print(server_line(result["server"]), soft_wrap=True)
     conclude(faults, f"{n_connections} connections took {mib(effects.taken_bytes)} of memory")

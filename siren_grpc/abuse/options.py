@@ -80,9 +80,11 @@ def live_stream_table(live: Mapping[str, Any]) -> Table:
 
 def server_line(server: Mapping[str, Mapping[str, int]]) -> str:
     """Say what a server held before, at most and after."""
-    memory = ", ".join(f"{mib(n)} {when}" for when, n in server["rss_bytes"].items())
-    fds = ", ".join(f"{n} {when}" for when, n in server["fds"].items())
-    return f"server: {memory}; descriptors {fds}"
+    rss, fds = server["rss_bytes"], server["fds"]
+    return (
+        f"server: {mib(rss['before'])} before, {mib(rss['most'])} at most, {mib(rss['after'])} "
+        f"after; descriptors {fds['before']}, {fds['most']}, {fds['after']}"
+    )
 
 
 def mib(n_bytes: float) -> str:

@@ -141,5 +141,5 @@ def _print(result: dict[str, Any]) -> None:
     out.print(outcome_table(title, "family", requests["outcomes"]))
     out.print(live_stream_table(result["live_stream"]))
     if "server" in result:
-        out.print(server_line(result["server"]))
+        out.print(server_line(result["server"]), soft_wrap=True)
     out.print(f"slowest answer: {requests['slowest_s']:.2f} s, request {requests['slowest']}")

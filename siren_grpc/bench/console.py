@@ -19,10 +19,10 @@ console = Console(stderr=True)
 _MOST_FAULTS = 50
 
 
-def fail(message: str) -> typer.Exit:
-    """Say what is wrong and return the exit to raise."""
+def fail(message: str, *, status: int = 1) -> typer.Exit:
+    """Say what is wrong and return the exit to raise, of a status."""
     console.print(message, style="red", markup=False, soft_wrap=True)
-    return typer.Exit(1)
+    return typer.Exit(status)
 
 
 def recordings_of(paths: Sequence[Path] | None, *, sample_rate_hertz: int) -> list[Samples]:

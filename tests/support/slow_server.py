@@ -13,7 +13,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from siren_grpc import cli
+from siren_grpc.cli import serve_command
 from siren_grpc.config import Settings
 from siren_grpc.domain.types import Lane, StepResult, StepRow
 from tests.support.arithmetic_backend import ArithmeticBackend
@@ -35,12 +35,12 @@ class SlowBackend(ArithmeticBackend):
 
 
 def load_backend(name: str, settings: Settings) -> SlowBackend:
-    """Stand for `siren_grpc.cli.load_backend`."""
+    """Stand for `siren_grpc.cli.models.load_backend`."""
     return SlowBackend(n_slots=settings.max_sessions, max_batch=settings.max_batch or 8)
 
 
 if __name__ == "__main__":
     from siren_client.cli import main
 
-    cli.load_backend = load_backend
+    serve_command.load_backend = load_backend
     main()

@@ -7,7 +7,8 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from siren_grpc.cli import _masked_words, register
+from siren_grpc.cli import register
+from siren_grpc.cli.app_config import masked_words
 from siren_grpc.config import ENVIRONMENT_ONLY, Settings
 
 
@@ -51,11 +52,11 @@ def test_pull_says_where_the_embedded_model_is_and_what_is_missing(app: typer.Ty
 
 def test_masked_words_are_read_from_a_file(tmp_path: Path) -> None:
     file = tmp_path / "words.txt"
-    assert _masked_words(None) == frozenset()
+    assert masked_words(None) == frozenset()
     file.write_text("damn\nheck # mild\n", encoding="utf-8")
-    assert _masked_words(file) == {"damn", "heck"}
+    assert masked_words(file) == {"damn", "heck"}
     file.write_text("damn it\n", encoding="utf-8")
     with pytest.raises(ValueError, match=r"masked_words_file .*words\.txt: line 1: 'damn it'"):
-        _masked_words(file)
+        masked_words(file)
     with pytest.raises(FileNotFoundError, match="nowhere"):
-        _masked_words(tmp_path / "nowhere")
+        masked_words(tmp_path / "nowhere")

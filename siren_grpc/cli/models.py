@@ -1,0 +1,72 @@
+"""The models of `siren serve`: which there are to be, and how they are loaded."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+from siren_grpc.config import Settings
+from siren_grpc.domain.geometry import BufferedSeconds
+from siren_grpc.domain.ports import ModelBackend
+from siren_grpc.domain.types import DecoderKind, EncoderCache, Precision
+from siren_grpc.observe.device import DeviceUsage
+from siren_grpc.runtime import cores, front_ends_for
+
+_log = logging.getLogger(__name__)
+
+
+class ModelLoadFailed(Exception):
+    """The model of the settings cannot be served; the message is for the operator."""
+
+
+def load_backend(name: str, settings: Settings) -> ModelBackend:
+    """Load and warm up a model. Raises ModelLoadFailed."""
+    _log.info("importing NeMo; this takes some seconds")
+    from siren_grpc.models.start import start_backend
+
+    try:
+        return start_backend(
+            name,
+            device=settings.device,
+            threads=settings.threads,
+            parallel_steps=settings.parallel_steps,
+            n_front_ends=n_front_ends(settings),
+            n_slots=settings.max_sessions,
+            max_batch=settings.max_batch,
+            session_memory_mb=settings.session_memory_mb,
+            encoder_cache=EncoderCache(settings.encoder_cache),
+            precision=Precision(settings.precision),
+            chunk_frames=settings.chunk_frames,
+            decoder=DecoderKind(settings.decoder) if settings.decoder else None,
+            buffered=BufferedSeconds(
+                settings.buffered_left_s, settings.buffered_chunk_s, settings.buffered_right_s
+            ),
+        )
+    except Exception as error:
+        _log.debug("loading %s failed", name, exc_info=True)
+        raise ModelLoadFailed(
+            f"cannot serve model {name!r}: {error} "
+            "(--log-level debug shows where; `siren pull MODEL` fetches a hub model ahead)"
+        ) from error
+
+
+def read_devices() -> Sequence[DeviceUsage]:
+    """Return what the GPUs are doing. Imports torch: not before the models' thread has."""
+    from siren_grpc.models.device_usage import read_devices
+
+    return read_devices()
+
+
+def version_of(model: str) -> tuple[int, int, int] | None:
+    """Return what changes when a checkpoint is replaced by another; None if it is no file."""
+    try:
+        found = Path(model).stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns, found.st_size
+
+
+def n_front_ends(settings: Settings) -> int:
+    """Return how many front ends there are to be."""
+    return settings.front_ends or front_ends_for(cores())

@@ -1,0 +1,126 @@
+"""`siren serve`."""
+
+from __future__ import annotations
+
+import asyncio
+import faulthandler
+import logging
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from siren_grpc.bench.console import fail
+from siren_grpc.cli.models import ModelLoadFailed, load_backend, read_devices, version_of
+from siren_grpc.config import ENVIRONMENT_ONLY, Settings, load_settings
+from siren_grpc.domain.ports import ModelBackend
+from siren_grpc.observe.logging import configure_logging
+from siren_grpc.observe.tracing import TracingMissing, check_tracing
+from siren_grpc.runtime import share_the_cores
+
+if TYPE_CHECKING:
+    from siren_grpc.server.app import App
+
+_log = logging.getLogger(__name__)
+_USAGE_STATUS = 2
+
+HELP = """Serve speech recognition over gRPC.
+
+Every setting is a flag here, an environment variable (SIREN_PORT=50052) or a line of a TOML file
+(port = 50052), in this order.
+
+Examples:
+
+  siren serve
+
+  siren serve --model nvidia/nemotron-speech-streaming-en-0.6b
+
+  siren token new --name phone --file tokens.txt
+
+  siren serve --host 0.0.0.0 --tokens-file tokens.txt
+
+  SIREN_MAX_SESSIONS=200 siren serve --config siren.toml
+"""
+
+
+def serve(given: dict[str, Any], file: Path | None) -> None:
+    """Serve until a signal ends it. given: settings of the command line. Raises typer.Exit."""
+    try:
+        settings = load_settings(given, file)
+    except ValidationError as error:
+        raise fail(_faults_of(error), status=_USAGE_STATUS) from None
+    except (FileNotFoundError, ValueError) as error:
+        raise fail(str(error), status=_USAGE_STATUS) from None
+    configure_logging(settings.log_level, settings.log_format)
+    # A crash in native code, or SIGABRT, leaves the stacks of all threads.
+    faulthandler.enable(sys.__stderr__ or sys.stderr)
+    for name, value in settings.model_dump().items():
+        _log.info("setting %s = %r", name, value)
+    share_the_cores()
+    # Imported late: grpc is quick, but `siren --help` needs none of it.
+    from siren_grpc.server.app import StepperDied
+    from siren_grpc.server.front_end_process import FrontEndDied
+
+    expected = (OSError, StepperDied, FrontEndDied, ModelLoadFailed, TracingMissing, ValueError)
+    try:
+        app = asyncio.run(_run(settings, lambda: _reload(given, file)))
+    except expected as error:
+        raise fail(str(error)) from None
+    if app.is_loading:
+        # Stopped early: the loading thread is inside torch, whose threads would abort the
+        # interpreter's orderly exit. Nothing is left to save.
+        logging.shutdown()
+        os._exit(0)
+
+
+def _faults_of(error: ValidationError) -> str:
+    """Say what is wrong with each setting, a line each; what is secret is not repeated."""
+    lines = []
+    for fault in error.errors():
+        name = ".".join(str(part) for part in fault["loc"])
+        is_secret = fault["loc"][:1] and fault["loc"][0] in ENVIRONMENT_ONLY
+        got = "" if is_secret else f" (got {fault['input']!r})"
+        lines.append(f"setting {name}: {fault['msg']}{got}")
+    return "\n".join(lines)
+
+
+def _reload(given: dict[str, Any], file: Path | None) -> Settings:
+    """Read the settings again. Raises ValueError (pydantic's is one)."""
+    try:
+        return load_settings(given, file)
+    except FileNotFoundError as error:
+        raise ValueError(str(error)) from error
+
+
+async def _run(settings: Settings, reload: Callable[[], Settings]) -> App:
+    from siren_grpc.cli.app_config import app_config
+    from siren_grpc.server.app import App, Models
+    from siren_grpc.server.itn import check_languages
+
+    check_languages(settings.itn_languages)
+    if settings.tracing != "off":
+        check_tracing()
+
+    def models() -> Models:
+        now = reload()
+        names = (now.model, *now.models)
+        return Models(names, now.aliases, {name: version_of(name) for name in names})
+
+    loaded: list[str] = []
+
+    def load(name: str) -> ModelBackend:
+        backend = load_backend(name, settings)
+        loaded.append(name)
+        return backend
+
+    # Asking for the devices imports torch: not before the models' thread has done so.
+    app = App(app_config(settings), models, load, lambda: read_devices() if loaded else ())
+    await app.run(
+        on_bound=lambda port: _log.info(
+            "listening on %s:%d, loading %s", settings.host, port, settings.model
+        )
+    )
+    return app
