@@ -10,10 +10,10 @@ from random import Random
 from time import monotonic
 from typing import Any, TypeVar
 
+from siren_grpc.abuse.attacks import ATTACKS
 from siren_grpc.abuse.bad_calls import FAMILIES
 from siren_grpc.abuse.http2 import Http2
 from siren_grpc.abuse.outcome import Kind, Outcome, violation
-from siren_grpc.abuse.transport import ATTACKS
 
 _ATTACKS_IN_100 = 15
 """How many of a hundred requests attack the transport; the others are calls."""

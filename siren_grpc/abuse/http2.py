@@ -6,14 +6,10 @@ gRPC's own client would never send most of it, and hides how the server answers.
 from __future__ import annotations
 
 import asyncio
-import base64
 import socket
 import struct
 from collections.abc import Iterable, Sequence
-from urllib.parse import unquote
 
-import grpc
-from google.rpc import error_details_pb2, status_pb2  # type: ignore[import-untyped]
 from hpack import Decoder, Encoder
 from hyperframe.exceptions import HyperframeError
 from hyperframe.frame import (
@@ -27,6 +23,7 @@ from hyperframe.frame import (
     WindowUpdateFrame,
 )
 
+from siren_grpc.abuse.answer import Answer
 from siren_grpc.abuse.outcome import Kind, Outcome
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
@@ -35,7 +32,6 @@ _HEADER_BYTES = 9
 _OPEN = 65_535
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 _PROBE = b"stillup?"
-_CODES = {code.value[0]: code.name for code in grpc.StatusCode}
 
 
 def split_target(target: str) -> tuple[str, int]:
@@ -141,7 +137,7 @@ class Http2:
             return Outcome(Kind.HANGS)
 
     async def _call(self, stream: int, sending: bytes) -> Outcome:
-        answer = _Answer()
+        answer = Answer()
         start = 0
         while start < len(sending):
             room = min(self._window, self._stream_windows[stream], MOST_PAYLOAD)
@@ -160,7 +156,7 @@ class Http2:
     async def ends(self, stream: int, *, deadline_s: float) -> Outcome:
         """Read until a call ends, or the connection does."""
         try:
-            return await asyncio.wait_for(self._read_to_end(stream, _Answer()), deadline_s)
+            return await asyncio.wait_for(self._read_to_end(stream, Answer()), deadline_s)
         except asyncio.TimeoutError:
             return Outcome(Kind.HANGS)
 
@@ -168,7 +164,7 @@ class Http2:
         """Read until a call has its first response, which is SERVED, or ends."""
 
         async def read() -> Outcome:
-            answer, before = _Answer(), self.received
+            answer, before = Answer(), self.received
             while self.received == before:
                 outcome = await self._read_one(stream, answer)
                 if outcome is not None:
@@ -185,13 +181,13 @@ class Http2:
         self.frame(PingFrame(0, opaque_data=_PROBE))
         return await self.ends(0, deadline_s=deadline_s)
 
-    async def _read_to_end(self, stream: int, answer: _Answer) -> Outcome:
+    async def _read_to_end(self, stream: int, answer: Answer) -> Outcome:
         while True:
             outcome = await self._read_one(stream, answer)
             if outcome is not None:
                 return outcome
 
-    async def _read_one(self, stream: int, answer: _Answer) -> Outcome | None:
+    async def _read_one(self, stream: int, answer: Answer) -> Outcome | None:
         """Take a frame in; return how the stream, or the connection, ended with it."""
         try:
             head = await self._reader.readexactly(_HEADER_BYTES)
@@ -229,7 +225,7 @@ class Http2:
             self._initial_window = initial
         self.frame(SettingsFrame(0, flags=["ACK"]))
 
-    def _take_headers(self, frame: HeadersFrame, stream: int, answer: _Answer) -> Outcome | None:
+    def _take_headers(self, frame: HeadersFrame, stream: int, answer: Answer) -> Outcome | None:
         headers = {str(name): str(value) for name, value in self._decoder.decode(frame.data)}
         if frame.stream_id != stream:
             return None
@@ -268,30 +264,3 @@ class Http2:
         if not self._writer.is_closing():
             self._is_half_closed = True
             self._writer.write_eof()
-
-
-class _Answer:
-    """The headers and trailers of one call so far."""
-
-    def __init__(self) -> None:
-        self.headers: dict[str, str] = {}
-
-    def outcome(self) -> Outcome | None:
-        """Return the call's gRPC status, None if it has none."""
-        status = self.headers.get("grpc-status")
-        if status is None:
-            return None
-        code = _CODES.get(int(status), status)
-        details = self.headers.get("grpc-status-details-bin", "")
-        text = unquote(self.headers.get("grpc-message", ""))
-        return Outcome(Kind.STATUS, code, _reason_of(details), text)
-
-
-def _reason_of(details: str) -> str:
-    """Return the reason in a google.rpc.Status as metadata carries it; empty if it has none."""
-    data = base64.b64decode(details + "=" * (-len(details) % 4))
-    for detail in status_pb2.Status.FromString(data).details:
-        info = error_details_pb2.ErrorInfo()
-        if detail.Unpack(info):
-            return str(info.reason)
-    return ""

@@ -13,7 +13,8 @@ from random import Random
 
 import pytest
 
-from siren_grpc.abuse import bad_calls, transport
+from siren_grpc.abuse import bad_calls
+from siren_grpc.abuse.attacks import ATTACKS, Attack
 from siren_grpc.abuse.extremes import numeric_fields
 from siren_grpc.abuse.fuzzer import Fuzzer
 from siren_grpc.abuse.http2 import Http2, message
@@ -50,9 +51,9 @@ def test_an_extreme_number_in_any_field_is_told(running_server: SirenServer) -> 
     assert asyncio.run(run()) == []
 
 
-@pytest.mark.parametrize("attack", [a for a, _ in transport.ATTACKS], ids=lambda a: a.__name__)
+@pytest.mark.parametrize("attack", [a for a, _ in ATTACKS], ids=lambda a: a.__name__)
 def test_each_attack_on_the_transport_is_closed_or_answered(
-    running_server: SirenServer, attack: transport.Attack
+    running_server: SirenServer, attack: Attack
 ) -> None:
     async def run() -> None:
         for seed in range(8):

@@ -16,7 +16,7 @@ _N = 400
 _N_LONG = 10_000
 _WORLD = 200
 """Histories that share a server."""
-_FATES = ("", "", "", "limit", "drain", "", "", "death")
+_SCENARIOS = ("", "", "", "limit", "drain", "", "", "death")
 
 
 @pytest.fixture(autouse=True)
@@ -27,31 +27,31 @@ def quiet() -> Iterator[None]:
     logging.disable(logging.NOTSET)
 
 
-def play_worlds(n: int, *, first: int, fates: tuple[str, ...]) -> list[History]:
+def play_worlds(n: int, *, first: int, scenarios: tuple[str, ...]) -> list[History]:
     """Play n histories; fail with a command that plays the first bad one again."""
     histories = []
     for world, start in enumerate(range(first, first + n, _WORLD)):
-        fate = fates[world % len(fates)]
+        scenario = scenarios[world % len(scenarios)]
         seeds = range(start, min(start + _WORLD, first + n))
-        for seed, (history, violations) in asyncio.run(play_all(seeds, fate=fate)).items():
+        for seed, (history, violations) in asyncio.run(play_all(seeds, scenario=scenario)).items():
             command = f"python -m tests.support.history {seed} --show"
-            if fate:
-                command += f" --fate {fate}"
+            if scenario:
+                command += f" --scenario {scenario}"
             assert not violations, f"{violations[:3]}\nplay it again: {command}"
             histories.append(history)
     return histories
 
 
-@pytest.mark.parametrize("fate", ["", "limit", "drain", "death"])
-def test_what_clients_observe_is_allowed(fate: str) -> None:
-    histories = play_worlds(_N if fate == "" else _WORLD // 2, first=0, fates=(fate,))
+@pytest.mark.parametrize("scenario", ["", "limit", "drain", "death"])
+def test_what_clients_observe_is_allowed(scenario: str) -> None:
+    histories = play_worlds(_N if scenario == "" else _WORLD // 2, first=0, scenarios=(scenario,))
     ends = Counter(history.end for history in histories)
     # What is not reached is not tested.
     assert ends["OK"] > len(histories) / 10
     assert {"": True, "limit": ends["SESSION_TOO_LONG"], "drain": ends["SHUTTING_DOWN"]}.get(
-        fate, ends["INTERNAL_ERROR"]
+        scenario, ends["INTERNAL_ERROR"]
     )
-    if fate == "":
+    if scenario == "":
         assert {"INVALID_MESSAGE", "INVALID_CONFIG", "INVALID_AUDIO", "MODEL_ERROR"} <= set(ends)
         assert any(len(history.told("started")) > 1 for history in histories), "none was resumed"
         assert {told.cause for history in histories for told in history.told("final")} >= {
@@ -61,6 +61,6 @@ def test_what_clients_observe_is_allowed(fate: str) -> None:
 
 @pytest.mark.long
 def test_what_clients_observe_is_allowed_ten_thousand_times() -> None:
-    histories = play_worlds(_N_LONG, first=1_000_000, fates=_FATES)
+    histories = play_worlds(_N_LONG, first=1_000_000, scenarios=_SCENARIOS)
     assert len(histories) == _N_LONG
     print(sorted(Counter(history.end for history in histories).items()))

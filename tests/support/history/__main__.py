@@ -1,4 +1,4 @@
-"""Plays histories again: `python -m tests.support.history SEED... [--fate drain] [--show]`."""
+"""Plays histories again: `python -m tests.support.history SEED... [--scenario drain] [--show]`."""
 
 from __future__ import annotations
 
@@ -12,12 +12,14 @@ from tests.support.history.world import play_all
 
 _parser = argparse.ArgumentParser(prog="python -m tests.support.history", description=__doc__)
 _parser.add_argument("seeds", type=int, nargs="+")
-_parser.add_argument("--fate", default="", choices=["", "limit", "drain", "death"])
+_parser.add_argument("--scenario", default="", choices=["", "limit", "drain", "death"])
 _parser.add_argument("--show", action="store_true", help="print requests and records")
 _given = _parser.parse_args()
 logging.disable(logging.CRITICAL)
 
-for _seed, (_history, _violations) in asyncio.run(play_all(_given.seeds, fate=_given.fate)).items():
+for _seed, (_history, _violations) in asyncio.run(
+    play_all(_given.seeds, scenario=_given.scenario)
+).items():
     print(
         f"history {_seed}: ended {_history.end or 'by its client'}, {len(_violations)} violations"
     )

@@ -73,14 +73,14 @@ async def _die_with(host: EngineHost, engine: Engine) -> None:
 
 
 async def play_all(
-    seeds: Sequence[int], *, fate: str = ""
+    seeds: Sequence[int], *, scenario: str = ""
 ) -> dict[int, tuple[History, list[Violation]]]:
     """Play histories at once, each with its twin in peace; return them with what is wrong.
 
-    fate: of the server, while they run: "" none, "limit" streams are bounded, "drain" it is
-    stopped, "death" its stepper dies.
+    scenario: what the server does: "" nothing special, "limit" it bounds its streams, "drain" it
+    is stopped while they run, "death" its stepper dies.
     """
-    max_samples = MAX_SAMPLES if fate == "limit" else None
+    max_samples = MAX_SAMPLES if scenario == "limit" else None
     drawn = {seed: draw(seed, max_samples=max_samples) for seed in seeds}
     twins: dict[int, History] = {}
     async with open_world(n_slots=_AT_ONCE, max_samples=max_samples) as world:
@@ -96,15 +96,15 @@ async def play_all(
 
         async def one(seed: int) -> None:
             script, trouble = drawn[seed]
-            extra = {"drain": {"SHUTTING_DOWN"}, "death": {"INTERNAL_ERROR"}}.get(fate, set())
+            extra = {"drain": {"SHUTTING_DOWN"}, "death": {"INTERNAL_ERROR"}}.get(scenario, set())
             if extra:
                 script = replace(script, ends=script.ends | extra | {"INVALID_CONFIG"})
             histories[seed] = await play(world.service, script, trouble, seed)
 
-        befalling = asyncio.create_task(_befall(world, fate, histories, len(seeds)))
+        disturbing = asyncio.create_task(_disturb(world, scenario, histories, len(seeds)))
         await _each(one, seeds)
-        befalling.cancel()
-        if fate not in ("death",):
+        disturbing.cancel()
+        if scenario not in ("death",):
             await assert_empty(world)
     for seed, history in histories.items():
         history.twin = tuple(told.essence for told in twins[seed].told("final", "event", "updated"))
@@ -114,12 +114,12 @@ async def play_all(
     return found
 
 
-async def _befall(world: World, fate: str, histories: dict[int, History], n: int) -> None:
-    if fate not in ("drain", "death"):
+async def _disturb(world: World, scenario: str, histories: dict[int, History], n: int) -> None:
+    if scenario not in ("drain", "death"):
         return
     while len(histories) < n // 3:  # noqa: ASYNC110 (a count, not an event)
         await asyncio.sleep(0.005)
-    if fate == "drain":
+    if scenario == "drain":
         await world.service.drain(grace_s=0.05, hurry=asyncio.Event())
     else:
         world.backend.dies = True
