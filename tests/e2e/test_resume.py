@@ -26,11 +26,10 @@ from siren_client import (
     Resumed,
     SirenClient,
     SirenError,
-    SpeechEvent,
-    Started,
     Update,
 )
 from tests.support.audio import spoken_digits
+from tests.support.client_results import assert_promises, essence
 from tests.support.faulty_proxy import FaultyProxy
 from tests.support.server import SirenServer, serving
 from tests.support.wire import END, FINALIZE, Wire, audio, config, every, failure
@@ -84,31 +83,6 @@ def unbroken(server: SirenServer) -> dict[str, list[Result]]:
             name: list(client.stream(iter(items), **options))
             for name, (items, options) in CASES.items()
         }
-
-
-def essence(results: Iterable[Result]) -> list[tuple[object, ...]]:
-    """Return what must not depend on breaks: finals and events, in order."""
-    kept = []
-    for result in results:
-        if isinstance(result, Final):
-            times = (result.start_s, result.end_s)
-            kept.append((result.text, result.seq, *times, result.cause, result.words))
-        elif isinstance(result, SpeechEvent):
-            kept.append((result.type, result.time_s))
-    return kept
-
-
-def assert_promises(results: list[Result]) -> None:
-    """Started once and first; the stable prefix never taken back, whatever broke."""
-    assert [isinstance(result, Started) for result in results].count(True) == 1
-    assert isinstance(results[0], Started)
-    stable, seq = "", 0
-    for result in results:
-        if isinstance(result, (Partial, Final)):
-            assert result.text.startswith(stable)
-            assert result.seq >= seq
-            seq = result.seq
-            stable = result.stable if isinstance(result, Partial) else ""
 
 
 def breaks_of(proxy: FaultyProxy) -> list[Callable[[], object]]:

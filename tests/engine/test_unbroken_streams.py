@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any
 
-import grpc
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -21,7 +20,6 @@ from siren_client import (
     Final,
     FinalCause,
     Partial,
-    Reason,
     Reconnect,
     Result,
     Resumed,
@@ -30,20 +28,13 @@ from siren_client import (
     Started,
     Update,
 )
-from siren_client.errors import FieldViolation
 from siren_client.unbroken import GiveUp, UnbrokenStream
 from siren_grpc.server import stream as server_stream
 from siren_grpc.server.service import SpeechService
+from tests.support.client_results import BROKEN, UNKNOWN, assert_promises
 from tests.support.history.play import Aborted, Context
 from tests.support.history.world import open_world
 
-BROKEN = SirenError(grpc.StatusCode.UNAVAILABLE, "Socket closed")
-UNKNOWN = SirenError(
-    grpc.StatusCode.INVALID_ARGUMENT,
-    "resume.token: no stream of this name",
-    reason=Reason.INVALID_CONFIG,
-    violations=(FieldViolation("resume.token", "no stream of this name"),),
-)
 POLICY = Reconnect(deadline_s=1000, first_delay_s=0, max_delay_s=0)
 Item = bytes | Control | Update
 
@@ -192,23 +183,6 @@ def essence(results: Sequence[Result]) -> list[tuple[object, ...]]:
         elif not isinstance(result, (Partial, Started, Resumed)):
             kept.append((type(result).__name__, getattr(result, "partial_interval_ms", None)))
     return kept
-
-
-def assert_promises(results: Sequence[Result], *, has_reset: bool) -> None:
-    """Started once and first; what was stable stays; seq and time never go back."""
-    assert [isinstance(result, Started) for result in results] == [
-        i == 0 for i in range(len(results))
-    ]
-    stable, seq, processed_s = "", 0, 0.0
-    for result in results:
-        if isinstance(result, Partial):
-            assert result.audio_processed_s >= processed_s
-            processed_s = result.audio_processed_s
-        if isinstance(result, (Partial, Final)):
-            assert has_reset or result.text.startswith(stable)
-            assert result.seq >= seq
-            seq = result.seq
-            stable = result.stable if isinstance(result, Partial) else ""
 
 
 @pytest.fixture(autouse=True)

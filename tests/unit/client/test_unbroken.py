@@ -17,20 +17,13 @@ from siren_client import (
     SpeechEventType,
     Started,
 )
-from siren_client.errors import FieldViolation
 from siren_client.reconnect import moved
 from siren_client.text import keep_stable
 from siren_client.unbroken import GiveUp, Retry, UnbrokenStream
+from tests.support.client_results import BROKEN, UNKNOWN
 
 SECOND = bytes(32_000)
 POLICY = Reconnect(deadline_s=10, first_delay_s=1, max_delay_s=4)
-BROKEN = SirenError(grpc.StatusCode.UNAVAILABLE, "Socket closed")
-UNKNOWN = SirenError(
-    grpc.StatusCode.INVALID_ARGUMENT,
-    "resume.token: no stream of this name",
-    reason=Reason.INVALID_CONFIG,
-    violations=(FieldViolation("resume.token", "no stream of this name"),),
-)
 
 
 def at(seconds: float) -> Duration:
