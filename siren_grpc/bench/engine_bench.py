@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import count
 from typing import Any
 
@@ -14,7 +14,7 @@ from siren_grpc.bench.engine_adapter import LoadedModel
 from siren_grpc.bench.nemo_pipelines import buffered, cache_aware, why_not_buffered
 from siren_grpc.bench.ours import Ours, OursInThread
 from siren_grpc.bench.statistics import (
-    distribution,
+    figures,
     paired_ratio,
     percentile,
     real_time_streams,
@@ -79,20 +79,16 @@ def measure_batch(
     """Measure one batch size and return its part of the report. progress takes 0 to 1."""
     contestants, absent = contestants_of(loaded, info, lane, n_streams, settings)
     geometry = info.geometry(lane.chunk_frames)
+    chunk_s = geometry.latency_ms / 1000
     chunk_samples = geometry.chunk_samples(is_first=False)
+    rate = info.features.sample_rate_hertz
     seeds = count(settings.seed)
 
     def streams(n_steps: int) -> Streams:
-        rate = info.features.sample_rate_hertz
-        return Streams(
-            [
-                Speech(recordings, sample_rate_hertz=rate, seed=next(seeds)).take(
-                    (n_steps + 2) * chunk_samples
-                )
-                for _ in range(n_streams)
-            ],
-            n_steps,
+        speeches = (
+            Speech(recordings, sample_rate_hertz=rate, seed=next(seeds)) for _ in range(n_streams)
         )
+        return Streams([speech.take((n_steps + 2) * chunk_samples) for speech in speeches], n_steps)
 
     warm, _ = _run(contestants, streams(_WARM_UP_STEPS), 2, lambda _: None)
     typical = {name: percentile(timings.wall_s, 50) for name, timings in warm.items()}
@@ -105,11 +101,9 @@ def measure_batch(
     return {
         "streams": n_streams,
         "steps": n_steps,
-        "audio_s": n_steps * geometry.latency_ms / 1000,
+        "audio_s": n_steps * chunk_s,
         "contestants": {
-            contestant.name: _report(
-                contestant, timings, n_streams, chunk_s=geometry.latency_ms / 1000
-            )
+            contestant.name: _report(contestant, timings, n_streams, chunk_s=chunk_s)
             for contestant in contestants
         },
         "absent": absent,
@@ -152,15 +146,14 @@ def _report(
     contestant: Contestant, timings: dict[str, Timings], n_streams: int, *, chunk_s: float
 ) -> dict[str, Any]:
     own = timings[contestant.name]
-    wall = distribution([1000 * value for value in own.wall_s])
-    cpu = distribution([1000 * value for value in own.cpu_s])
-    if wall is None or cpu is None:
+    step_ms = figures([1000 * value for value in own.wall_s])
+    if step_ms is None:
         raise AssertionError("every contestant takes its first turn")
     return {
-        "step_ms": asdict(wall),
-        "cpu_ms": asdict(cpu),
-        "real_time_streams": real_time_streams(n_streams, chunk_s, wall.mean / 1000),
-        "real_time_streams_median": real_time_streams(n_streams, chunk_s, wall.p50 / 1000),
+        "step_ms": step_ms,
+        "cpu_ms": figures([1000 * value for value in own.cpu_s]),
+        "real_time_streams": real_time_streams(n_streams, chunk_s, step_ms["mean"] / 1000),
+        "real_time_streams_median": real_time_streams(n_streams, chunk_s, step_ms["p50"] / 1000),
         "times_slower_than_siren": paired_ratio(timings[OURS].turns_s, own.turns_s),
         "session_bytes": contestant.session_bytes(),
     }

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import repeat
 from pathlib import Path
 from time import monotonic, sleep
@@ -15,7 +15,7 @@ import psutil
 from siren_client import RecognitionOptions
 from siren_grpc.bench.generator import Generator, Load
 from siren_grpc.bench.player import StreamReport
-from siren_grpc.bench.statistics import distribution, percentile
+from siren_grpc.bench.statistics import figures, percentile
 from siren_grpc.observe.processes import ProcessUse, family_use
 
 _STAGGER_S = 2.0
@@ -86,37 +86,35 @@ def measure_rung(
 def summarise(
     reports: Sequence[StreamReport], begin: float, end: float, settings: ServerBenchSettings
 ) -> dict[str, Any]:
-    """Judge a rung: latencies of results that came between begin and end, and what was broken."""
+    """Judge a rung: latencies of results that came between begin and end, and what was broken.
+
+    begin, end: moments of the clock of the reports, in seconds.
+    """
     partials = [
         [1000 * found.latency_s for found in report.partials if begin <= found.at_s < end]
         for report in reports
     ]
     finals = [1000 * f.latency_s for report in reports for f in report.finals if f.at_s >= begin]
     lags = [1000 * lag for report in reports for lag in report.lags_s]
-    all_partials = [latency for found in partials for latency in found]
-    errors = Counter(report.error for report in reports if report.error is not None)
+    partial_ms = figures([latency for found in partials for latency in found])
+    final_ms, lag_ms = figures(finals), figures(lags)
     late = sum(bool(found) and percentile(found, 95) > settings.bound_ms for found in partials)
+    errors = Counter(report.error for report in reports if report.error is not None)
     unanswered = sum(report.n_unanswered for report in reports)
-    partial_ms, final_ms, lag_ms = (distribution(v) for v in (all_partials, finals, lags))
-    reasons = []
-    for name, found in (("partial", partial_ms), ("final", final_ms)):
-        if found is None:
-            reasons.append(f"no {name}")
-        elif found.p95 > settings.bound_ms:
-            reasons.append(f"{name} p95")
-    if errors:
-        reasons.append("errors")
-    if unanswered:
-        reasons.append("finals missing")
-    is_valid = lag_ms is not None and lag_ms.p99 <= settings.lag_bound_ms
+    reasons = [
+        *_missed_bounds({"partial": partial_ms, "final": final_ms}, settings.bound_ms),
+        *(["errors"] if errors else []),
+        *(["finals missing"] if unanswered else []),
+    ]
+    is_valid = lag_ms is not None and lag_ms["p99"] <= settings.lag_bound_ms
     if not is_valid:
         reasons.append("invalid: generator too slow")
     duration = sum(report.n_sent for report in reports) * settings.packet_ms / 1000
     per_s = len(reports) / duration if duration else 0.0
     return {
         "seconds": settings.seconds,
-        "partial_ms": asdict(partial_ms) if partial_ms else None,
-        "final_ms": asdict(final_ms) if final_ms else None,
+        "partial_ms": partial_ms,
+        "final_ms": final_ms,
         "late_streams": late,
         "unanswered": unanswered,
         "errors": dict(errors),
@@ -125,13 +123,25 @@ def summarise(
             "received": sum(report.n_received for report in reports) * per_s,
         },
         "generator": {
-            "lag_ms": asdict(lag_ms) if lag_ms else None,
+            "lag_ms": lag_ms,
             "held_up_s": sum(report.held_up_s for report in reports),
         },
         "valid": is_valid,
         "held": not reasons,
         "reasons": reasons,
     }
+
+
+def _missed_bounds(
+    latencies: Mapping[str, Mapping[str, float] | None], bound_ms: float
+) -> list[str]:
+    reasons = []
+    for name, found in latencies.items():
+        if found is None:
+            reasons.append(f"no {name}")
+        elif found["p95"] > bound_ms:
+            reasons.append(f"{name} p95")
+    return reasons
 
 
 def _sleep_until(moment: float) -> None:

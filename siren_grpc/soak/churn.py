@@ -49,11 +49,17 @@ class ChurnReport:
     faults: list[str] = field(default_factory=list)
     n_faults: int = 0
 
+    def take_over(self, client: ChurnClient) -> None:
+        """Take what the client of the sessions has found so far."""
+        self.outcomes = dict(sorted(client.outcomes.items()))
+        self.refused_full = client.n_refused_full
+        self.faults, self.n_faults = list(client.faults), client.n_faults
+
     def as_json(self) -> dict[str, Any]:
         """Return its figures."""
         return {
             "sessions": self.done,
-            "wall_s": round(self.wall_s, 1),
+            "wall_s": round(self.wall_s, 2),
             "outcomes": self.outcomes,
             "refused_full": self.refused_full,
             "growth_percent": self.growth_percent,
@@ -92,14 +98,10 @@ async def play(
                 baseline = counts
             for process in counts:
                 memory.note(f"memory of the {process.name}", report.done, process.use.rss_bytes)
-            _take_over(report, client)
+            report.take_over(client)
             journal.write(
-                sessions=report.done,
-                wall_s=round(report.wall_s, 2),
+                **report.as_json(),
                 idle_s=round(idle_s, 2),
-                outcomes=report.outcomes,
-                refused_full=report.refused_full,
-                faults=report.n_faults,
                 processes=[process.as_json() for process in counts],
             )
             await client.reconnect_one()
@@ -130,9 +132,3 @@ async def _run(
             on_progress(next(done))
 
     await asyncio.gather(*(work() for _ in range(at_once)))
-
-
-def _take_over(report: ChurnReport, client: ChurnClient) -> None:
-    report.outcomes = dict(sorted(client.outcomes.items()))
-    report.refused_full = client.n_refused_full
-    report.faults, report.n_faults = list(client.faults), client.n_faults
