@@ -26,7 +26,7 @@ def wav_header(*, channels: int, hertz: int, block: int, bits: int, format_tag: 
 
 
 def corrupt(random: Random) -> tuple[str, pb.AudioEncoding.ValueType, list[bytes]]:
-    """Return what it is, the encoding it claims, and its messages."""
+    """Return what it is in words, the encoding it claims, and the data of its messages."""
     kind = random.choice(("file", "wav", "auto", "float", "pieces"))
     tail = random.randbytes(random.choice(_SIZES))
     if kind == "file":

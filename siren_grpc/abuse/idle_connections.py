@@ -110,7 +110,10 @@ KINDS: tuple[Idle, ...] = (
 async def hold(
     target: str, n_connections: int, *, hold_s: float, seed: int
 ) -> dict[str, dict[str, int]]:
-    """Hold so many connections of all kinds at once; return how each kind was in the end."""
+    """Hold so many connections of all kinds at once; return how each kind was in the end.
+
+    hold_s: seconds from now. Returns how often each outcome was, by kind.
+    """
     found: dict[str, Counter[str]] = {idle.__name__: Counter() for idle in KINDS}
     opening = asyncio.Semaphore(_AT_ONCE)
     until_s = monotonic() + hold_s

@@ -63,7 +63,8 @@ def faults_of(
 async def offer(target: str, n_streams: int, *, spread_s: float, plays: int) -> OverloadReport:
     """Start so many live streams within a time, and follow each to its end.
 
-    plays: how often each plays the recording.
+    spread_s: over which the starts are spread evenly. plays: how often each plays the recording
+    that ships with the package. Raises siren_client.SirenError when the server is not there.
     """
     (samples,) = load_recordings([], sample_rate_hertz=HERTZ)
     pcm = to_pcm(samples) * plays

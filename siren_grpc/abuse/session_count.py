@@ -17,7 +17,8 @@ async def all_sessions_free(target: str, n_sessions: int, *, deadline_s: float) 
     """Open as many streams as the server has sessions, and one more, all at the same time.
 
     Returns None when all were taken and the last was refused, else what was wrong. It tries again
-    until the deadline, for sessions come free a moment behind their streams.
+    until the deadline, seconds from now: sessions come free a moment behind their streams. Raises
+    OSError when it cannot connect.
     """
     deadline = monotonic() + deadline_s
     while True:

@@ -25,7 +25,8 @@ class UnusableAudio(Exception):
 def load_recordings(paths: Sequence[Path], *, sample_rate_hertz: int) -> list[Samples]:
     """Read WAV files, mono 16-bit PCM of any rate, at the rate asked for.
 
-    No paths: the recording that ships with the package. Raises UnusableAudio.
+    No paths: the recording that ships with the package. Returns [n_samples] of each, in [-1, 1].
+    Raises UnusableAudio.
     """
     return [_load(path, sample_rate_hertz) for path in (paths or [DEMO])]
 
@@ -70,7 +71,7 @@ class Speech:
         return part, not self._is_pause
 
     def take(self, n_samples: int) -> Samples:
-        """Return the audio of the first n_samples, ending in silence of a second if it fits."""
+        """Return the next [n_samples], of which the last second is silence."""
         parts: list[Samples] = []
         length = 0
         while length < n_samples:
@@ -83,5 +84,5 @@ class Speech:
 
 
 def to_pcm(samples: Samples) -> bytes:
-    """Return samples as 16-bit little-endian PCM."""
+    """Return [n_samples] in [-1, 1] as 16-bit little-endian PCM; what is louder is clipped."""
     return (samples * 32768).clip(-32768, 32767).astype("<i2").tobytes()

@@ -63,7 +63,8 @@ def load_model(
 ) -> LoadedModel:
     """Load a checkpoint as the server does.
 
-    device: a torch device or "auto". threads: CPU threads of a step, 0 for one per core.
+    device: a torch device or "auto". threads: CPU threads of a step, 0 for one per core. Raises
+    ValueError or OSError, for the operator.
     """
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -126,7 +127,7 @@ class SyncEngine:
         return stream
 
     def receive(self, stream: int, pcm: bytes) -> None:
-        """Take a message of audio."""
+        """Take a message of 16-bit PCM at the model's rate; any length."""
         self._push(stream, self._ingresses[stream].receive_audio(pcm, 0))
 
     def finalize(self, stream: int) -> None:

@@ -88,7 +88,10 @@ class Generator:
         return start_at
 
     def collect(self) -> list[StreamReport]:
-        """Wait for the end of the load; return what became of each stream."""
+        """Wait for the end of the load; return what became of each stream.
+
+        Raises EOFError when a process is gone.
+        """
         return [report for connection in self._connections for report in connection.recv()]
 
 

@@ -23,7 +23,7 @@ def new_report(kind: str, settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def save(report: dict[str, Any], path: Path | None) -> None:
-    """Write a report as JSON, floats to five digits; nothing without a path."""
+    """Write a report as JSON, floats to five digits; nothing without a path. Raises OSError."""
     if path is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(_rounded(report), indent=1) + "\n", encoding="utf-8")

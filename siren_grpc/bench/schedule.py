@@ -21,7 +21,7 @@ def packets(
     """Cut a stream as a live client does: a packet is due when its last sample has been heard.
 
     jitter_ms: each packet is held up by a random time of up to so much, never overtaking another.
-    The last packet may be shorter.
+    The last packet may be shorter. Raises ValueError for packets without a sample.
     """
     size = sample_rate_hertz * packet_ms // 1000
     if size < 1:

@@ -77,7 +77,11 @@ class LongStream:
         self._report = LongStreamReport()
 
     async def play(self) -> LongStreamReport:
-        """Run to the end, or until SIGINT or SIGTERM. Raises NoCensus, grpc.aio.AioRpcError."""
+        """Run to the end, or until SIGINT or SIGTERM.
+
+        Raises NoCensus, grpc.aio.AioRpcError, and asyncio.InvalidStateError when the stream ended by
+        itself.
+        """
         is_stopping = stop_on_signals()
         settings, report = self._settings, self._report
         async with grpc.aio.insecure_channel(self._server.target) as channel:

@@ -62,7 +62,7 @@ class SessionPlan:
 
 
 def cut_clips(recording: Samples, *, sample_rate_hertz: int, seed: int) -> list[bytes]:
-    """Return short PCM clips from random places of a recording."""
+    """Return short clips from random places of a recording, [n_samples], as 16-bit PCM."""
     random = Random(seed)
     clips = []
     for seconds in _CLIPS_S * _N_CLIPS_OF_EACH:
@@ -73,7 +73,7 @@ def cut_clips(recording: Samples, *, sample_rate_hertz: int, seed: int) -> list[
 
 
 def draw(random: Random, clips: Sequence[bytes]) -> SessionPlan:
-    """Draw a session."""
+    """Draw a session. clips: those there are, of which the lengths in bytes count."""
     (kind,) = random.choices(tuple(WEIGHTS), tuple(WEIGHTS.values()))
     chosen = tuple(random.randrange(len(clips)) for _ in range(1 + (kind is Kind.FINALIZED)))
     n_bytes = sum(len(clips[clip]) for clip in chosen)

@@ -32,7 +32,7 @@ class StreamClient:
     """One stream. Belongs to one event loop."""
 
     def __init__(self, stub: speech_pb2_grpc.SpeechServiceStub, decoder: str | None) -> None:
-        """Open it."""
+        """Open it. decoder: rnnt or ctc; None for the server's."""
         self._decoder = decoder
         opening: Any = stub.StreamingRecognize  # the stubs know no call without an iterator
         self._call: Any = opening()
@@ -50,7 +50,10 @@ class StreamClient:
         await self._call.write(config(self._decoder))
 
     async def send(self, pcm: bytes) -> None:
-        """Send audio, as soon as flow control lets it. Raises grpc.aio.AioRpcError."""
+        """Send 16 kHz 16-bit PCM, as soon as flow control lets it.
+
+        Raises grpc.aio.AioRpcError, or asyncio.InvalidStateError when the stream ended by itself.
+        """
         if self._call.done():
             await self._reading  # raises what the stream ended with
             raise asyncio.InvalidStateError("the stream ended by itself")
@@ -90,7 +93,10 @@ class StreamClient:
 async def words_alone(
     stub: speech_pb2_grpc.SpeechServiceStub, pcm: bytes, decoder: str | None
 ) -> list[Word]:
-    """Return a recording's words by itself: how it is known where they are."""
+    """Return a recording's words by itself: how it is known where they are.
+
+    Raises grpc.aio.AioRpcError.
+    """
     client = StreamClient(stub, decoder)
     await client.start()
     await client.send(pcm)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import asdict
 from typing import Annotated
 
@@ -80,3 +81,5 @@ def stream(
         )
     except grpc.aio.AioRpcError as error:
         raise fail(f"the stream failed: {error.code().name} {error.details()}") from None
+    except asyncio.InvalidStateError as error:
+        raise fail(f"the stream failed: {error}") from None

@@ -12,7 +12,7 @@ _SILENT_PART_S = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A stretch of the stream. recording: which, None for silence."""
+    """A stretch of the stream. recording: the index of its recording, None for silence."""
 
     start_samples: int
     n_samples: int
