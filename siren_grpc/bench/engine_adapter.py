@@ -1,4 +1,4 @@
-"""The engine as the benchmarks drive it: the one file, with `ours`, that knows its inside."""
+"""The engine as the benchmarks drive it: this and `siren_contestants` alone know its inside."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from siren_grpc.bench.bare_loop import BareLoop
 from siren_grpc.bench.contestant import Contestant, Streams, Timings, turn_order
 from siren_grpc.bench.engine_adapter import LoadedModel
 from siren_grpc.bench.nemo_pipelines import buffered, cache_aware, why_not_buffered
-from siren_grpc.bench.ours import Ours, OursInThread
+from siren_grpc.bench.siren_contestants import SirenAsServed, SirenEngine
 from siren_grpc.bench.statistics import (
     figures,
     paired_ratio,
@@ -21,7 +21,7 @@ from siren_grpc.bench.statistics import (
 )
 from siren_grpc.domain.types import Lane, ModelInfo, Samples
 
-OURS, BARE, NEMO, BUFFERED = "siren", "bare loop", "nemo cache-aware", "nemo buffered"
+SIREN, BARE, NEMO, BUFFERED = "siren", "bare loop", "nemo cache-aware", "nemo buffered"
 _WARM_UP_STEPS = 6
 _SKIPPED_STEPS = 2
 """At a run's start: the first chunk has another shape."""
@@ -51,9 +51,9 @@ def contestants_of(
 ) -> tuple[list[Contestant], dict[str, str]]:
     """Make the contestants of one batch size, and say why others are absent."""
     absent: dict[str, str] = {}
-    chosen: list[Contestant] = [Ours(loaded, lane, n_streams)]
+    chosen: list[Contestant] = [SirenEngine(loaded, lane, n_streams)]
     if settings.with_stepper:
-        chosen.append(OursInThread(loaded, lane, n_streams))
+        chosen.append(SirenAsServed(loaded, lane, n_streams))
     chosen.append(BareLoop(loaded, info, lane))
     if settings.with_nemo:
         chosen.append(cache_aware(loaded, info, lane, n_streams, eou_ms=settings.eou_ms))
@@ -154,7 +154,7 @@ def _report(
         "cpu_ms": figures([1000 * value for value in own.cpu_s]),
         "real_time_streams": real_time_streams(n_streams, chunk_s, step_ms["mean"] / 1000),
         "real_time_streams_median": real_time_streams(n_streams, chunk_s, step_ms["p50"] / 1000),
-        "times_slower_than_siren": paired_ratio(timings[OURS].turns_s, own.turns_s),
+        "times_slower_than_siren": paired_ratio(timings[SIREN].turns_s, own.turns_s),
         "session_bytes": contestant.session_bytes(),
     }
 
@@ -166,7 +166,7 @@ def _different_words(texts: dict[str, list[str]]) -> dict[str, int]:
     """
     words = {name: [text.split() for text in found] for name, found in texts.items()}
     return {
-        name: sum(a != b for a, b in zip(words[OURS], found, strict=True))
+        name: sum(a != b for a, b in zip(words[SIREN], found, strict=True))
         for name, found in words.items()
-        if name != OURS
+        if name != SIREN
     }

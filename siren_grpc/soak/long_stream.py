@@ -79,8 +79,8 @@ class LongStream:
     async def play(self) -> LongStreamReport:
         """Run to the end, or until SIGINT or SIGTERM.
 
-        Raises NoCensus, grpc.aio.AioRpcError, and asyncio.InvalidStateError when the stream ended by
-        itself.
+        Raises NoCensus, grpc.aio.AioRpcError, and asyncio.InvalidStateError when the stream ended
+        by itself.
         """
         is_stopping = stop_on_signals()
         settings, report = self._settings, self._report

@@ -32,7 +32,7 @@ def cut_pcm(streams: Streams, info: ModelInfo, lane: Lane) -> tuple[list[list[by
 _MAX_DELAY_S = 0.02  # the server's default
 
 
-class Ours:
+class SirenEngine:
     """This server's engine: ingress, scheduler, model step, text; no gRPC, no thread."""
 
     name = "siren"
@@ -78,7 +78,7 @@ class Ours:
         return self._session_bytes
 
 
-class OursInThread:
+class SirenAsServed:
     """The same as the server runs it: the stepper's threads, its inbox, its deliveries.
 
     The cores of one contestant are here as many steps at once, each on one thread.
