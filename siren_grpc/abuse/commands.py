@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from siren_grpc.abuse import connections_command, overload_command, requests_command
+from siren_grpc.bench.console import exit_on_sigterm
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -14,7 +15,8 @@ app = typer.Typer(no_args_is_help=True)
     "your own only. Each command exits with status 1 when the server did not hold."
 )
 def prepare() -> None:
-    """Group the commands."""
+    """Settle what must be settled before a server is started."""
+    exit_on_sigterm()
 
 
 app.command("requests", help=requests_command.HELP)(requests_command.requests)

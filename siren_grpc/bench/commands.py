@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from siren_grpc.bench import engine_command, long_command, server_command
+from siren_grpc.bench.console import exit_on_sigterm
 from siren_grpc.runtime import share_the_cores
 
 app = typer.Typer(no_args_is_help=True)
@@ -14,7 +15,8 @@ app = typer.Typer(no_args_is_help=True)
     help="Measure this server on this machine. Every command ends with a table; --json keeps it."
 )
 def prepare() -> None:
-    """Settle what must be settled before torch is imported."""
+    """Settle what must be settled before torch is imported, and before a server is started."""
+    exit_on_sigterm()
     share_the_cores()
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,11 @@ def fail(message: str, *, status: int = 1) -> typer.Exit:
     """Say what is wrong and return the exit to raise, of a status."""
     console.print(message, style="red", markup=False, soft_wrap=True)
     return typer.Exit(status)
+
+
+def exit_on_sigterm() -> None:
+    """End with an exception when SIGTERM comes, so that the server that was started ends too."""
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
 
 
 def recordings_of(paths: Sequence[Path] | None, *, sample_rate_hertz: int) -> list[Samples]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from siren_grpc.bench.console import exit_on_sigterm
 from siren_grpc.soak import churn_command, stream_command
 
 app = typer.Typer(no_args_is_help=True)
@@ -13,7 +14,8 @@ app = typer.Typer(no_args_is_help=True)
     help="Prove that nothing is lost or left over in time: a million sessions, a day in one stream."
 )
 def prepare() -> None:
-    """Give both commands what they share."""
+    """Settle what must be settled before a server is started."""
+    exit_on_sigterm()
 
 
 app.command("churn", help=churn_command.HELP)(churn_command.churn)
