@@ -23,14 +23,18 @@ _START_S = 60.0
 class LiveStreamReport:
     """What a live stream heard back. Moments in seconds on the monotonic clock."""
 
-    finals: list[tuple[float, str]] = field(default_factory=list)
-    """Moment and text, one a play of the recording."""
+    finals: list[str] = field(default_factory=list)
     partials: list[Latency] = field(default_factory=list)
     error: str | None = None
 
+    @property
+    def plays(self) -> list[str]:
+        """What each play of the recording read; the last final is the end's, and of no audio."""
+        return self.finals if self.finals and self.finals[-1] else self.finals[:-1]
+
     def faults(self) -> list[str]:
         """Return what is wrong with it: each play must read as the first one."""
-        texts = [text for _, text in self.finals]
+        texts = self.plays
         found = [f"the live stream failed: {self.error}"] if self.error else []
         if len(texts) < 2 or not texts[0]:
             found.append(f"the live stream heard too little: {texts}")
@@ -101,7 +105,7 @@ async def _stream(target: str, pcm: bytes, stopping: Event, end: Connection) -> 
                     if latency is not None:
                         report.partials.append(latency)
                 elif isinstance(result, Final):
-                    report.finals.append((now, result.text))
+                    report.finals.append(result.text)
                     if not is_told:
                         end.send(None)
                         is_told = True
@@ -109,7 +113,6 @@ async def _stream(target: str, pcm: bytes, stopping: Event, end: Connection) -> 
             report.error = str(error)
     if not is_told:
         end.send(None)
-    report.finals = [final for final in report.finals if final[1]]  # the last is of no audio
     return report
 
 

@@ -42,8 +42,8 @@ class SideEffects:
             sampling.cancel()
         self.faults += live.faults()
         self._report["live_stream"] = {
-            "plays": len(live.finals),
-            "texts": len({text for _, text in live.finals}),
+            "plays": len(live.plays),
+            "texts": len(set(live.plays)),
             "undisturbed_ms": figures(live.latencies_ms(began_at, attacked_at)),
             "beside_ms": figures(live.latencies_ms(attacked_at, ended_at)),
         }

@@ -100,7 +100,11 @@ class Line:
     async def _run(self, service: SpeechService) -> None:
         try:
             async for response in service.StreamingRecognize(self._read(), Context()):  # type: ignore[arg-type]
-                self.responses.append(response)
+                # A copy, as a wire makes one: the client moves the times in it, and the service
+                # may have to say the same again.
+                copied = pb.StreamingRecognizeResponse()
+                copied.CopyFrom(response)
+                self.responses.append(copied)
         except Aborted as aborted:
             if not self.is_resuming or aborted.reason != "INVALID_CONFIG":
                 raise
