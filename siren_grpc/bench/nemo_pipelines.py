@@ -26,7 +26,6 @@ from siren_grpc.models.loader import checkpoint_path
 
 _ERROR = 40
 _MAX_SYMBOLS = 10
-DEFAULT_STOP_HISTORY_EOU_MS = 800
 
 
 def _config(
