@@ -43,6 +43,20 @@ def test_an_empty_file_has_no_messages(tmp_path):
     assert list(read_messages(probe(path), message_ms=100)) == []
 
 
+def test_a_file_in_which_nothing_can_be_sought_is_read(tmp_path):
+    path = tmp_path / "phone.wav"
+    soundfile.write(path, np.zeros(1600), 8000, subtype="GSM610")
+    messages = list(read_messages(probe(path), message_ms=100))
+    assert [len(message) for message in messages[:2]] == [1600, 1600]
+
+
+def test_a_file_of_no_bytes_is_called_empty(tmp_path):
+    path = tmp_path / "nothing.wav"
+    path.touch()
+    with pytest.raises(AudioFileError, match="the file is empty"):
+        probe(path)
+
+
 @pytest.mark.parametrize("sample_rate_hertz", [7999, 48001])
 def test_rates_the_server_does_not_take_are_refused(tmp_path, sample_rate_hertz):
     path = tmp_path / "odd.wav"

@@ -82,6 +82,8 @@ def probe(path: Path, channels: Channels | None = None) -> AudioFile:
     try:
         header = soundfile.info(str(path))
     except (soundfile.SoundFileError, OSError) as error:
+        if path.is_file() and path.stat().st_size == 0:
+            raise AudioFileError(f"{path}: the file is empty") from error
         raise AudioFileError(
             f"{path}: not a sound file that can be read ({error}). "
             f"ffmpeg makes one of most others: ffmpeg -i '{path}' -ac 1 -ar 16000 out.wav"
@@ -148,7 +150,8 @@ def _read(file: AudioFile, message_ms: int) -> Iterator[bytes]:
     try:
         with soundfile.SoundFile(str(file.path)) as sound:
             message_samples = max(1, sound.samplerate * message_ms // 1000)
-            for block in sound.blocks(blocksize=message_samples, dtype="float32", always_2d=True):
+            # Not sound.blocks(): it wants to seek, and a file of GSM 6.10, say, cannot.
+            while len(block := sound.read(message_samples, dtype="float32", always_2d=True)):
                 yield to_bytes(block)
                 read_s += len(block) / sound.samplerate
     except (soundfile.SoundFileError, OSError) as error:
