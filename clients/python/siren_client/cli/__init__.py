@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import signal
 import sys
+from collections.abc import Callable
+from typing import Any
 
 _EXTRA = frozenset({"numpy", "rich", "soundfile", "typer"})
+_CLIENTS = frozenset({"transcribe", "listen", "models", "health", "admin"})
+_CANNOT_BE_WRITTEN = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
+_FAILED = 1
 
 
 def main() -> None:
     """Run the `siren` command, or say how to install what it needs."""
+    _open_what_is_closed()
+    if sys.argv[1:2] and sys.argv[1] in _CLIENTS:
+        # gRPC's own remarks tell a person nothing that the command does not say itself. It reads
+        # this when it is imported; a server's stay.
+        os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     try:
-        from siren_client.cli.app import build_app
+        build_app = _import_app()
     except ModuleNotFoundError as error:
         if error.name not in _EXTRA:
             raise
@@ -19,5 +32,36 @@ def main() -> None:
             "Install it with: pip install 'siren-grpc-client[cli]'",
             file=sys.stderr,
         )
-        sys.exit(1)
-    build_app()()
+        sys.exit(_FAILED)
+    try:
+        try:
+            build_app()()
+        finally:
+            sys.stdout.flush()
+    except OSError as error:
+        if error.errno not in _CANNOT_BE_WRITTEN:
+            raise
+        print(f"error: the output cannot be written: {error.strerror}", file=sys.stderr)
+        # Python flushes stdout once more when it exits.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(_FAILED)
+
+
+def _import_app() -> Callable[[], Any]:
+    """Import the commands, which takes a second: Ctrl-C ends that without a traceback."""
+    handler = signal.getsignal(signal.SIGINT)
+    if handler is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    try:
+        from siren_client.cli.app import build_app
+    finally:
+        signal.signal(signal.SIGINT, handler)
+    return build_app
+
+
+def _open_what_is_closed() -> None:
+    """Let what is printed go nowhere where `>&-` has closed an output."""
+    if sys.stdout is None:
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115  # until the exit
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115

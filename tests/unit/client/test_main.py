@@ -1,0 +1,62 @@
+"""The program around the commands: how it begins, and how it ends when it cannot go on."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from siren_client.cli import main
+
+RUN = """
+import importlib.metadata, sys
+importlib.metadata.entry_points = lambda **_: []  # the client's own commands, which come quickly
+sys.argv = ["siren", *sys.argv[1:]]
+from siren_client.cli import main
+main()
+"""
+
+
+def siren(*arguments: str, before: str = "", **keywords: object) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, "-c", f"{before}\n{RUN}", *arguments],
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+        timeout=60,
+        **keywords,
+    )
+
+
+def test_ctrl_c_while_it_is_imported_leaves_no_traceback():
+    interrupts = """
+import os, signal, sys
+class Finder:
+    def find_spec(self, name, path, target=None):
+        if name == "siren_client.cli.app":
+            os.kill(os.getpid(), signal.SIGINT)
+sys.meta_path.insert(0, Finder())
+"""
+    done = siren("--version", before=interrupts)
+    assert (done.returncode, done.stderr) == (-signal.SIGINT, "")
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
+def test_an_output_that_takes_no_more_is_said_in_a_line():
+    with open("/dev/full", "w") as full:
+        done = siren("--version", stdout=full)
+    assert done.returncode == 1
+    reason = os.strerror(errno.ENOSPC)
+    assert done.stderr == f"error: the output cannot be written: {reason}\n"
+
+
+def test_a_closed_output_is_no_fault(monkeypatch):
+    monkeypatch.setattr("siren_client.cli.app.build_app", lambda: lambda: print("said"))
+    monkeypatch.setattr("sys.stdout", None)
+    main()
+    assert sys.stdout is not None
+    sys.stdout.close()
