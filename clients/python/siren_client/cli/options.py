@@ -7,14 +7,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, NoReturn
 
-import grpc
 import typer
 from rich.console import Console
 
 from siren_client.blocking import SirenClient
+from siren_client.cli.next_step import next_step
 from siren_client.cli.output import Format, render
 from siren_client.connection import DEFAULT_TARGET
-from siren_client.errors import Reason, SirenError
+from siren_client.errors import SirenError
 from siren_client.subtitles import SubtitlesError
 from siren_client.tls import Tls
 from siren_client.token import Token, check_plaintext
@@ -171,8 +171,9 @@ def fail(message: str, *hints: str, code: int) -> NoReturn:
 
 def report(error: SirenError, server: str) -> None:
     """Say what a server's error is, and what to do next."""
-    violations = [f"  {violation.field}: {violation.description}" for violation in error.violations]
-    _print_error(str(error), *violations, *next_step(error, server))
+    violations = [f"{violation.field}: {violation.description}" for violation in error.violations]
+    unsaid = [f"  {violation}" for violation in violations if violation not in error.message]
+    _print_error(str(error), *unsaid, *next_step(error, server))
 
 
 @contextmanager
@@ -191,22 +192,3 @@ def _print_error(message: str, *hints: str) -> None:
     console.print(message, markup=False)
     for hint in hints:
         console.print(hint, markup=False)
-
-
-def next_step(error: SirenError, server: str) -> list[str]:
-    """Say what a person can do about an error, if anything. Pure."""
-    match error.reason:
-        case Reason.AUTH_FAILED:
-            return ["Give the server's token with --token-file, or in SIREN_TOKEN."]
-        case Reason.MODEL_NOT_FOUND | Reason.INVALID_CONFIG:
-            return ["`siren models` lists what this server offers."]
-        case Reason.AUDIO_TOO_FAST:
-            return ["Send it at the pace it was spoken: leave --fast out."]
-        case None if error.status is grpc.StatusCode.UNAVAILABLE:
-            return [
-                f"No server answers at {server}. Start one with `siren serve`, "
-                "or name another with --server."
-            ]
-    if error.retry_after_s is not None:
-        return [f"Try again in {error.retry_after_s:g} s."]
-    return []
