@@ -10,14 +10,16 @@ from typing import Annotated, Any
 import grpc
 import typer
 from google.protobuf.json_format import MessageToJson
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.live import Live
 from rich.table import Table
 from siren.v1 import admin_pb2 as pb
 from siren.v1 import admin_pb2_grpc
 
-from siren_client.cli.options import FAILED, JsonOption, fail, reported_errors
-from siren_client.errors import siren_errors
+from siren_client.cli.options import FAILED, JsonOption, fail
+from siren_client.cli.stopping import quiet_on_broken_pipe
+from siren_client.cli.tables import fitting_table, tables_console
+from siren_client.errors import SirenError, siren_errors
 
 _ANSWER_S = 5.0
 _SHOWN_ID = 8
@@ -99,29 +101,35 @@ def status(
 @app.command()
 def end(
     session: Annotated[
-        str, typer.Argument(help="Its id, as `siren admin sessions --json` has it.")
+        str, typer.Argument(help="Its id in full, as `siren admin sessions --json` has it.")
     ],
     admin: AdminOption = _DEFAULT,
 ) -> None:
     """End a session: it gets the final for what was heard, then SHUTTING_DOWN.
+
+    A client that reconnects by itself, as the Python clients do, opens another.
 
     **Example**: `siren admin end 0123456789abcdef0123456789abcdef`
     """
     with _service(admin) as service:
         answer = service.EndSession(pb.EndSessionRequest(session_id=session), timeout=_ANSWER_S)
     if not answer.was_found:
-        fail(f"no session {session} on this server", code=FAILED)
+        fail(
+            f"no session {session} on this server",
+            "It may have ended. `siren admin sessions --json` has the ids in full.",
+            code=FAILED,
+        )
     print("ended")
 
 
-def render_sessions(response: pb.ListSessionsResponse) -> RenderableType:
-    """Draw the table of sessions."""
-    table = Table(
+def render_sessions(response: pb.ListSessionsResponse, *, width: int) -> RenderableType:
+    """Draw the table of sessions, for lines of so many characters."""
+    columns = (
         "session", "request", "state", "model", "lane", "since", "received", "processed", "lag",
         "peer", "front end",
     )  # fmt: skip
-    for session in response.sessions:
-        table.add_row(
+    rows = [
+        (
             session.session_id[:_SHOWN_ID],
             session.request_id,
             _STATES.get(session.state, "?"),
@@ -134,13 +142,23 @@ def render_sessions(response: pb.ListSessionsResponse) -> RenderableType:
             session.principal or session.peer,
             session.front_end,
         )
+        for session in response.sessions
+    ]
+    table, left_out = fitting_table(
+        columns,
+        rows,
+        width=width,
+        spare=("front end", "request", "model", "processed", "peer", "lane", "since"),
+    )
     silent = ", ".join(response.silent_front_ends)
     notes = [f"no answer from {silent}: its sessions are missing"] if silent else []
+    if left_out:
+        notes.append(f"left out here: {', '.join(left_out)}; --json has everything")
     return Group(table, f"{len(response.sessions)} session(s); times are UTC", *notes)
 
 
-def render_status(response: pb.GetServerStatusResponse) -> RenderableType:
-    """Draw what a server says of itself."""
+def render_status(response: pb.GetServerStatusResponse, *, width: int) -> RenderableType:
+    """Draw what a server says of itself, for lines of so many characters."""
     facts = Table.grid(padding=(0, 2))
     state = pb.ServerState.Name(response.state).removeprefix("SERVER_STATE_").lower()
     facts.add_row("server", f"siren {response.version}, {state}, up {_seconds(response.uptime)}")
@@ -161,14 +179,16 @@ def render_status(response: pb.GetServerStatusResponse) -> RenderableType:
         used, total = device.used_bytes / 2**30, device.total_bytes / 2**30
         busy = f", {device.utilization:.0%} busy" if device.HasField("utilization") else ""
         facts.add_row(device.device, f"{device.name}: {used:.1f} of {total:.1f} GiB{busy}")
-    models = Table("model", "languages", "sessions")
-    for model in response.models:
-        models.add_row(
+    models = [
+        (
             model.model,
             ", ".join(model.language_codes),
             f"{model.active_sessions} of {model.session_capacity}",
         )
-    return Group(facts, models)
+        for model in response.models
+    ]
+    columns = ("model", "languages", "sessions")
+    return Group(facts, fitting_table(columns, models, width=width, spare=("languages",))[0])
 
 
 def _seconds(duration: Any) -> str:
@@ -177,32 +197,56 @@ def _seconds(duration: Any) -> str:
 
 def _show(
     ask: Callable[[], Any],
-    render: Callable[[Any], RenderableType],
+    render: Callable[..., RenderableType],
     *,
     watch_s: float,
     as_json: bool,
 ) -> None:
-    if as_json:
-        print(MessageToJson(ask(), always_print_fields_with_no_presence=True))
-        return
-    console = Console(highlight=False)
-    if not watch_s:
-        console.print(render(ask()))
-        return
-    with Live(render(ask()), console=console, screen=console.is_terminal) as live:
+    console = tables_console()
+
+    def show() -> None:
+        answer = ask()
+        if as_json:
+            print(MessageToJson(answer, always_print_fields_with_no_presence=True), flush=True)
+        else:
+            console.print(render(answer, width=console.width))
+
+    with quiet_on_broken_pipe():
+        if not watch_s:
+            show()
+            return
         try:
-            while True:
-                time.sleep(watch_s)
-                live.update(render(ask()))
+            if as_json or not console.is_terminal:  # a pipe gets one answer behind the other
+                while True:
+                    show()
+                    time.sleep(watch_s)
+            with Live(render(ask(), width=console.width), console=console, screen=True) as live:
+                while True:
+                    time.sleep(watch_s)
+                    live.update(render(ask(), width=console.width))
         except KeyboardInterrupt:
             return
 
 
 @contextmanager
 def _service(address: str) -> Iterator[admin_pb2_grpc.AdminServiceStub]:
-    with (
-        reported_errors(f"{address}; is it started with --admin-port?"),
-        siren_errors(),
-        grpc.insecure_channel(address) as channel,
-    ):
-        yield admin_pb2_grpc.AdminServiceStub(channel)
+    try:
+        with siren_errors(), grpc.insecure_channel(address) as channel:
+            yield admin_pb2_grpc.AdminServiceStub(channel)
+    except SirenError as error:
+        fail(str(error), *_next_step(error, address), code=FAILED)
+
+
+def _next_step(error: SirenError, address: str) -> list[str]:
+    match error.status:
+        case grpc.StatusCode.UNAVAILABLE:
+            return [
+                f"No admin service answers at {address}. It is off unless the server is started "
+                "with --admin-port; --admin names where it is."
+            ]
+        case grpc.StatusCode.UNIMPLEMENTED:
+            return [
+                f"{address} is no admin port: that is the --admin-port of `siren serve`, not its "
+                "main one."
+            ]
+    return []

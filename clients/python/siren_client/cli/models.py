@@ -6,7 +6,6 @@ import json
 from collections.abc import Iterable
 from dataclasses import asdict
 
-from rich.console import Console
 from rich.table import Table
 
 from siren_client.cli.flags import ConnectionFlags, takes_flags
@@ -14,6 +13,7 @@ from siren_client.cli.options import (
     JsonOption,
     reported_errors,
 )
+from siren_client.cli.tables import fitting_table, tables_console
 from siren_client.types import LookAhead, Model
 
 
@@ -38,22 +38,25 @@ def models(
     if as_json:
         print(json.dumps([asdict(model) for model in listed], ensure_ascii=False, indent=2))
     else:
-        Console(highlight=False).print(render_models(listed))
+        console = tables_console()
+        console.print(render_models(listed, width=console.width))
 
 
-def render_models(listed: Iterable[Model]) -> Table:
-    """Draw the table of models."""
-    table = Table("model", "family", "languages", "rate", "chunk frames (latency)", "decoders")
-    for model in listed:
-        table.add_row(
+def render_models(listed: Iterable[Model], *, width: int) -> Table:
+    """Draw the table of models, for lines of so many characters."""
+    rows = [
+        (
             f"{model.id}{' *' if model.is_default else ''}",
             model.family,
             ", ".join(model.language_codes),
             f"{model.sample_rate_hertz} Hz",
-            ", ".join(_look_ahead(look_ahead) for look_ahead in model.look_aheads),
+            "\n".join(_look_ahead(look_ahead) for look_ahead in model.look_aheads),
             ", ".join(decoder.value for decoder in model.decoders),
         )
-    return table
+        for model in listed
+    ]
+    columns = ("model", "family", "languages", "rate", "chunk frames (latency)", "decoders")
+    return fitting_table(columns, rows, width=width, spare=("family", "rate"))[0]
 
 
 def _look_ahead(look_ahead: LookAhead) -> str:
