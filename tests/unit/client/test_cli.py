@@ -16,8 +16,8 @@ from typer.testing import CliRunner
 
 from siren_client.cli.app import build_app
 from siren_client.cli.health import poll_health
-from siren_client.cli.options import next_step
-from siren_client.errors import Reason, SirenError
+from siren_client.cli.options import report
+from siren_client.errors import FieldViolation, Reason, SirenError
 from siren_client.types import ServingStatus
 
 
@@ -274,6 +274,40 @@ def test_no_server_says_how_to_start_one(run, make_wav, command):
     assert "No server answers at 127.0.0.1:1. Start one with `siren serve`" in done.stderr
 
 
+def test_a_token_that_cannot_be_sent_is_wrong_usage(run, make_wav, tmp_path):
+    for name, content in [("empty", b"\n"), ("two words", b"a b"), ("sound", b"\xff\xfe\xfd")]:
+        file = tmp_path / name
+        file.write_bytes(content)
+        done = run("transcribe", make_wav(), "--token-file", file)
+        assert done.exit_code == 2
+        assert f"error: {file}: " in done.stderr
+    assert run("models", "--token", "a b").exit_code == 2
+
+
+def test_a_terminal_is_no_audio(run, monkeypatch, echo):
+    monkeypatch.setattr("os.isatty", lambda descriptor: descriptor == 0)
+    done = run("transcribe", "-")
+    assert done.exit_code == 2
+    assert "siren transcribe -`" in done.stderr
+    assert echo.service.requests == []
+
+
+def test_a_field_that_is_refused_is_named_once(capsys):
+    error = SirenError(
+        grpc.StatusCode.INVALID_ARGUMENT,
+        "config.decoder: no",
+        reason=Reason.INVALID_CONFIG,
+        violations=(
+            FieldViolation("config.decoder", "no"),
+            FieldViolation("config.model", "nor that"),
+        ),
+    )
+    report(error, "host:1")
+    said = capsys.readouterr().err
+    assert said.count("config.decoder") == 1
+    assert "  config.model: nor that" in said
+
+
 def test_wrong_usage_is_2(run, make_wav, tmp_path, echo):
     text = tmp_path / "notes.wav"
     text.write_text("not audio")
@@ -370,29 +404,6 @@ def test_polling_gives_the_last_answer_when_the_time_is_up():
 def test_polling_does_not_wait_for_what_waiting_cannot_mend():
     with pytest.raises(SirenError):
         poll([grpc.StatusCode.UNAUTHENTICATED], wait_s=60)
-
-
-@pytest.mark.parametrize(
-    ("error", "words"),
-    [
-        (SirenError(grpc.StatusCode.UNAUTHENTICATED, "m", reason=Reason.AUTH_FAILED), "--token"),
-        (SirenError(grpc.StatusCode.NOT_FOUND, "m", reason=Reason.MODEL_NOT_FOUND), "siren models"),
-        (SirenError(grpc.StatusCode.UNAVAILABLE, "m"), "siren serve"),
-        (
-            SirenError(
-                grpc.StatusCode.UNAVAILABLE, "m", reason=Reason.SHUTTING_DOWN, retry_after_s=3
-            ),
-            "Try again in 3 s",
-        ),
-    ],
-)
-def test_next_steps(error, words):
-    assert words in " ".join(next_step(error, "host:1"))
-
-
-def test_what_nobody_can_mend_has_no_next_step():
-    error = SirenError(grpc.StatusCode.INTERNAL, "m", reason=Reason.MODEL_ERROR)
-    assert next_step(error, "host:1") == []
 
 
 def test_version(run):

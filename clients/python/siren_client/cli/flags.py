@@ -27,9 +27,10 @@ from siren_client.cli.options import (
 )
 from siren_client.cli.output import Format
 from siren_client.cli.phrases import PhraseFlag, PhrasesFileFlag, phrases_of
+from siren_client.cli.stopping import quiet_on_broken_pipe
 from siren_client.endpointing import EndpointDetector, Endpointing
 from siren_client.tls import Tls
-from siren_client.token import FileToken, Token
+from siren_client.token import FileToken, Token, authorization_of
 from siren_client.types import Decoder, RecognitionOptions
 
 
@@ -59,7 +60,14 @@ class ConnectionFlags:
     def _token(self) -> Token | None:
         if self.token and self.token_file:
             fail("--token and --token-file (or their variables) name two", code=USAGE_ERROR)
-        return FileToken(self.token_file) if self.token_file else self.token or None
+        token = FileToken(self.token_file) if self.token_file else self.token or None
+        try:
+            authorization_of(token)
+        except UnicodeDecodeError:
+            fail(f"{self.token_file}: no token, for it is no text", code=USAGE_ERROR)
+        except (OSError, ValueError) as error:
+            fail(f"{self.token_file or '--token'}: {error}", code=USAGE_ERROR)
+        return token
 
     def _tls(self) -> Tls | None:
         files = (self.ca_file, self.client_cert, self.client_key)
@@ -221,7 +229,7 @@ class RecognitionFlags:
 
 
 def takes_flags(command: Callable[..., None]) -> Callable[..., None]:
-    """Let a command have parameters that are dataclasses of options.
+    """Let a command have parameters that are dataclasses of options, and readers that go away.
 
     To typer, which reads signatures, each such parameter is its fields, at its place.
     """
@@ -239,7 +247,8 @@ def takes_flags(command: Callable[..., None]) -> Callable[..., None]:
     def run(**values: Any) -> None:
         for name, group in groups.items():
             values[name] = group(**{field.name: values.pop(field.name) for field in fields(group)})
-        command(**values)
+        with quiet_on_broken_pipe():
+            command(**values)
 
     run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}

@@ -28,7 +28,7 @@ from siren_client.cli.options import (
 )
 from siren_client.cli.output import Format, OutputFile
 from siren_client.cli.show import shown
-from siren_client.cli.stopping import interrupt_calls, quiet_on_broken_pipe
+from siren_client.cli.stopping import interrupt_calls
 from siren_client.endpointing import EndpointDetector, Endpointing
 from siren_client.microphone import (
     AudioLoss,
@@ -119,7 +119,6 @@ def listen(
         # Who speaks to a microphone pauses, and reads what was said so far.
         options.setdefault("endpointing", Endpointing())
     with ExitStack() as stack:
-        stack.enter_context(quiet_on_broken_pipe())
         stack.enter_context(reported_errors(connection.server))
         file = _open_output(output, chosen, partials=partials)
         if file is not None:

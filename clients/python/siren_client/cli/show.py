@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from rich.console import Console
 
 from siren_client.cli.live import LiveView, render_legend
+from siren_client.cli.options import errors_console
 from siren_client.cli.output import Format, render, to_line
 from siren_client.types import Final, Result
 
@@ -47,12 +48,25 @@ def shown(
 
         yield keep
         print(render(finals, output_format, file=file, partials=False), end="", flush=True)
+        if not any(isinstance(final, Final) and final.text for final in finals):
+            _note_silence()
     else:
         is_json = output_format is Format.JSON
+        is_silent = True
 
         def print_line(result: Result) -> None:
+            nonlocal is_silent
+            if isinstance(result, Final) and result.text:
+                is_silent = False
             line = to_line(result, output_format, file=file, partials=partials or is_json)
             if line is not None:
                 print(line, flush=True)
 
         yield print_line
+        if is_silent and not is_json:
+            _note_silence()
+
+
+def _note_silence() -> None:
+    """Say that nothing was said, for no output at all might be a fault."""
+    errors_console().print("note: no speech was recognised", style="dim", markup=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -31,7 +32,7 @@ from siren_client.cli.options import (
 from siren_client.cli.output import Format
 from siren_client.cli.show import shown
 from siren_client.cli.standard_input import StandardInput, StandardInputError
-from siren_client.cli.stopping import interrupt_calls, quiet_on_broken_pipe
+from siren_client.cli.stopping import interrupt_calls
 from siren_client.cli.transcribe_many import transcribe_many
 from siren_client.errors import SirenError
 from siren_client.types import AudioEncoding, ChannelMode, RecognitionOptions
@@ -52,7 +53,7 @@ def transcribe(
     files: Annotated[
         list[Path],
         typer.Argument(
-            metavar="FILE...",
+            metavar="FILE",
             allow_dash=True,
             help="WAV, FLAC, MP3, Opus in Ogg or WebM, or another file that libsndfile reads, 8 to "
             "48 kHz; a folder of them; a pattern such as 'talks/**/*.wav'; or `-` for standard "
@@ -272,6 +273,13 @@ def _open_standard_input(
     channels: Channels,
     channel_count: int,
 ) -> _Source:
+    if os.isatty(0):
+        fail(
+            "standard input is this terminal, and `-` takes audio that comes through a pipe",
+            "Such as `arecord -t raw -f S16_LE -r 16000 | siren transcribe -`. `siren listen` is "
+            "for a microphone.",
+            code=USAGE_ERROR,
+        )
     encoding = encoding or AudioEncoding.LINEAR16
     if channels.mode is ChannelMode.SEPARATE and not channel_count:
         fail("--channels separate takes --channel-count with `-`", code=USAGE_ERROR)
@@ -284,9 +292,13 @@ def _open_standard_input(
         if rate is not None:
             options["sample_rate_hertz"] = rate
         second_bytes = _MOST_COMPRESSED_BYTES_PER_S
-    audio = StandardInput(
-        message_bytes=max(1, second_bytes * message_ms // 1000), is_raw=encoding in _SAMPLE_BYTES
-    )
+    try:
+        audio = StandardInput(
+            message_bytes=max(1, second_bytes * message_ms // 1000),
+            is_raw=encoding in _SAMPLE_BYTES,
+        )
+    except OSError:
+        fail("standard input is closed: there is no audio to read", code=USAGE_ERROR)
     return _Source(
         name=STANDARD_INPUT,
         messages=audio,
@@ -334,7 +346,6 @@ def _transcribe_one(
     with (
         interrupt_calls(source.stop) as interrupt,
         reported_errors(connection.server),
-        quiet_on_broken_pipe(),
         connection.make_client() as client,
         shown(
             output_format, file=source.name, duration_s=source.duration_s, partials=partials

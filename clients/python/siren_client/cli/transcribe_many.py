@@ -17,7 +17,7 @@ from siren_client.cli.lines import to_json_error_line
 from siren_client.cli.options import FAILED, INTERRUPTED, errors_console, report
 from siren_client.cli.output import Format, render, to_line, write_whole
 from siren_client.cli.progress import ProgressBar, Tally, summarize
-from siren_client.cli.stopping import interrupt_calls, quiet_on_broken_pipe
+from siren_client.cli.stopping import interrupt_calls
 from siren_client.errors import SirenError
 from siren_client.types import Partial, RecognitionOptions, Result
 
@@ -67,7 +67,7 @@ def transcribe_many(
     tally = Tally([recording.duration_s or 0.0 for recording in recordings], clock=time.monotonic)
     shared_error: SirenError | None = None
     named = channels.namer(output_format)
-    with quiet_on_broken_pipe(), connection.make_client() as client:
+    with connection.make_client() as client:
         batch = Batch(
             client,
             recordings,
