@@ -11,6 +11,7 @@ from typing import Any, Literal
 from siren_grpc.observe.log_context import current_call
 
 LogFormat = Literal["text", "json"]
+_NEMO = "nemo_logger"
 _TEXT = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
 
 
@@ -55,6 +56,18 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(line, ensure_ascii=False, default=str)
 
 
+def take_in_nemo(level: str) -> None:
+    """Make NeMo's log part of the server's, in its form; called behind NeMo's import.
+
+    The import gives NeMo's logger a level and handlers of its own, one for standard output.
+    """
+    logger = logging.getLogger(_NEMO)
+    logger.handlers.clear()
+    logger.propagate = True
+    if level != "debug":
+        logger.setLevel(logging.ERROR)
+
+
 def configure_logging(
     level: str, log_format: LogFormat = "text", *, process: str = "engine"
 ) -> None:
@@ -70,5 +83,5 @@ def configure_logging(
             handler.setFormatter(JsonFormatter(process))
     if level != "debug":
         warnings.simplefilter("ignore")
-        for name in ("nemo_logger", "nv_one_logger", "torch", "matplotlib", "numba"):
+        for name in (_NEMO, "nv_one_logger", "torch", "matplotlib", "numba"):
             logging.getLogger(name).setLevel(logging.ERROR)

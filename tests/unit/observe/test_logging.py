@@ -5,12 +5,32 @@ import json
 import logging
 
 from siren_grpc.observe.log_context import current_call, enter_call
-from siren_grpc.observe.logging import JsonFormatter
+from siren_grpc.observe.logging import JsonFormatter, take_in_nemo
 
 
 class Names:
     session = "abc"
     request = ""
+
+
+def test_what_nemo_says_is_told_in_the_form_of_the_log() -> None:
+    nemo = logging.getLogger("nemo_logger")
+    before = (nemo.handlers[:], nemo.level, nemo.propagate)
+    try:
+        nemo.handlers[:] = [logging.StreamHandler()]
+        nemo.setLevel(logging.INFO)
+        nemo.propagate = False
+
+        take_in_nemo("info")
+        assert (nemo.handlers, nemo.propagate) == ([], True)
+        assert not nemo.isEnabledFor(logging.WARNING)
+        assert nemo.isEnabledFor(logging.ERROR)
+
+        nemo.setLevel(logging.INFO)
+        take_in_nemo("debug")
+        assert nemo.isEnabledFor(logging.INFO)
+    finally:
+        nemo.handlers[:], nemo.level, nemo.propagate = before
 
 
 def line(**more: object) -> dict[str, object]:
