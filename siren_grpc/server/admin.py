@@ -24,6 +24,7 @@ from siren_grpc.server.inspection_messages import (
     Question,
     SessionRow,
 )
+from siren_grpc.server.listening import cannot_listen
 from siren_grpc.server.observer import Observer, versions
 from siren_grpc.server.reflection import add_reflection
 from siren_grpc.server.status import to_status
@@ -57,7 +58,7 @@ class AdminServer:
         try:
             port = self._server.add_insecure_port(self._address)
         except RuntimeError as error:
-            raise OSError(f"cannot listen on {self._address}: {error}") from error
+            raise cannot_listen(self._address, "admin_port", error) from error
         await self._server.start()
         _log.info("admin service on %s:%d", self._address.rpartition(":")[0], port)
 

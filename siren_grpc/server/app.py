@@ -234,6 +234,8 @@ class App:
                     self._reload.clear()
                     try:
                         await self._update_models(front_ends, host)
+                        names = ", ".join(served.info.id for served in self._served.values())
+                        _log.info("SIGHUP: models and aliases read again, serving %s", names)
                     except Exception as error:
                         _log.error("SIGHUP: %s; serving what was served before", error)
         finally:

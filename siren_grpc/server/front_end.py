@@ -18,6 +18,7 @@ from siren_grpc.server.connections import ConnectionLimits, Options
 from siren_grpc.server.doorman import Doorman
 from siren_grpc.server.front_end_tally import FrontEndTally
 from siren_grpc.server.inspection import Inspector
+from siren_grpc.server.listening import cannot_listen
 from siren_grpc.server.load_reports import LoadReports
 from siren_grpc.server.names import ModelNames
 from siren_grpc.server.opening import ServiceLimits
@@ -169,7 +170,7 @@ class FrontEnd:
         try:
             port = self._guard.add_port(server, address)
         except RuntimeError as error:
-            raise OSError(f"cannot listen on {address}: {error}") from error
+            raise cannot_listen(address, "port", error) from error
         if port == 0:
             raise OSError(f"cannot listen on {address}")
         return int(port)

@@ -28,6 +28,7 @@ from siren_grpc.server.front_end_messages import (
 )
 from siren_grpc.server.inspection_messages import Answer, Question
 from siren_grpc.server.link import Link
+from siren_grpc.server.listening import cannot_listen
 from siren_grpc.server.questions import Questions
 
 _MODULE = "siren_grpc.server.front_end_main"
@@ -194,5 +195,5 @@ def reserve_port(host: str, port: int) -> int:
         try:
             probe.bind(address)
         except OSError as error:
-            raise OSError(f"cannot listen on {host}:{port}: {error}") from error
+            raise cannot_listen(f"{host}:{port}", "port", error) from error
         return int(probe.getsockname()[1])

@@ -27,6 +27,7 @@ from siren_grpc.observe.processes import read_processes
 from siren_grpc.runtime import cores
 from siren_grpc.server.front_end_process import FrontEndDied, FrontEndProcess
 from siren_grpc.server.inspection_messages import Pulse, Report, ServerLoad
+from siren_grpc.server.listening import cannot_listen
 
 _log = logging.getLogger(__name__)
 _PULSE_S = 1.0
@@ -90,7 +91,7 @@ class Observer:
             try:
                 self._http = MetricsServer(Exposition(sources), host, port)
             except OSError as error:
-                raise OSError(f"cannot serve metrics on {host}:{port}: {error}") from error
+                raise cannot_listen(f"{host}:{port}", "metrics_port", error) from error
             _log.info("metrics on http://%s:%d/metrics", host, self._http.port)
         lag = self._tally.histogram(metrics.LOOP_LAG, _ENGINE)
         self._tasks = [

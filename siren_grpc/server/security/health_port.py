@@ -8,6 +8,8 @@ from typing import Any
 import grpc
 from grpc_health.v1 import health_pb2_grpc
 
+from siren_grpc.server.listening import cannot_listen
+
 _log = logging.getLogger(__name__)
 _MAX_MESSAGE_BYTES = 4096
 _MAX_CALLS = 64
@@ -34,7 +36,7 @@ class HealthPort:
         try:
             port = server.add_insecure_port(address)
         except RuntimeError as error:
-            raise OSError(f"cannot listen on {address} (health_port): {error}") from error
+            raise cannot_listen(address, "health_port", error) from error
         await server.start()
         self._server = server
         _log.info("health alone, in plain text, on port %d", port)
