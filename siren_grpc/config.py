@@ -413,7 +413,11 @@ def load_settings(given: dict[str, Any], file: Path | None) -> Settings:
     class FileSettings(Settings):
         model_config = SettingsConfigDict(toml_file=file)
 
-    if found := ENVIRONMENT_ONLY & TomlConfigSettingsSource(FileSettings)().keys():
+    try:
+        lines = TomlConfigSettingsSource(FileSettings)()
+    except ValueError as error:  # no TOML, or no UTF-8
+        raise ValueError(f"{file} is no TOML: {error}") from error
+    if found := ENVIRONMENT_ONLY & lines.keys():
         raise ValueError(
             f"setting {', '.join(found)} in {file}: secrets come from the environment only; "
             "tokens_file holds tokens as hashes"

@@ -24,6 +24,8 @@ def test_every_setting_is_a_flag_with_its_help(app: typer.Typer) -> None:
     plain = re.sub(r"\x1b\[[0-9;]*m", "", output)
     for name in Settings.model_fields.keys() - ENVIRONMENT_ONLY:
         assert f"--{name.replace('_', '-')}" in plain
+    assert "off|calls|steps" in plain
+    assert "debug|info|warning|error" in plain
 
 
 @pytest.mark.parametrize(
@@ -33,6 +35,7 @@ def test_every_setting_is_a_flag_with_its_help(app: typer.Typer) -> None:
         (["--decoder", "beam"], "setting decoder"),
         (["--config", "nowhere.toml"], "no settings file"),
         (["--port", "many"], "--port"),
+        (["--model", "nowhere.nemo"], "no checkpoint at nowhere.nemo"),
     ],
 )
 def test_a_bad_value_ends_with_usage_status_and_its_name(

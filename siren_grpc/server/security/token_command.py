@@ -60,12 +60,18 @@ def new(
         line = to_line(record)
         if file is not None:
             _append(file, line)
-    except (ValueError, OSError) as error:
+    except OSError as error:
+        said = f"{file} cannot be written: {error.strerror}"
+        Console(stderr=True).print(said, style="red", markup=False, soft_wrap=True)
+        raise typer.Exit(2) from None
+    except ValueError as error:
         Console(stderr=True).print(str(error), style="red", markup=False, soft_wrap=True)
         raise typer.Exit(2) from None
     print(token)
     if file is None:
         print(line)
+        note = "The first line is the token, for the client; the second is for the tokens_file."
+        Console(stderr=True).print(note, style="dim", soft_wrap=True)
 
 
 def _append(file: Path, line: str) -> None:
