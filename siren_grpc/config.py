@@ -126,9 +126,9 @@ class Settings(BaseSettings):
     front_ends: int = Field(
         0,
         ge=0,
-        description="Processes that speak gRPC and share the port; 0 for one per four cores. One "
-        "takes about a thousand live streams. The system deals connections out to them, and all "
-        "streams of a connection stay where it went.",
+        description="Processes that speak gRPC and share the port; 0 for one per four cores. The "
+        "system deals connections out to them, and all streams of a connection stay where it "
+        "went.",
     )
     threads: int = Field(
         0,
@@ -145,7 +145,8 @@ class Settings(BaseSettings):
     encoder_cache: Literal["keys_values", "inputs"] = Field(
         "keys_values",
         description="What is kept of the left context: keys_values computes nothing twice; inputs, "
-        "as NeMo does it, takes half the memory of a session and about twice the time of a step.",
+        "as NeMo does it, takes about half the memory of a session (the log tells it) and longer "
+        "steps.",
     )
     precision: Literal["fp32", "bf16", "int8"] = Field(
         "fp32",
@@ -208,8 +209,7 @@ class Settings(BaseSettings):
     itn_languages: CommaSeparated = Field(
         (),
         description="Languages whose inverse text normalisation is loaded at start, such as en; "
-        "the first stream of any other waits for it, 2 to 20 s. Takes about 100 MB in each front "
-        "end.",
+        "the first stream of any other waits some seconds for it. Takes memory in each front end.",
     )
     masked_words_file: Path | None = Field(
         None,
@@ -368,9 +368,9 @@ class Settings(BaseSettings):
     )
     load_reports: bool = Field(
         True,
-        description="Tell balancers the load (ORCA): in the trailers of each call, about 120 "
-        "bytes, and by xds.service.orca.v3.OpenRcaService. Clients can read it: utilisation and "
-        "the number of sessions.",
+        description="Tell balancers the load (ORCA): in the trailers of each call, and by "
+        "xds.service.orca.v3.OpenRcaService. Clients can read it: utilisation and the number of "
+        "sessions.",
     )
     channelz: bool = Field(
         False,
