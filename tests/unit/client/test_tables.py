@@ -49,6 +49,16 @@ def test_an_id_is_whole_on_a_terminal_of_40_columns():
     assert "siren-mini-en" in drawn(render_models([model], width=40), 40)
 
 
+def test_a_reader_that_goes_away_is_the_commands_business(monkeypatch):
+    class Closed(io.StringIO):
+        def write(self, text):
+            raise BrokenPipeError
+
+    monkeypatch.setattr("sys.stdout", Closed())
+    with pytest.raises(BrokenPipeError):
+        tables_console().print("a table")
+
+
 def test_a_pipe_has_room_for_everything(monkeypatch):
     monkeypatch.delenv("COLUMNS", raising=False)
     monkeypatch.setattr("sys.stdout", io.StringIO())

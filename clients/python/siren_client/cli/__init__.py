@@ -10,7 +10,6 @@ from collections.abc import Callable
 from typing import Any
 
 _EXTRA = frozenset({"numpy", "rich", "soundfile", "typer"})
-_CLIENTS = frozenset({"transcribe", "listen", "models", "health", "admin"})
 _CANNOT_BE_WRITTEN = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
 _FAILED = 1
 
@@ -18,10 +17,6 @@ _FAILED = 1
 def main() -> None:
     """Run the `siren` command, or say how to install what it needs."""
     _open_what_is_closed()
-    if sys.argv[1:2] and sys.argv[1] in _CLIENTS:
-        # gRPC's own remarks tell a person nothing that the command does not say itself. It reads
-        # this when it is imported; a server's stay.
-        os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     try:
         build_app = _import_app()
     except ModuleNotFoundError as error:

@@ -15,12 +15,18 @@ _BORDER = 3
 """Around a column: a space on both sides, and a line."""
 
 
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        """Let the command say how it ends, as for all that it prints; rich exits with status 1."""
+        raise BrokenPipeError
+
+
 def tables_console() -> Console:
     """Make the console for tables, stdout as it is at this moment."""
-    console = Console(highlight=False)
+    console = _Console(highlight=False)
     if console.is_terminal or os.environ.get("COLUMNS"):
         return console
-    return Console(highlight=False, width=_WIDE)
+    return _Console(highlight=False, width=_WIDE)
 
 
 def fitting_table(
