@@ -27,6 +27,7 @@ from siren_client.convert import (
     from_list_models_response,
     from_recognize_response,
     to_config,
+    to_recognize_request,
 )
 from siren_client.errors import SirenError, siren_errors
 from siren_client.health import CHECK_METHOD, SPEECH_SERVICE, parse_check, serialize_check
@@ -188,9 +189,10 @@ class SirenClient:
 
         Raises:
             SirenError: The server refused it or is not there.
+            TypeError: The audio is not bytes.
             ValueError: An option that cannot be sent.
         """
-        request = pb.RecognizeRequest(config=to_config(**options), audio=bytes(audio))
+        request = to_recognize_request(audio, to_config(**options))
         with siren_errors():
             response = self._stub.Recognize(
                 request, timeout=timeout_s, metadata=self._connection.metadata

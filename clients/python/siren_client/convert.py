@@ -169,6 +169,20 @@ def _to_phrase(phrase: PhraseOption) -> pb.Phrase:
     return pb.Phrase(text=text, boost=boost)
 
 
+def to_recognize_request(audio: object, config: pb.StreamingConfig) -> pb.RecognizeRequest:
+    """Build the request for a complete recording.
+
+    Raises:
+        TypeError: The audio is not bytes.
+    """
+    if not isinstance(audio, (bytes, bytearray, memoryview)):
+        raise TypeError(
+            f"a recording must be bytes, not {type(audio).__name__}: a file's are "
+            "Path(name).read_bytes(), with encoding='auto'"
+        )
+    return pb.RecognizeRequest(config=config, audio=bytes(audio))
+
+
 def to_config_request(config: pb.StreamingConfig) -> pb.StreamingRecognizeRequest:
     """Wrap the config, the first request of a stream."""
     return pb.StreamingRecognizeRequest(config=config)

@@ -241,6 +241,12 @@ def test_recognize(client, echo):
     )
 
 
+@pytest.mark.parametrize("audio", ["talk.wav", [b"ab"]])
+def test_a_recording_that_is_not_bytes_is_refused_with_what_to_write(client, audio):
+    with pytest.raises(TypeError, match="read_bytes"):
+        client.recognize(audio)
+
+
 def test_recognize_raises_the_servers_error(client):
     with pytest.raises(SirenError, match="OVERLOADED: no session is free"):
         client.recognize(b"ab", model="fail")
