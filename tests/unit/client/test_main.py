@@ -16,7 +16,7 @@ RUN = """
 import importlib.metadata, sys
 importlib.metadata.entry_points = lambda **_: []  # the client's own commands, which come quickly
 sys.argv = ["siren", *sys.argv[1:]]
-from siren_client.cli import main
+from siren_command import main
 main()
 """
 
@@ -32,17 +32,26 @@ def siren(*arguments: str, before: str = "", **keywords: object) -> subprocess.C
     )
 
 
-def test_ctrl_c_while_it_is_imported_leaves_no_traceback():
-    interrupts = """
+@pytest.mark.parametrize("module", ["siren_client", "siren_client.cli.app"])
+def test_ctrl_c_while_it_is_imported_leaves_no_traceback(module):
+    interrupts = f"""
 import os, signal, sys
 class Finder:
     def find_spec(self, name, path, target=None):
-        if name == "siren_client.cli.app":
+        if name == "{module}":
             os.kill(os.getpid(), signal.SIGINT)
 sys.meta_path.insert(0, Finder())
 """
     done = siren("--version", before=interrupts)
     assert (done.returncode, done.stderr) == (-signal.SIGINT, "")
+
+
+def test_grpcs_own_remarks_are_left_out(tmp_path):
+    ca = tmp_path / "ca.pem"
+    ca.write_text("no certificate")
+    done = siren("health", "--server", "127.0.0.1:1", "--ca", str(ca))
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: ")
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
-import signal
 import sys
-from collections.abc import Callable
-from typing import Any
+
+from siren_command import ctrl_c_ends_quietly
 
 _EXTRA = frozenset({"numpy", "rich", "soundfile", "typer"})
 _CANNOT_BE_WRITTEN = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
@@ -18,7 +17,8 @@ def main() -> None:
     """Run the `siren` command, or say how to install what it needs."""
     _open_what_is_closed()
     try:
-        build_app = _import_app()
+        with ctrl_c_ends_quietly():
+            from siren_client.cli.app import build_app
     except ModuleNotFoundError as error:
         if error.name not in _EXTRA:
             raise
@@ -40,18 +40,6 @@ def main() -> None:
         # Python flushes stdout once more when it exits.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(_FAILED)
-
-
-def _import_app() -> Callable[[], Any]:
-    """Import the commands, which takes a second: Ctrl-C ends that without a traceback."""
-    handler = signal.getsignal(signal.SIGINT)
-    if handler is signal.default_int_handler:
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
-    try:
-        from siren_client.cli.app import build_app
-    finally:
-        signal.signal(signal.SIGINT, handler)
-    return build_app
 
 
 def _open_what_is_closed() -> None:

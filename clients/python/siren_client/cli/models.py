@@ -55,8 +55,9 @@ def render_models(listed: Iterable[Model], *, width: int) -> Table:
         )
         for model in listed
     ]
-    columns = ("model", "family", "languages", "rate", "chunk frames (latency)", "decoders")
-    return fitting_table(columns, rows, width=width, spare=("family", "rate"))[0]
+    columns = ("model", "family", "languages", "rate", "chunk frames\n(latency)", "decoders")
+    spare = ("family", "rate", "decoders", "languages")
+    return fitting_table(columns, rows, width=width, spare=spare)[0]
 
 
 def _look_ahead(look_ahead: LookAhead) -> str:
