@@ -353,6 +353,7 @@ def test_health(run, echo):
     echo.health.set("", health_pb2.HealthCheckResponse.NOT_SERVING)
     done = run("health")
     assert (done.exit_code, done.stdout) == (1, "NOT_SERVING\n")
+    assert "--wait SECONDS" in done.stderr
     done = run("health", "--service", "other", "--json")
     assert done.exit_code == 1
     assert json.loads(done.stdout) == {

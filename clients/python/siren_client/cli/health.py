@@ -14,6 +14,7 @@ from siren_client.cli.flags import ConnectionFlags, takes_flags
 from siren_client.cli.options import (
     FAILED,
     JsonOption,
+    errors_console,
     reported_errors,
 )
 from siren_client.errors import SirenError
@@ -21,6 +22,10 @@ from siren_client.types import ServingStatus
 
 _POLL_S = 0.5
 _ANSWER_S = 5.0
+_HINTS = {
+    ServingStatus.NOT_SERVING: "It loads its model, or stops: --wait SECONDS waits for it.",
+    ServingStatus.SERVICE_UNKNOWN: "A Siren has siren.v1.SpeechService and liveness.",
+}
 _NOT_YET = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
 
 
@@ -62,6 +67,8 @@ def health(
     else:
         print(status.name)
     if status is not ServingStatus.SERVING:
+        if hint := _HINTS.get(status):
+            errors_console().print(hint, style="dim", markup=False)
         raise typer.Exit(FAILED)
 
 
