@@ -17,6 +17,7 @@ from siren.v1 import admin_pb2_grpc
 from siren_grpc.domain.errors import InvalidMessage
 from siren_grpc.observe import metrics
 from siren_grpc.observe.instruments import HistogramState, Snapshot
+from siren_grpc.server.bind_error import cannot_listen
 from siren_grpc.server.front_end_process import FrontEndDied, FrontEndProcess
 from siren_grpc.server.inspection_messages import (
     EndSession,
@@ -24,7 +25,6 @@ from siren_grpc.server.inspection_messages import (
     Question,
     SessionRow,
 )
-from siren_grpc.server.listening import cannot_listen
 from siren_grpc.server.observer import Observer, versions
 from siren_grpc.server.reflection import add_reflection
 from siren_grpc.server.status import to_status

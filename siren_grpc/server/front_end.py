@@ -14,11 +14,11 @@ from siren.v1 import speech_pb2, speech_pb2_grpc
 from siren_grpc.domain.types import ModelInfo
 from siren_grpc.engine.engine import Engine
 from siren_grpc.engine.session import EngineLimits
+from siren_grpc.server.bind_error import cannot_listen
 from siren_grpc.server.connections import ConnectionLimits, Options
 from siren_grpc.server.doorman import Doorman
 from siren_grpc.server.front_end_tally import FrontEndTally
 from siren_grpc.server.inspection import Inspector
-from siren_grpc.server.listening import cannot_listen
 from siren_grpc.server.load_reports import LoadReports
 from siren_grpc.server.names import ModelNames
 from siren_grpc.server.opening import ServiceLimits

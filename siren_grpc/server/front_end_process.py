@@ -17,6 +17,7 @@ from siren_grpc.engine.host import EngineHost
 from siren_grpc.engine.messages import Delivery, Failed, Recognised
 from siren_grpc.observe.logging import LogFormat
 from siren_grpc.observe.tracing import TracingMode
+from siren_grpc.server.bind_error import cannot_listen
 from siren_grpc.server.front_end import Catalog, FrontEndConfig
 from siren_grpc.server.front_end_messages import (
     Beat,
@@ -28,7 +29,6 @@ from siren_grpc.server.front_end_messages import (
 )
 from siren_grpc.server.inspection_messages import Answer, Question
 from siren_grpc.server.link import Link
-from siren_grpc.server.listening import cannot_listen
 from siren_grpc.server.questions import Questions
 
 _MODULE = "siren_grpc.server.front_end_main"

@@ -25,9 +25,9 @@ from siren_grpc.observe.instruments import Snapshot, Tally, add_up
 from siren_grpc.observe.loop_lag import watch_loop_lag
 from siren_grpc.observe.processes import read_processes
 from siren_grpc.runtime import cores
+from siren_grpc.server.bind_error import cannot_listen
 from siren_grpc.server.front_end_process import FrontEndDied, FrontEndProcess
 from siren_grpc.server.inspection_messages import Pulse, Report, ServerLoad
-from siren_grpc.server.listening import cannot_listen
 
 _log = logging.getLogger(__name__)
 _PULSE_S = 1.0

@@ -8,7 +8,7 @@ from typing import Any
 import grpc
 from grpc_health.v1 import health_pb2_grpc
 
-from siren_grpc.server.listening import cannot_listen
+from siren_grpc.server.bind_error import cannot_listen
 
 _log = logging.getLogger(__name__)
 _MAX_MESSAGE_BYTES = 4096

@@ -4,7 +4,7 @@ import socket
 
 import pytest
 
-from siren_grpc.server.listening import cannot_listen
+from siren_grpc.server.bind_error import cannot_listen
 
 
 def test_a_port_that_is_taken_is_told_with_the_setting_to_change() -> None:
