@@ -11,6 +11,7 @@ from siren_grpc.domain.geometry import BufferedSeconds
 from siren_grpc.domain.ports import ModelBackend
 from siren_grpc.domain.types import DecoderKind, EncoderCache, Precision
 from siren_grpc.observe.device import DeviceUsage
+from siren_grpc.observe.logging import take_in_nemo
 from siren_grpc.runtime import cores, front_ends_for
 
 _log = logging.getLogger(__name__)
@@ -25,6 +26,7 @@ def load_backend(name: str, settings: Settings) -> ModelBackend:
     _log.info("importing NeMo; this takes some seconds")
     from siren_grpc.models.start import start_backend
 
+    take_in_nemo(settings.log_level)
     try:
         return start_backend(
             name,
@@ -45,10 +47,10 @@ def load_backend(name: str, settings: Settings) -> ModelBackend:
         )
     except Exception as error:
         _log.debug("loading %s failed", name, exc_info=True)
-        raise ModelLoadFailed(
-            f"cannot serve model {name!r}: {error} "
-            "(--log-level debug shows where; `siren pull MODEL` fetches a hub model ahead)"
-        ) from error
+        hint = "--log-level debug shows where"
+        if not (Path(name).suffix == ".nemo" or name == Settings.model_fields["model"].default):
+            hint += "; `siren pull MODEL` fetches a hub model ahead, and a hub's name is OWNER/NAME"
+        raise ModelLoadFailed(f"cannot serve model {name!r}: {error} ({hint})") from error
 
 
 def read_devices() -> Sequence[DeviceUsage]:

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from siren_grpc.bench.console import console, fail
-from siren_grpc.observe.logging import configure_logging
+from siren_grpc.observe.logging import configure_logging, take_in_nemo
 
 HELP = """Fetch a model's checkpoint ahead of time, for images and quick cold starts.
 
@@ -24,6 +24,7 @@ def pull(
     configure_logging("warning")
     from siren_grpc.models.pull import pull as fetch
 
+    take_in_nemo("warning")
     try:
         path = fetch(model)
     except Exception as error:

@@ -15,7 +15,13 @@ from pydantic import ValidationError
 
 from siren_grpc.bench.console import fail
 from siren_grpc.cli.models import ModelLoadFailed, load_backend, read_devices, version_of
-from siren_grpc.config import ENVIRONMENT_ONLY, Settings, load_settings
+from siren_grpc.cli.settings_faults import (
+    check_checkpoints,
+    describe,
+    describe_file,
+    misspelt_variables,
+)
+from siren_grpc.config import Settings, load_settings
 from siren_grpc.domain.ports import ModelBackend
 from siren_grpc.observe.logging import configure_logging
 from siren_grpc.observe.tracing import TracingMissing, check_tracing
@@ -50,8 +56,9 @@ def serve(given: dict[str, Any], file: Path | None) -> None:
     """Serve until a signal ends it. given: settings of the command line. Raises typer.Exit."""
     try:
         settings = load_settings(given, file)
+        check_checkpoints((settings.model, *settings.models))
     except ValidationError as error:
-        raise fail(_faults_of(error), status=_USAGE_STATUS) from None
+        raise fail("\n".join(describe(error)), status=_USAGE_STATUS) from None
     except (FileNotFoundError, ValueError) as error:
         raise fail(str(error), status=_USAGE_STATUS) from None
     configure_logging(settings.log_level, settings.log_format)
@@ -59,6 +66,8 @@ def serve(given: dict[str, Any], file: Path | None) -> None:
     faulthandler.enable(sys.__stderr__ or sys.stderr)
     for name, value in settings.model_dump().items():
         _log.info("setting %s = %r", name, value)
+    for sentence in misspelt_variables(os.environ):
+        _log.warning(sentence)
     share_the_cores()
     # Imported late: grpc is quick, but `siren --help` needs none of it.
     from siren_grpc.server.app import StepperDied
@@ -68,23 +77,13 @@ def serve(given: dict[str, Any], file: Path | None) -> None:
     try:
         app = asyncio.run(_run(settings, lambda: _reload(given, file)))
     except expected as error:
-        raise fail(str(error)) from None
+        told = describe_file(error, settings) if isinstance(error, OSError) else str(error)
+        raise fail(told) from None
     if app.is_loading:
         # Stopped early: the loading thread is inside torch, whose threads would abort the
         # interpreter's orderly exit. Nothing is left to save.
         logging.shutdown()
         os._exit(0)
-
-
-def _faults_of(error: ValidationError) -> str:
-    """Say what is wrong with each setting, a line each; what is secret is not repeated."""
-    lines = []
-    for fault in error.errors():
-        name = ".".join(str(part) for part in fault["loc"])
-        is_secret = fault["loc"][:1] and fault["loc"][0] in ENVIRONMENT_ONLY
-        got = "" if is_secret else f" (got {fault['input']!r})"
-        lines.append(f"setting {name}: {fault['msg']}{got}")
-    return "\n".join(lines)
 
 
 def _reload(given: dict[str, Any], file: Path | None) -> Settings:

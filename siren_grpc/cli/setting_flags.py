@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 import typer
 from pydantic.fields import FieldInfo
@@ -54,6 +54,13 @@ def _kind_of(annotation: Any) -> type[Any]:
     return next((kind for kind in (bool, int, float) if kind in kinds), str)
 
 
+def _choices(annotation: Any) -> tuple[str, ...]:
+    """Return the words a setting takes, if it takes but some: those of its Literal."""
+    if get_origin(annotation) is Literal:
+        return get_args(annotation)
+    return tuple(word for part in get_args(annotation) for word in _choices(part))
+
+
 def _option(name: str, field: FieldInfo, kind: type[Any]) -> OptionInfo:
     flag = f"--{name.replace('_', '-')}"
     plain = ", ".join(field.default) if isinstance(field.default, tuple) else field.default
@@ -61,6 +68,7 @@ def _option(name: str, field: FieldInfo, kind: type[Any]) -> OptionInfo:
     option: OptionInfo = typer.Option(
         f"{flag}/--no-{flag[2:]}" if kind is bool else flag,
         help=f"{field.description}{default}",
+        metavar="|".join(_choices(field.annotation)) or None,
         show_default=False,
     )
     return option

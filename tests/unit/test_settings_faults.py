@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from siren_grpc.config import Settings, load_settings
-from siren_grpc.settings_faults import (
+from siren_grpc.cli.settings_faults import (
     check_checkpoints,
     describe,
     describe_file,
     misspelt_variables,
 )
+from siren_grpc.config import Settings, load_settings
 
 
 @pytest.mark.parametrize(
