@@ -50,6 +50,22 @@ def start_server(
         raise fail(str(error)) from None
 
 
+def check_serving(target: str) -> None:
+    """Ask the server of `--target` whether it serves. Raises typer.Exit when it does not."""
+    from siren_client import ServingStatus, SirenClient, SirenError
+
+    try:
+        with SirenClient(target) as client:
+            status = client.health()
+    except SirenError as error:
+        raise fail(f"no server to measure at {target}: {error}") from None
+    if status is not ServingStatus.SERVING:
+        raise fail(
+            f"the server at {target} says {status.name}; it may be loading its model: "
+            f"`siren health --server {target} --wait 60` waits for it"
+        )
+
+
 def spinner() -> Progress:
     """Return what shows a task and its time, where its end is not known."""
     columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())

@@ -12,7 +12,13 @@ from rich.console import Console
 from rich.progress import Progress
 
 from siren_grpc.bench import report
-from siren_grpc.bench.console import console, recordings_of, spinner, start_server
+from siren_grpc.bench.console import (
+    check_serving,
+    console,
+    recordings_of,
+    spinner,
+    start_server,
+)
 from siren_grpc.bench.options import Audio, Json, Seed, ServedDecoder, ServeFlags, numbers
 from siren_grpc.bench.ramp import Rungs, largest_held
 from siren_grpc.bench.serve_flags import with_defaults
@@ -146,6 +152,7 @@ def _server_under_load(target: str | None, flags: list[str]) -> Iterator[Target]
     from siren_grpc.bench.server_bench import Target
 
     if target is not None:
+        check_serving(target)
         yield Target(target, None)
         return
     with closing(start_server(flags)) as process:

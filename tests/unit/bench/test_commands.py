@@ -28,6 +28,13 @@ def test_help_teaches_by_example(command: str) -> None:
     assert "--json" in plain
 
 
+def test_a_server_that_is_not_there_is_not_measured() -> None:
+    arguments = ["server", "--target", "127.0.0.1:1", "--streams", "1", "--seconds", "1"]
+    done = CliRunner().invoke(app, arguments)
+    assert done.exit_code == 1
+    assert "no server to measure at 127.0.0.1:1: UNAVAILABLE" in done.output
+
+
 def test_numbers_are_read_or_refused() -> None:
     assert numbers("1,4,16") == [1, 4, 16]
     for text in ("", "a", "1,,2", "0", "4,-1"):
