@@ -56,7 +56,6 @@ def serve(given: dict[str, Any], file: Path | None) -> None:
     """Serve until a signal ends it. given: settings of the command line. Raises typer.Exit."""
     try:
         settings = load_settings(given, file)
-        check_checkpoints((settings.model, *settings.models))
     except ValidationError as error:
         raise fail("\n".join(describe(error)), status=_USAGE_STATUS) from None
     except (FileNotFoundError, ValueError) as error:
@@ -99,6 +98,7 @@ async def _run(settings: Settings, reload: Callable[[], Settings]) -> App:
     from siren_grpc.server.app import App, Models
     from siren_grpc.server.itn import check_languages
 
+    check_checkpoints((settings.model, *settings.models))
     check_languages(settings.itn_languages)
     if settings.tracing != "off":
         check_tracing()

@@ -102,6 +102,8 @@ def test_a_server_that_cannot_serve_says_why(arguments: list[str], code: int, sa
         assert server.wait(timeout_s=240) == code
         assert says in server.log
         assert "Traceback" not in server.log
+        # Only what cannot be known before is told when the model is loaded, seconds later.
+        assert ("importing NeMo" in server.log) == ("--chunk-frames" in arguments)
 
 
 def test_a_taken_port_is_an_error(running_server: SirenServer) -> None:

@@ -35,7 +35,6 @@ def test_every_setting_is_a_flag_with_its_help(app: typer.Typer) -> None:
         (["--decoder", "beam"], "setting decoder"),
         (["--config", "nowhere.toml"], "no settings file"),
         (["--port", "many"], "--port"),
-        (["--model", "nowhere.nemo"], "no checkpoint at nowhere.nemo"),
     ],
 )
 def test_a_bad_value_ends_with_usage_status_and_its_name(
