@@ -77,6 +77,7 @@ def test_a_server_lives_and_stops_in_order() -> None:
         assert server.wait() == 0
         assert "stopped" in server.log
         assert "Traceback" not in server.log
+        assert "[NeMo" not in server.log  # what it says is in the log's own form, or nowhere
         wire.close()
 
 

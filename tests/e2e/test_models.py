@@ -77,6 +77,9 @@ def test_models_come_and_go_while_streams_run(tmp_path: Path) -> None:
         settings.write_text(f"[aliases]\nfast = '{EMBEDDED_MODEL}'\n")
         server.signal(signal.SIGHUP)
         server.wait_for(re.compile("second goes when its last stream has ended"))
+        server.wait_for(
+            re.compile(f"SIGHUP: models and aliases read again, serving {EMBEDDED_MODEL}")
+        )
         unknown = failure(wire.recognise(recording.pcm, model="accurate").error)
         assert unknown.reason == "MODEL_NOT_FOUND"
         assert unknown.message.startswith(f"no model 'accurate' here; use {EMBEDDED_MODEL}, fast")
