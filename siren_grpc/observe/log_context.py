@@ -24,18 +24,21 @@ class CallNames(Protocol):
         """The client's own id; empty for none."""
         ...
 
+    @property
+    def principal_name(self) -> str:
+        """Who calls, as authentication has found out; empty for nobody in particular."""
+        ...
+
 
 @dataclass(slots=True)
 class LogContext:
     """A call's names.
 
-    principal: who calls, as authentication has found out; empty for nobody in particular.
     engine_session: the session's number in the engine's process; 0 while it has none. trace_id:
     of the call's trace, in hexadecimal; empty without one.
     """
 
-    names: CallNames | None = None
-    principal: str = ""
+    names: CallNames
     engine_session: int = 0
     trace_id: str = ""
 
@@ -48,17 +51,8 @@ def current_call() -> LogContext | None:
     return _context.get()
 
 
-def enter_call(names: CallNames | None = None, *, principal: str = "") -> LogContext:
-    """Begin the context of a call, or go on with the one its task has.
-
-    Whoever authenticates calls enters first, with the principal.
-    """
-    context = _context.get()
-    if context is None:
-        context = LogContext()
-        _context.set(context)
-    if names is not None:
-        context.names = names
-    if principal:
-        context.principal = principal
+def enter_call(names: CallNames) -> LogContext:
+    """Begin the context of the call that this task, of its own, runs for; return it."""
+    context = LogContext(names)
+    _context.set(context)
     return context

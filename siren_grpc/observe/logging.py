@@ -39,11 +39,10 @@ class JsonFormatter(logging.Formatter):
         }
         call = current_call()
         if call is not None:
-            names = call.names
             fields = {
-                "session_id": "" if names is None else names.session,
-                "request_id": "" if names is None else names.request,
-                "principal": call.principal,
+                "session_id": call.names.session,
+                "request_id": call.names.request,
+                "principal": call.names.principal_name,
                 "engine_session": call.engine_session,
                 "trace_id": call.trace_id,
             }

@@ -28,6 +28,11 @@ class CallId:
         """Whose the call is."""
         return self.caller.principal
 
+    @property
+    def principal_name(self) -> str:
+        """What logs and lists of sessions call its principal; empty for the anonymous one."""
+        return "" if self.principal == ANONYMOUS else self.principal.name
+
     def take_request(self, request_id: str) -> None:
         """Take over the client's own id; empty for none.
 
@@ -49,8 +54,8 @@ class CallId:
     def __str__(self) -> str:
         """Return what log lines call it."""
         names = [f"request {self.request}"] if self.request else []
-        if self.principal != ANONYMOUS:
-            names.append(f"of {self.principal.name}")
+        if self.principal_name:
+            names.append(f"of {self.principal_name}")
         return f"{self.session} ({', '.join(names)})" if names else self.session
 
     @property

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import grpc
 
 from siren_grpc.domain.errors import Overloaded, RefusalCause, ShuttingDown, SirenError
-from siren_grpc.domain.principal import ANONYMOUS
 from siren_grpc.domain.types import Final, OfChannel, Partial, Reconfigured, SpeechEvent
 from siren_grpc.engine.separate import SeparateSession
 from siren_grpc.engine.session import EngineSession
@@ -111,9 +110,7 @@ class CallRecord:
         self._stream: Stream | None = None
         self.span = span
         self.peer = peer
-        who = call_id.principal
-        self._log = enter_call(call_id, principal="" if who == ANONYMOUS else who.name)
-        self.principal = self._log.principal
+        self._log = enter_call(call_id)
         if span is not None:
             self._log.trace_id = span.trace_id
 
@@ -193,11 +190,10 @@ class StreamRecord:
         self._has_ended = False
         self.started_at = time.time()
         self.peer = ""
-        self.principal = ""
 
     def bind(self, call: CallRecord) -> None:
         """Note which call the stream has now."""
-        self._span, self.peer, self.principal = call.span, call.peer, call.principal
+        self._span, self.peer = call.span, call.peer
 
     def note(self, result: _Told, session: EngineSession | SeparateSession, now: float) -> None:
         """Count a result that is being handed to gRPC. now: by `time.monotonic`."""

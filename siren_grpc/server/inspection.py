@@ -94,5 +94,5 @@ def _row(stream: Stream, now: float, *, is_parked: bool) -> SessionRow:
         processed_s=min(session.processed_samples for session in sessions) / hertz,
         waiting_s=max(waiting, default=0.0),
         peer=call.record.peer,
-        principal=call.record.principal,
+        principal=call.id.principal_name,
     )

@@ -11,6 +11,7 @@ from siren_grpc.observe.logging import JsonFormatter, take_in_nemo
 class Names:
     session = "abc"
     request = ""
+    principal_name = "team-a"
 
 
 def test_what_nemo_says_is_told_in_the_form_of_the_log() -> None:
@@ -53,7 +54,6 @@ def test_outside_of_a_call_a_line_says_nothing_of_one() -> None:
 
 async def test_a_task_of_a_call_knows_what_the_call_learns_later() -> None:
     async def call() -> dict[str, object]:
-        enter_call(principal="team-a")  # as authentication does, before the handler
         names = Names()
         context = enter_call(names)
         learnt = asyncio.Event()

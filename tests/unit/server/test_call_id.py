@@ -10,7 +10,7 @@ from siren_grpc.server.call_id import CallId
 def test_sessions_have_ids_of_their_own() -> None:
     one, other = CallId(), CallId()
     assert one.session != other.session
-    assert str(one) == one.session
+    assert (str(one), one.principal_name) == (one.session, "")
     assert one.trailers == (("siren-session-id", one.session),)
     one.take_request("")
     assert one.request == ""
@@ -41,6 +41,7 @@ def test_a_long_one_is_refused() -> None:
 def test_log_lines_say_whose_a_call_is() -> None:
     call_id = CallId(Caller(Principal("phone")))
     assert str(call_id) == f"{call_id.session} (of phone)"
+    assert call_id.principal_name == "phone"
     call_id.take_request("7")
     assert str(call_id) == f"{call_id.session} (request 7, of phone)"
     assert call_id.trailers == (("siren-session-id", call_id.session), ("siren-request-id", "7"))
