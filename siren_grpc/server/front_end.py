@@ -16,7 +16,7 @@ from siren_grpc.engine.engine import Engine
 from siren_grpc.engine.session import EngineLimits
 from siren_grpc.server.bind_error import cannot_listen
 from siren_grpc.server.connections import ConnectionLimits, Options
-from siren_grpc.server.doorman import Doorman
+from siren_grpc.server.drain_server import DrainServer
 from siren_grpc.server.front_end_tally import FrontEndTally
 from siren_grpc.server.inspection import Inspector
 from siren_grpc.server.load_reports import LoadReports
@@ -136,13 +136,13 @@ class FrontEnd:
         # at the first moment is refused in ours.
         await asyncio.wait({draining}, timeout=_REFUSING_S)
         going = asyncio.create_task(self._server.stop(grace_s + _FINISH_S))
-        doorman = Doorman(lambda: self._make_server(Doorman.OPTIONS), self._bind)
+        drain_server = DrainServer(lambda: self._make_server(DrainServer.OPTIONS), self._bind)
         if not self._service.is_idle:
-            await doorman.start()
+            await drain_server.start()
         await draining
         self._loads.close()
         await self._server.stop(_FINISH_S)
-        await asyncio.gather(going, doorman.stop(), self._health_port.stop())
+        await asyncio.gather(going, drain_server.stop(), self._health_port.stop())
         self._guard.close()
 
     def _make_server(self, options: Options = ()) -> grpc.aio.Server:

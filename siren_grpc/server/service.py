@@ -27,13 +27,13 @@ from siren_grpc.domain.principal import ANONYMOUS_CALLER, Caller
 from siren_grpc.engine.engine import Engine
 from siren_grpc.server import convert
 from siren_grpc.server.call_id import CallId
-from siren_grpc.server.discretion import loggable
 from siren_grpc.server.front_end_tally import FrontEndTally
 from siren_grpc.server.load_reports import LoadReports
 from siren_grpc.server.names import ModelNames
 from siren_grpc.server.opening import ServiceLimits, open_recognition
 from siren_grpc.server.parking import Parking
 from siren_grpc.server.recording import requests_of
+from siren_grpc.server.redaction import loggable
 from siren_grpc.server.request import ValidConfig
 from siren_grpc.server.status import to_status
 from siren_grpc.server.stream import Stream

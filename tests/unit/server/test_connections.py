@@ -7,7 +7,7 @@ from grpc._cython import cygrpc
 
 from siren_client.connection import make_connection
 from siren_grpc.server.connections import ConnectionLimits
-from siren_grpc.server.doorman import Doorman
+from siren_grpc.server.drain_server import DrainServer
 
 LIMITS = ConnectionLimits(
     max_message_bytes=1 << 20,
@@ -18,7 +18,7 @@ LIMITS = ConnectionLimits(
 
 
 @pytest.mark.parametrize(
-    "options", [LIMITS.options, Doorman.OPTIONS, make_connection("here:1").options]
+    "options", [LIMITS.options, DrainServer.OPTIONS, make_connection("here:1").options]
 )
 def test_grpc_knows_every_option(options: tuple[tuple[str, int], ...]) -> None:
     """It says nothing of those it does not know: a wrong name is a limit that is none."""

@@ -1,4 +1,4 @@
-"""Who answers at the port of a front end that stops."""
+"""The gRPC server that answers at the port of a front end while that drains."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _PAUSE_S = 0.05
 _AGE_MS = 2000
 
 
-class Doorman:
+class DrainServer:
     """Takes a front end's port over while its last streams run.
 
     A gRPC server can send GOAWAY, by which clients' channels learn to open new streams on another

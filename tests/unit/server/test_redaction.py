@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from siren_grpc.domain.errors import InvalidConfig, Overloaded
-from siren_grpc.server.discretion import loggable
+from siren_grpc.server.redaction import loggable
 
 
 def test_most_errors_are_logged_as_the_client_is_told() -> None:
