@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
-from contextlib import aclosing
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, aclosing, contextmanager
 from time import monotonic
-from typing import Any, NoReturn, TypeAlias
+from typing import Any, TypeAlias
 
 import grpc
 from siren.v1 import speech_pb2 as pb
@@ -16,12 +16,10 @@ from siren.v1 import speech_pb2_grpc
 from siren_grpc.domain.errors import (
     AuthFailed,
     IdleTimeout,
-    InternalError,
     InvalidMessage,
     Overloaded,
     RefusalCause,
     ShuttingDown,
-    SirenError,
 )
 from siren_grpc.domain.principal import ANONYMOUS_CALLER, Caller
 from siren_grpc.engine.engine import Engine
@@ -33,9 +31,8 @@ from siren_grpc.server.names import ModelNames
 from siren_grpc.server.opening import ServiceLimits, open_recognition
 from siren_grpc.server.parking import Parking
 from siren_grpc.server.recording import requests_of
-from siren_grpc.server.redaction import loggable
 from siren_grpc.server.request import ValidConfig
-from siren_grpc.server.status import to_status
+from siren_grpc.server.speech_call import SpeechCall, speech_call
 from siren_grpc.server.stream import Stream
 from siren_grpc.server.stream_call import StreamCall
 
@@ -130,79 +127,39 @@ class SpeechService(speech_pb2_grpc.SpeechServiceServicer):
         context: _Context,
     ) -> AsyncIterator[pb.StreamingRecognizeResponse]:
         """Recognise live audio; see the protocol."""
-        call_id = CallId(self._caller_of(context))
-        call: StreamCall | None = None
-        record = self._tally.begin_call("StreamingRecognize", context, call_id)
-        try:
-            engine = self._running()
+        async with self._call("StreamingRecognize", context) as call:
+            engine = self._running_engine()
             requests = aiter(request_iterator)
             first = await self._first_request(requests)
             last_result = None
             if first.WhichOneof("request") == "resume":
-                stream = self._parking.claim(first.resume.token, call_id.principal)
+                stream = self._parking.claim(first.resume.token, call.id.principal)
                 if first.resume.discard:
                     stream.abandon()
-                    record.succeed()
                     return
-                call_id, last_result = stream.call.id, first.resume.last_result
-                _log.info("session %s: goes on in another call", call_id)
+                last_result = first.resume.last_result
+                _log.info("session %s: goes on in another call", stream.call.id)
             else:
-                stream = await self._begin(
-                    call_id, first.config, engine, record.traceparent, is_live=True
-                )
-            call = stream.call
-            record.bind(stream)
-            self._enter(context, stream)
-            try:
+                stream = await self._begin(call, first.config, engine, is_live=True)
+            with self._attached(call, context, stream):
                 # Closed with this call: what becomes of the stream is decided then.
                 async with aclosing(stream.results(requests, last_result=last_result)) as results:
                     async for response in results:
                         yield response
-                _log.info("session %s: ended", call_id)
-                context.set_trailing_metadata((*call.trailers, *self._loads.trailers))
-                record.succeed()
-            finally:
-                self._leave(context)
-        except SirenError as error:
-            record.fail(error)
-            await _abort(context, error, call_id, call, self._loads)
-        except Exception:
-            record.fail(None)
-            await _abort_unexpected(context, call_id)
 
     async def Recognize(
         self, request: pb.RecognizeRequest, context: _Context
     ) -> pb.RecognizeResponse:
         """Recognise a complete recording; see the protocol."""
-        call_id = CallId(self._caller_of(context))
-        call: StreamCall | None = None
-        record = self._tally.begin_call("Recognize", context, call_id)
-        try:
-            engine = self._running()
-            stream = await self._begin(
-                call_id, request.config, engine, record.traceparent, is_live=False
-            )
-            call = stream.call
-            record.bind(stream)
-            self._enter(context, stream)
-            try:
+        async with self._call("Recognize", context) as call:
+            stream = await self._begin(call, request.config, self._running_engine(), is_live=False)
+            with self._attached(call, context, stream):
                 async with aclosing(stream.results(requests_of(request.audio))) as responses:
                     answers = [response async for response in responses]
-                _log.info("session %s: ended", call_id)
-                context.set_trailing_metadata((*call.trailers, *self._loads.trailers))
-                record.succeed()
-            finally:
-                self._leave(context)
-            return pb.RecognizeResponse(
-                started=answers[0].started,
-                results=[answer.final for answer in answers if answer.HasField("final")],
-            )
-        except SirenError as error:
-            record.fail(error)
-            await _abort(context, error, call_id, call, self._loads)
-        except Exception:
-            record.fail(None)
-            await _abort_unexpected(context, call_id)
+        return pb.RecognizeResponse(
+            started=answers[0].started,
+            results=[answer.final for answer in answers if answer.HasField("final")],
+        )
 
     async def ListModels(
         self, request: pb.ListModelsRequest, context: _Context
@@ -220,7 +177,12 @@ class SpeechService(speech_pb2_grpc.SpeechServiceServicer):
             ]
         )
 
-    def _running(self) -> Engine:
+    def _call(self, method: str, context: _Context) -> AbstractAsyncContextManager[SpeechCall]:
+        call_id = CallId(self._caller_of(context))
+        return speech_call(method, context, call_id, self._tally, self._loads)
+
+    def _running_engine(self) -> Engine:
+        """Return the engine. Raises ShuttingDown or Overloaded while it takes no new streams."""
         if self._drains_until is not None:
             raise _shutting_down()
         if self._engine is None:
@@ -232,29 +194,24 @@ class SpeechService(speech_pb2_grpc.SpeechServiceServicer):
         return self._engine
 
     async def _begin(
-        self,
-        call_id: CallId,
-        config: pb.StreamingConfig,
-        engine: Engine,
-        traceparent: str,
-        *,
-        is_live: bool,
+        self, call: SpeechCall, config: pb.StreamingConfig, engine: Engine, *, is_live: bool
     ) -> Stream:
         """Open a new stream. Raises InvalidConfig, and what the engine refuses it with."""
-        valid = self._valid(config, engine, call_id)
+        call.id.take_request(config.request_id)
+        valid = self._valid(config, engine)
         session, ingress = await open_recognition(
-            engine, valid, self._limits, call_id.caller, traceparent, is_live=is_live
+            engine, valid, self._limits, call.id.caller, call.record.traceparent, is_live=is_live
         )
-        started = convert.to_started(call_id, session.info, valid)
+        started = convert.to_started(call.id, session.info, valid)
         kind = "started" if is_live else "recording"
-        _log.info("session %s: %s, %s", call_id, kind, _line(started))
+        _log.info("session %s: %s, %s", call.id, kind, _line(started))
         # What the channels of a stream with several have sent is not kept.
         can_resume = valid.audio.channels.n_transcripts == 1 and self._parking.keeps_streams
         if is_live and valid.is_resumable and can_resume:
             started.resume_token = self._parking.make_token()
         record = self._tally.begin_stream(session.info.id, is_live=is_live)
-        call = StreamCall(call_id, valid, ingress, session, self._limits.idle_timeout_s, record)
-        return Stream(call, started, self._parking)
+        parts = StreamCall(call.id, valid, ingress, session, self._limits.idle_timeout_s, record)
+        return Stream(parts, started, self._parking)
 
     async def _first_request(
         self, requests: AsyncIterator[pb.StreamingRecognizeRequest]
@@ -277,8 +234,7 @@ class SpeechService(speech_pb2_grpc.SpeechServiceServicer):
             )
         return first
 
-    def _valid(self, config: pb.StreamingConfig, engine: Engine, call_id: CallId) -> ValidConfig:
-        call_id.take_request(config.request_id)
+    def _valid(self, config: pb.StreamingConfig, engine: Engine) -> ValidConfig:
         models = {info.id: info for info in engine.models}
         return convert.to_config(
             config,
@@ -286,41 +242,20 @@ class SpeechService(speech_pb2_grpc.SpeechServiceServicer):
             server_masks=self._limits.masked_words,
         )
 
-    def _enter(self, context: _Context, stream: Stream) -> None:
+    @contextmanager
+    def _attached(self, call: SpeechCall, context: _Context, stream: Stream) -> Iterator[None]:
+        """Count a stream among those with a call while the body runs."""
+        call.bind(stream)
         self._streams[context] = stream
         self._all_done.clear()
         if self._drains_until is not None:  # since this one began
             stream.announce_draining(max(0.0, self._drains_until - monotonic()))
-
-    def _leave(self, context: _Context) -> None:
-        del self._streams[context]
-        if not self._streams:
-            self._all_done.set()
-
-
-async def _abort(
-    context: _Context,
-    error: SirenError,
-    call_id: CallId,
-    call: StreamCall | None,
-    loads: LoadReports,
-) -> NoReturn:
-    _log.info("session %s: %s: %s", call_id, error.reason.value, loggable(error))
-    trailers = (*(call_id if call is None else call).trailers, *loads.trailers)
-    await context.abort_with_status(to_status(error, session_id=call_id.session, trailers=trailers))
-    raise AssertionError("abort_with_status raises")
-
-
-async def _abort_unexpected(context: _Context, call_id: CallId) -> NoReturn:
-    """End a call whose handler failed: the cause goes to the log, never to the client."""
-    _log.exception("session %s: the call failed", call_id)
-    error = InternalError(
-        "the call failed unexpectedly; the cause is in the server's log under the session id"
-    )
-    await context.abort_with_status(
-        to_status(error, session_id=call_id.session, trailers=call_id.trailers)
-    )
-    raise AssertionError("abort_with_status raises")
+        try:
+            yield
+        finally:
+            del self._streams[context]
+            if not self._streams:
+                self._all_done.set()
 
 
 def _shutting_down() -> ShuttingDown:
