@@ -45,8 +45,8 @@ STREAM = Box(
     176,
     150,
     "1",
-    "Stream",
-    "server/stream.py",
+    "RequestReader",
+    "server/reader.py",
     ("reads one message", "at a time, in order"),
 )
 INGRESS = Box(

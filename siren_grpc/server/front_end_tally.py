@@ -82,10 +82,10 @@ class FrontEndTally:
         """
         backlog_s, oldest = 0.0, None
         for stream in streams:
-            call = stream.call
-            hertz = call.session.info.features.sample_rate_hertz
-            call.record.count_audio(call.ingress.received_samples, hertz)
-            for session in sessions_of(call.session):
+            parts = stream.parts
+            hertz = parts.session.info.features.sample_rate_hertz
+            parts.record.count_audio(parts.ingress.received_samples, hertz)
+            for session in sessions_of(parts.session):
                 backlog_s += session.backlog_samples / hertz
                 at = session.oldest_chunk_at
                 if at is not None and (oldest is None or at < oldest):
@@ -122,17 +122,17 @@ class CallRecord:
     def bind(self, stream: Stream) -> None:
         """Note which stream the call runs."""
         self._stream = stream
-        call = stream.call
-        call.record.bind(self)
-        self._log.names = call.id
-        self._log.engine_session = sessions_of(call.session)[0].id
+        parts = stream.parts
+        parts.record.bind(self)
+        self._log.names = parts.id
+        self._log.engine_session = sessions_of(parts.session)[0].id
         if self.span is not None:
-            lane = call.config.lane
+            lane = parts.config.lane
             self.span.describe(
                 {
-                    "siren.session_id": call.id.session,
-                    "siren.request_id": call.id.request,
-                    "siren.model": call.session.info.id,
+                    "siren.session_id": parts.id.session,
+                    "siren.request_id": parts.id.request,
+                    "siren.model": parts.session.info.id,
                     "siren.chunk_frames": lane.chunk_frames,
                     "siren.decoder": lane.decoder.value,
                 }
@@ -155,12 +155,12 @@ class CallRecord:
         if self.span is None:
             return
         if self._stream is not None:
-            call = self._stream.call
-            hertz = call.session.info.features.sample_rate_hertz
-            timing = call.session.timing
+            parts = self._stream.parts
+            hertz = parts.session.info.features.sample_rate_hertz
+            timing = parts.session.timing
             self.span.describe(
                 {
-                    "siren.audio_s": call.ingress.received_samples / hertz,
+                    "siren.audio_s": parts.ingress.received_samples / hertz,
                     "siren.steps": timing.steps,
                     "siren.queue_s": timing.queue_s,
                     "siren.step_s": timing.step_s,

@@ -63,7 +63,7 @@ class Inspector:
 
     def _end(self, question: EndSession) -> bool:
         for stream, is_parked in self._service.streams():
-            if stream.call.id.session == question.session_id:
+            if stream.parts.id.session == question.session_id:
                 if is_parked:
                     stream.abandon()
                 else:
@@ -77,22 +77,22 @@ class Inspector:
 
 
 def _row(stream: Stream, now: float, *, is_parked: bool) -> SessionRow:
-    call = stream.call
-    hertz = call.session.info.features.sample_rate_hertz
-    sessions = sessions_of(call.session)
+    parts = stream.parts
+    hertz = parts.session.info.features.sample_rate_hertz
+    sessions = sessions_of(parts.session)
     waiting = [now - at for session in sessions if (at := session.oldest_chunk_at) is not None]
     return SessionRow(
-        session_id=call.id.session,
-        request_id=call.id.request,
-        model=call.session.info.id,
-        chunk_frames=call.config.lane.chunk_frames,
-        decoder=call.config.lane.decoder.value,
-        is_live=call.record.is_live,
+        session_id=parts.id.session,
+        request_id=parts.id.request,
+        model=parts.session.info.id,
+        chunk_frames=parts.config.lane.chunk_frames,
+        decoder=parts.config.lane.decoder.value,
+        is_live=parts.record.is_live,
         is_parked=is_parked,
-        started_at=call.record.started_at,
-        received_s=call.ingress.received_samples / hertz,
+        started_at=parts.record.started_at,
+        received_s=parts.ingress.received_samples / hertz,
         processed_s=min(session.processed_samples for session in sessions) / hertz,
         waiting_s=max(waiting, default=0.0),
-        peer=call.record.peer,
-        principal=call.id.principal_name,
+        peer=parts.record.peer,
+        principal=parts.id.principal_name,
     )

@@ -34,7 +34,7 @@ from siren_grpc.server.recording import requests_of
 from siren_grpc.server.request import ValidConfig
 from siren_grpc.server.speech_call import SpeechCall, speech_call
 from siren_grpc.server.stream import Stream
-from siren_grpc.server.stream_call import StreamCall
+from siren_grpc.server.stream_parts import StreamParts
 
 _log = logging.getLogger(__name__)
 _Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"  # generic for mypy only
@@ -138,7 +138,7 @@ class SpeechService(speech_pb2_grpc.SpeechServiceServicer):
                     stream.abandon()
                     return
                 last_result = first.resume.last_result
-                _log.info("session %s: goes on in another call", stream.call.id)
+                _log.info("session %s: goes on in another call", stream.parts.id)
             else:
                 stream = await self._begin(call, first.config, engine, is_live=True)
             with self._attached(call, context, stream):
@@ -210,7 +210,7 @@ class SpeechService(speech_pb2_grpc.SpeechServiceServicer):
         if is_live and valid.is_resumable and can_resume:
             started.resume_token = self._parking.make_token()
         record = self._tally.begin_stream(session.info.id, is_live=is_live)
-        parts = StreamCall(call.id, valid, ingress, session, self._limits.idle_timeout_s, record)
+        parts = StreamParts(call.id, valid, ingress, session, self._limits.idle_timeout_s, record)
         return Stream(parts, started, self._parking)
 
     async def _first_request(

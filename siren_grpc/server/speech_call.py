@@ -36,13 +36,13 @@ class SpeechCall:
 
     def bind(self, stream: Stream) -> None:
         """Note which stream the call runs."""
-        self.id, self.stream = stream.call.id, stream
+        self.id, self.stream = stream.parts.id, stream
         self.record.bind(stream)
 
     @property
     def trailers(self) -> Trailers:
         """What the call's trailing metadata say of it."""
-        return self.id.trailers if self.stream is None else self.stream.call.trailers
+        return self.id.trailers if self.stream is None else self.stream.parts.trailers
 
 
 @asynccontextmanager

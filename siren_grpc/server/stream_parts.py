@@ -21,7 +21,7 @@ from siren_grpc.session.separate import SeparateIngress
 
 
 @dataclass(frozen=True, slots=True)
-class StreamCall:
+class StreamParts:
     """A stream whose config was accepted."""
 
     id: CallId
