@@ -7,7 +7,7 @@ import asyncio
 import pytest
 from siren.v1 import speech_pb2 as pb
 
-from siren_grpc.server import stream as server_stream
+from siren_grpc.server import reader
 from tests.support.history.checker import check
 from tests.support.history.generate import Trouble
 from tests.support.history.play import play
@@ -20,7 +20,7 @@ def test_seq_is_exact_where_audio_is_heard_again(
     n_bytes: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Chunks of 560 ms with a token at both ends: an endpoint in each, and a rewind."""
-    monkeypatch.setattr(server_stream, "_END_LINGER_S", 0.0)
+    monkeypatch.setattr(reader, "_END_LINGER_S", 0.0)
     config = pb.StreamingConfig(
         chunk_frames=7, endpointing=pb.EndpointingConfig(min_silence_ms=300, state="STATE_HARD")
     )

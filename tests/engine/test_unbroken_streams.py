@@ -29,7 +29,7 @@ from siren_client import (
     Update,
 )
 from siren_client.unbroken import GiveUp, UnbrokenStream
-from siren_grpc.server import stream as server_stream
+from siren_grpc.server import reader
 from siren_grpc.server.service import SpeechService
 from tests.support.client_results import BROKEN, UNKNOWN, assert_promises
 from tests.support.history.play import Aborted, Context
@@ -192,7 +192,7 @@ def essence(results: Sequence[Result]) -> list[tuple[object, ...]]:
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Do not wait for messages behind the end: there are none."""
-    monkeypatch.setattr(server_stream, "_END_LINGER_S", 0.001)
+    monkeypatch.setattr(reader, "_END_LINGER_S", 0.001)
     logging.disable(logging.CRITICAL)
     yield
     logging.disable(logging.NOTSET)
