@@ -31,7 +31,10 @@ class Admission:
         self._no_memory_until = now + _MEMORY_PAUSE_S
 
     def note_late(self, late_s: float, now: float) -> None:
-        """Take note of how long behind its deadline a step ended; negative when in time."""
+        """Take note of how long behind its deadline a step ended; negative when in time.
+
+        The floor below `load`, which may be unbounded and says nothing of recordings.
+        """
         if late_s > _BEHIND_S:
             self._behind_until = now + _CATCH_UP_S
 

@@ -1,38 +1,26 @@
 """Which work a model does next. Pure: no clock, no threads, no model.
 
 Continuous batching after vLLM's schedule/execute/update: sessions join and leave between steps.
-Earliest deadline first (Liu and Layland, 1973) on audio time, with deadlines from a virtual clock
-for each session (Zhang, 1990): a chunk is due when it came, or when its audio would have come had
-the session sent at the pace of speech, whichever is later. Sessions that send faster are early:
-they take what is idle, and delay nobody who speaks. Recordings are
-early always: they take what is idle, and a small share when nothing is.
+Earliest deadline first (Liu and Layland, 1973) on audio time; see `session_queue` for when a chunk
+is due. Sessions that send faster than at the pace of speech are early: they take what is idle, and
+delay nobody who speaks. Recordings are early always: they take what is idle, and a small share when
+nothing is.
 """
 
 from __future__ import annotations
 
-import heapq
 import itertools
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import TypeAlias
 
-from siren_grpc.domain.types import (
-    AudioWork,
-    Chunk,
-    EndUtterance,
-    Lane,
-    Marker,
-    Preview,
-    Work,
-)
+from siren_grpc.domain.types import AudioWork, Chunk, EndUtterance, Lane, Marker, Preview, Work
 from siren_grpc.scheduling.plan import LaneLimits, SessionId, StepKind, StepPlan
 from siren_grpc.scheduling.recordings import RecordingShare
+from siren_grpc.scheduling.session_queue import DeadlineHeap, Queued, SessionQueue, Top
 
 _LEAST_ROWS = 8
 """Rows that are worth a step beside another one: each step has costs of its own."""
-_FINAL_AHEAD_S = 2.5
-"""How far behind now the end of an utterance may be due and still be a live one's."""
 _SHORT_STEP = 4
 """How many times fewer rows than others a step has for which live chunks may have to wait."""
 _PREVIEW_REST = 1.0
@@ -42,43 +30,14 @@ _PREVIEW_PATIENCE_S = 0.03
 
 
 @dataclass(slots=True)
-class _Queued:
-    work: Work
-    came_at: float
-    due_at: float = 0.0
-    """Chunks: when the audio would have come at the pace of speech, or when it came if later."""
-    deadline: float = 0.0
-    """Chunks: when the next one is due; recognised later than that, the stream falls behind. Those
-    before the end of an utterance: when that came."""
-
-
-@dataclass(slots=True)
-class _Session:
-    lane: Lane
-    is_live: bool
-    queue: deque[_Queued] = field(default_factory=deque)
-    clock: float = float("-inf")
-    """When the last chunk queued was due."""
-    is_in_flight: bool = False
-
-
-_Heap: TypeAlias = list[tuple[float, int, SessionId]]
-"""(deadline, order of readiness, session).
-
-Entries of sessions that were removed, or whose deadline has changed since, stay until they come to
-the top.
-"""
-
-
-@dataclass(slots=True)
 class _LaneState:
     limits: LaneLimits
     n_sessions: int = 0
     n_live: int = 0
     """Those of the sessions that are live."""
-    chunks: _Heap = field(default_factory=list)
+    chunks: DeadlineHeap = field(default_factory=DeadlineHeap)
     """Live sessions whose next work is a chunk."""
-    recordings: _Heap = field(default_factory=list)
+    recordings: DeadlineHeap = field(default_factory=DeadlineHeap)
     """Recordings whose next work is a chunk."""
     previews: dict[SessionId, None] = field(default_factory=dict)
     """Sessions whose next work is a preview, by when it came to its turn."""
@@ -101,7 +60,7 @@ class Scheduler:
         own.
         """
         self._max_delay_s = max_delay_s
-        self._sessions: dict[SessionId, _Session] = {}
+        self._sessions: dict[SessionId, SessionQueue] = {}
         self._lanes: dict[Lane, _LaneState] = {}
         self._markers: deque[tuple[SessionId, Marker]] = deque()
         self._order = itertools.count()
@@ -123,7 +82,7 @@ class Scheduler:
         """
         if session_id in self._sessions:
             raise AssertionError(f"session {session_id} added twice")
-        self._sessions[session_id] = _Session(lane, is_live)
+        self._sessions[session_id] = SessionQueue(session_id, lane, is_live=is_live)
         state = self._lanes.setdefault(lane, _LaneState(limits))
         state.limits = limits
         state.n_sessions += 1
@@ -148,37 +107,16 @@ class Scheduler:
         session = self._sessions.get(session_id)
         if session is None:
             return
-        queue = session.queue
-        if queue and isinstance(queue[-1].work, Preview):
-            queue.pop()
-            self._lanes[session.lane].previews.pop(session_id, None)
-        queued = _Queued(work, now)
-        if isinstance(work, Chunk):
-            duration = len(work.samples) / self._lanes[session.lane].limits.hertz
-            session.clock = max(now, session.clock + duration)
-            queued.due_at, queued.deadline = session.clock, session.clock + duration
-        elif isinstance(work, EndUtterance):
-            self._hasten(session_id, session, now)
-        queue.append(queued)
-        if len(queue) == 1 and not session.is_in_flight:
-            self._offer(session_id, session)
-
-    def _hasten(self, session_id: SessionId, session: _Session, now: float) -> None:
-        """Make the rest of an utterance due at once: somebody waits for its final.
-
-        Its last chunks come together, the silence behind the audio with them: at the pace of
-        speech they would be early, and each step of theirs would wait behind everybody's chunks
-        that came just before. A file far ahead of its pace stays early.
-        """
-        if not session.is_live or session.clock - now > _FINAL_AHEAD_S:
-            return
-        session.clock = min(session.clock, now)
-        for queued in session.queue:
-            queued.due_at = min(queued.due_at, now)
-            queued.deadline = min(queued.deadline, now)
-        is_waiting = bool(session.queue) and not session.is_in_flight
-        if is_waiting and isinstance(session.queue[0].work, Chunk):
-            self._offer(session_id, session)
+        state = self._lanes[session.lane]
+        if session.drop_preview():
+            state.previews.pop(session_id, None)
+        is_hastened = isinstance(work, EndUtterance) and session.hasten(now)
+        if is_hastened and session.is_ready and isinstance(session.head.work, Chunk):
+            self._offer(session)
+        is_first = session.is_empty
+        session.push(work, state.limits.hertz, now)
+        if is_first and session.is_ready:
+            self._offer(session)
 
     def plan(self, now: float, *, n_idle: int = 1) -> StepPlan:
         """Choose what to do next. Rows are in flight until `complete`.
@@ -192,8 +130,8 @@ class Scheduler:
             return self._recordings_plan(recorded[1], markers, now, n_idle)
         waiting = sorted(self._tops(lambda state: state.chunks))
         wake_at: float | None = None
-        for (deadline, _, session_id), lane in waiting:
-            ripe_at = self._ripe_at(lane, self._sessions[session_id].queue[0])
+        for (deadline, _, session), lane in waiting:
+            ripe_at = self._ripe_at(lane, session.head)
             if ripe_at <= now:
                 rows, waits_s = self._take_chunks(lane, now, n_idle)
                 self._n_steps += 1
@@ -226,13 +164,14 @@ class Scheduler:
             session = self._sessions.get(session_id)
             if session is not None:
                 session.is_in_flight = False
-                self._offer(session_id, session)
+                self._offer(session)
 
     def remove(self, session_id: SessionId) -> None:
         """Forget a session and its work; removing one twice is harmless."""
         session = self._sessions.pop(session_id, None)
         if session is None:
             return
+        session.clear()
         state = self._lanes[session.lane]
         state.previews.pop(session_id, None)
         state.n_sessions -= 1
@@ -241,52 +180,36 @@ class Scheduler:
         if state.n_sessions == 0:
             del self._lanes[session.lane]
 
-    def _offer(self, session_id: SessionId, session: _Session) -> None:
+    def _offer(self, session: SessionQueue) -> None:
         """Show the next work of a session that is not in flight to `plan`."""
-        if not session.queue:
+        if session.is_empty:
             return
-        head = session.queue[0]
+        head = session.head
         state = self._lanes[session.lane]
         if isinstance(head.work, Chunk):
             # Offered again when the deadline has changed: the old entry is not current any more.
             heap = state.chunks if session.is_live else state.recordings
-            heapq.heappush(heap, (head.deadline, next(self._order), session_id))
+            heap.push(head.deadline, next(self._order), session)
         elif isinstance(head.work, Preview):
-            state.previews[session_id] = None
+            state.previews[session.id] = None
         else:
-            self._markers.append((session_id, head.work))
+            self._markers.append((session.id, head.work))
 
     def _take_markers(self) -> Iterator[tuple[SessionId, Marker]]:
         while self._markers:
             session_id, marker = self._markers.popleft()
             session = self._sessions.get(session_id)
             if session is not None:
-                session.queue.popleft()
-                self._offer(session_id, session)
+                session.take()
+                self._offer(session)
                 yield session_id, marker
 
-    def _tops(
-        self, heap_of: Callable[[_LaneState], _Heap]
-    ) -> Iterator[tuple[tuple[float, int, SessionId], Lane]]:
+    def _tops(self, heap_of: Callable[[_LaneState], DeadlineHeap]) -> Iterator[tuple[Top, Lane]]:
         for lane, state in self._lanes.items():
-            if (top := self._top(heap_of(state))) is not None:
+            if (top := heap_of(state).top()) is not None:
                 yield top, lane
 
-    def _top(self, heap: _Heap) -> tuple[float, int, SessionId] | None:
-        while heap and not self._is_current(*heap[0]):
-            heapq.heappop(heap)
-        return heap[0] if heap else None
-
-    def _is_current(self, deadline: float, _: int, session_id: SessionId) -> bool:
-        session = self._sessions.get(session_id)
-        return (
-            session is not None
-            and not session.is_in_flight
-            and bool(session.queue)
-            and session.queue[0].deadline == deadline
-        )
-
-    def _ripe_at(self, lane: Lane, first: _Queued) -> float:
+    def _ripe_at(self, lane: Lane, first: Queued) -> float:
         """Return from when on a lane's batch is worth its step.
 
         On an idle device at once: whatever comes meanwhile makes the next batch. Beside another
@@ -312,17 +235,17 @@ class Scheduler:
         rows: list[tuple[SessionId, Chunk]] = []
         waits_s: list[float] = []
         are_due = False
-        while (top := self._top(state.chunks)) is not None and len(rows) < most:
-            queued = self._sessions[top[2]].queue[0]
-            is_early = queued.due_at - now > queued.deadline - queued.due_at
+        while (top := state.chunks.top()) is not None and len(rows) < most:
+            queued = top[2].head
+            is_early = queued.is_early(now)
             if is_early and are_due and len(rows) in sizes:
                 break
             are_due = are_due or not is_early
             if queued.due_at <= now:
                 waits_s.append(now - queued.due_at)
-            rows.append(self._take_top(state.chunks))
-        while len(rows) not in sizes and self._top(state.recordings) is not None:
-            rows.append(self._take_top(state.recordings))
+            rows.append(state.chunks.take())
+        while len(rows) not in sizes and state.recordings.top() is not None:
+            rows.append(state.recordings.take())
         return tuple(rows), tuple(waits_s)
 
     def _recordings_plan(
@@ -336,20 +259,10 @@ class Scheduler:
         else:
             most = _fair_rows(len(state.recordings), sizes, n_idle)
         rows: list[tuple[SessionId, AudioWork]] = []
-        while len(rows) < most and self._top(state.recordings) is not None:
-            rows.append(self._take_top(state.recordings))
+        while len(rows) < most and state.recordings.top() is not None:
+            rows.append(state.recordings.take())
         self._n_recording_steps += 1
         return StepPlan(markers, lane, tuple(rows), began_at=now, kind=StepKind.RECORDINGS)
-
-    def _take_top(self, heap: _Heap) -> tuple[SessionId, Chunk]:
-        """Take the chunk at the top of a heap; its session is in flight then."""
-        _, _, session_id = heapq.heappop(heap)
-        session = self._sessions[session_id]
-        work = session.queue.popleft().work
-        session.is_in_flight = True
-        if not isinstance(work, Chunk):
-            raise AssertionError("only chunks are in the heap")
-        return session_id, work
 
     def _take_previews(self, state: _LaneState, now: float) -> Iterator[tuple[SessionId, Preview]]:
         """Take the newest previews, and drop those that have waited too long for a step."""
@@ -358,12 +271,12 @@ class Scheduler:
         n_rows = 0
         for session_id in list(reversed(state.previews)):
             session = self._sessions[session_id]
-            queued = session.queue[0]
+            queued = session.head
             is_late = now - queued.came_at > _PREVIEW_PATIENCE_S
             if n_rows == most and not is_late:
                 continue
             del state.previews[session_id]
-            session.queue.popleft()
+            session.take()
             if is_late:
                 continue
             session.is_in_flight = True
