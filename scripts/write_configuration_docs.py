@@ -1,4 +1,4 @@
-"""Write the table of settings in docs/configuration.md from the settings model. `make docs`."""
+"""Write the tables of settings in docs/configuration.md from the settings model. `make docs`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
-from siren_grpc.config import Settings
+from siren_grpc.config.settings import GROUPS, Settings
 
 PAGE = Path(__file__).parent.parent / "docs" / "configuration.md"
 BEGIN, END = "<!-- settings: written by `make docs` -->", "<!-- end of settings -->"
@@ -51,21 +51,26 @@ def row(name: str, field: FieldInfo) -> str:
     return f"| `{name}` | `{prefix}{name.upper()}` | {value} | {default} | {field.description} |"
 
 
-def table() -> str:
-    """Return the table of all settings, in the order of the model."""
-    head = [
-        "| setting | environment | value | default | what it does |",
-        "| --- | --- | --- | --- | --- |",
-    ]
-    rows = [row(name, field) for name, field in Settings.model_fields.items()]
-    return "\n".join([BEGIN, *head, *rows, END])
+def tables() -> str:
+    """Return a table of settings for each thing that they are about."""
+    lines = [BEGIN]
+    for title, group in GROUPS.items():
+        lines += [
+            f"## {title}",
+            "",
+            "| setting | environment | value | default | what it does |",
+            "| --- | --- | --- | --- | --- |",
+            *(row(name, field) for name, field in group.model_fields.items()),
+            "",
+        ]
+    return "\n".join([*lines[:-1], END])
 
 
 def main() -> None:
     """Write the page, or with --check fail when it is stale."""
     page = PAGE.read_text(encoding="utf-8")
     fresh = re.sub(
-        f"{re.escape(BEGIN)}.*{re.escape(END)}", lambda _: table(), page, flags=re.DOTALL
+        f"{re.escape(BEGIN)}.*{re.escape(END)}", lambda _: tables(), page, flags=re.DOTALL
     )
     if "--check" not in sys.argv:
         PAGE.write_text(fresh, encoding="utf-8")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from siren_grpc.cli.models import n_front_ends
-from siren_grpc.config import Settings
+from siren_grpc.config.settings import Settings
 from siren_grpc.engine.session import EngineLimits
 from siren_grpc.server.app import AppConfig
 from siren_grpc.server.connections import ConnectionLimits

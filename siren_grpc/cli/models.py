@@ -6,7 +6,7 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-from siren_grpc.config import Settings
+from siren_grpc.config.settings import Settings
 from siren_grpc.domain.geometry import BufferedSeconds
 from siren_grpc.domain.ports import ModelBackend
 from siren_grpc.domain.types import DecoderKind, EncoderCache, Precision

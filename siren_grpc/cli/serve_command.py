@@ -21,7 +21,7 @@ from siren_grpc.cli.settings_faults import (
     describe_file,
     misspelt_variables,
 )
-from siren_grpc.config import Settings, load_settings
+from siren_grpc.config.settings import Settings, load_settings
 from siren_grpc.domain.ports import ModelBackend
 from siren_grpc.observe.logging import configure_logging
 from siren_grpc.observe.tracing import TracingMissing, check_tracing

@@ -12,7 +12,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 from typer.models import OptionInfo
 
-from siren_grpc.config import ENVIRONMENT_ONLY, Settings
+from siren_grpc.config.settings import ENVIRONMENT_ONLY, GROUPS
 
 
 def with_setting_flags(
@@ -29,10 +29,11 @@ def with_setting_flags(
 
     file_option = typer.Option(help="TOML file with settings.", envvar="SIREN_CONFIG")
     parameters = [_keyword("config", Path, file_option)]
-    for name, field in Settings.model_fields.items():
-        if name not in ENVIRONMENT_ONLY:
-            kind = _kind_of(field.annotation)
-            parameters.append(_keyword(name, kind, _option(name, field, kind)))
+    for title, group in GROUPS.items():
+        for name, field in group.model_fields.items():
+            if name not in ENVIRONMENT_ONLY:
+                kind = _kind_of(field.annotation)
+                parameters.append(_keyword(name, kind, _option(name, field, kind, title)))
     run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     run.__annotations__ = {p.name: p.annotation for p in parameters}
     return run
@@ -61,7 +62,7 @@ def _choices(annotation: Any) -> tuple[str, ...]:
     return tuple(word for part in get_args(annotation) for word in _choices(part))
 
 
-def _option(name: str, field: FieldInfo, kind: type[Any]) -> OptionInfo:
+def _option(name: str, field: FieldInfo, kind: type[Any], title: str) -> OptionInfo:
     flag = f"--{name.replace('_', '-')}"
     plain = ", ".join(field.default) if isinstance(field.default, tuple) else field.default
     default = "" if plain in (None, PydanticUndefined, "", {}) else f" [{plain}]"
@@ -70,5 +71,6 @@ def _option(name: str, field: FieldInfo, kind: type[Any]) -> OptionInfo:
         help=f"{field.description}{default}",
         metavar="|".join(_choices(field.annotation)) or None,
         show_default=False,
+        rich_help_panel=title,
     )
     return option

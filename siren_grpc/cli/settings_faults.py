@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from siren_grpc.config import ENVIRONMENT_ONLY, Settings
+from siren_grpc.config.settings import ENVIRONMENT_ONLY, Settings
 
 _PREFIX = "SIREN_"
 _NO_SETTINGS = frozenset(

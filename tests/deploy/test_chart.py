@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from siren_grpc.config import Settings
+from siren_grpc.config.settings import Settings
 from tests.support.audio import ROOT
 
 CHART = ROOT / "deploy" / "helm" / "siren"
@@ -205,7 +205,7 @@ def test_settings_reach_the_server_as_they_were_given(tmp_path: Path) -> None:
     text = the("ConfigMap", render({"settings": given}))["data"]["siren.toml"]
     file = tmp_path / "siren.toml"
     file.write_text(text, encoding="utf-8")
-    from siren_grpc.config import load_settings
+    from siren_grpc.config.settings import load_settings
 
     settings = load_settings({}, file)
 

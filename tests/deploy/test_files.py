@@ -16,7 +16,7 @@ import yaml
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from siren.v1 import speech_pb2
 
-from siren_grpc.config import Settings
+from siren_grpc.config.settings import Settings
 from tests.support.audio import ROOT
 from tests.support.server import SirenServer
 

@@ -65,7 +65,7 @@ def test_the_steps_run_as_written(tmp_path: Path) -> None:
 
 
 def test_every_setting_the_page_names_is_there() -> None:
-    from siren_grpc.config import Settings
+    from siren_grpc.config.settings import Settings
 
     named = set(re.findall(r"`((?:tokens|jwt|tls|quota|open|health|max|resume)_[a-z_]+)`", PAGE))
     assert len(named) > 15

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from siren_grpc.cli import serve_command
-from siren_grpc.config import Settings
+from siren_grpc.config.settings import Settings
 from siren_grpc.domain.types import Lane, StepResult, StepRow
 from tests.support.arithmetic_backend import ArithmeticBackend
 

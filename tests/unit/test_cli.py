@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from siren_grpc.cli import register
 from siren_grpc.cli.app_config import masked_words
-from siren_grpc.config import ENVIRONMENT_ONLY, Settings
+from siren_grpc.config.settings import ENVIRONMENT_ONLY, Settings
 
 
 @pytest.fixture

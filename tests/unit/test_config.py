@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from siren_grpc.config import Settings, load_settings
+from siren_grpc.config.settings import Settings, load_settings
 
 
 @pytest.fixture

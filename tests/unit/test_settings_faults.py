@@ -13,7 +13,7 @@ from siren_grpc.cli.settings_faults import (
     describe_file,
     misspelt_variables,
 )
-from siren_grpc.config import Settings, load_settings
+from siren_grpc.config.settings import Settings, load_settings
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import logging
 import secrets
 import socket
 
-from siren_grpc.config import Settings
+from siren_grpc.config.settings import Settings
 from siren_grpc.domain.principal import Quota
 from siren_grpc.server.security.authenticator import Authenticator
 from siren_grpc.server.security.config import JwtConfig, SecurityConfig, TlsConfig

@@ -10,7 +10,7 @@ import typer
 from typer.testing import CliRunner
 
 from siren_grpc.cli import register
-from siren_grpc.config import load_settings
+from siren_grpc.config.settings import load_settings
 from siren_grpc.domain.principal import Principal, Quota
 from siren_grpc.server.security.authenticator import Authenticator
 from siren_grpc.server.security.setup import is_loopback, security_of

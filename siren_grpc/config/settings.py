@@ -1,0 +1,94 @@
+"""The settings of `siren serve` in one object, and where their values come from.
+
+A value comes from the command line, else from the environment (`SIREN_` and the name in capitals),
+else from a TOML file, else from the default where it is declared.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from siren_grpc.config.compute import ComputeSettings
+from siren_grpc.config.connection import ConnectionSettings
+from siren_grpc.config.model import ModelSettings
+from siren_grpc.config.observability import ObservabilitySettings
+from siren_grpc.config.security import SecuritySettings
+from siren_grpc.config.stream import StreamSettings
+
+ENVIRONMENT_ONLY = frozenset({"tokens"})
+"""Secrets: no flag, which others could see in the list of processes, and no line of a file."""
+
+GROUPS: dict[str, type[BaseModel]] = {
+    "Listening and stopping": ConnectionSettings,
+    "Models": ModelSettings,
+    "Sessions and compute": ComputeSettings,
+    "Streams": StreamSettings,
+    "Security": SecuritySettings,
+    "Observability": ObservabilitySettings,
+}
+"""What settings are about, in the order in which people are shown them."""
+
+
+class Settings(  # pydantic takes the fields of the last base first
+    ObservabilitySettings,
+    SecuritySettings,
+    StreamSettings,
+    ComputeSettings,
+    ModelSettings,
+    ConnectionSettings,
+    BaseSettings,
+):
+    """Every setting of `siren serve`."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="SIREN_", extra="forbid", frozen=True, hide_input_in_errors=True
+    )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Order the sources: what is given here, the environment, the file."""
+        file = TomlConfigSettingsSource(settings_cls)
+        return init_settings, env_settings, file
+
+
+def load_settings(given: dict[str, Any], file: Path | None) -> Settings:
+    """Read the settings.
+
+    given: values of the command line, by setting. file: a TOML file with settings at its top
+    level, or None. Raises pydantic.ValidationError naming each bad value, FileNotFoundError,
+    ValueError for a secret in the file.
+    """
+    if file is None:
+        return Settings(**given)
+    if not file.is_file():
+        raise FileNotFoundError(f"no settings file at {file}")
+
+    class FileSettings(Settings):
+        model_config = SettingsConfigDict(toml_file=file)
+
+    try:
+        lines = TomlConfigSettingsSource(FileSettings)()
+    except ValueError as error:  # no TOML, or no UTF-8
+        raise ValueError(f"{file} is no TOML: {error}") from error
+    if found := ENVIRONMENT_ONLY & lines.keys():
+        raise ValueError(
+            f"setting {', '.join(found)} in {file}: secrets come from the environment only; "
+            "tokens_file holds tokens as hashes"
+        )
+    return FileSettings(**given)
