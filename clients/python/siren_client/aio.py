@@ -30,8 +30,15 @@ from siren_client.convert import (
     to_recognize_request,
 )
 from siren_client.errors import SirenError, siren_errors
-from siren_client.health import CHECK_METHOD, SPEECH_SERVICE, parse_check, serialize_check
+from siren_client.health import (
+    CHECK_METHOD,
+    SPEECH_SERVICE,
+    parse_check,
+    serialize_check,
+    status_of_failure,
+)
 from siren_client.reconnect import DEFAULT_RECONNECT, LEAVE_S, MOVE_CHECK_S, Reconnect, moved
+from siren_client.requests import check_audio
 from siren_client.tls import Tls
 from siren_client.token import Token
 from siren_client.types import (
@@ -151,11 +158,7 @@ class AsyncSirenClient:
         Raises:
             TypeError, ValueError: An option that cannot be sent.
         """
-        if isinstance(audio, (bytes, bytearray, memoryview, str)):
-            raise TypeError(
-                "audio is an iterable of bytes: pass [data], or use recognize(data) "
-                "for a complete recording"
-            )
+        check_audio(audio)
         stream = UnbrokenStream(to_config(**options), reconnect)
         return self._stream(stream, AsyncFeed(audio, stream), timeout_s)
 
@@ -298,6 +301,4 @@ class AsyncSirenClient:
                     metadata=self._connection.metadata,
                 )
         except SirenError as error:
-            if error.status is grpc.StatusCode.NOT_FOUND:
-                return ServingStatus.SERVICE_UNKNOWN
-            raise
+            return status_of_failure(error)

@@ -30,8 +30,15 @@ from siren_client.convert import (
     to_recognize_request,
 )
 from siren_client.errors import SirenError, siren_errors
-from siren_client.health import CHECK_METHOD, SPEECH_SERVICE, parse_check, serialize_check
+from siren_client.health import (
+    CHECK_METHOD,
+    SPEECH_SERVICE,
+    parse_check,
+    serialize_check,
+    status_of_failure,
+)
 from siren_client.reconnect import DEFAULT_RECONNECT, LEAVE_S, MOVE_CHECK_S, Reconnect, moved
+from siren_client.requests import check_audio
 from siren_client.tls import Tls
 from siren_client.token import Token
 from siren_client.types import (
@@ -145,11 +152,7 @@ class SirenClient:
             TypeError, ValueError: An option that cannot be sent. What the server
                 refuses is a `SirenError`, raised while iterating.
         """
-        if isinstance(audio, (bytes, bytearray, memoryview, str)):
-            raise TypeError(
-                "audio is an iterable of bytes: pass [data], or use recognize(data) "
-                "for a complete recording"
-            )
+        check_audio(audio)
         feed = BlockingFeed(iter(audio), UnbrokenStream(to_config(**options), reconnect))
         self._feeds.add(feed)
         deadline = None if timeout_s is None else monotonic() + timeout_s
@@ -230,9 +233,7 @@ class SirenClient:
                     metadata=self._connection.metadata,
                 )
         except SirenError as error:
-            if error.status is grpc.StatusCode.NOT_FOUND:
-                return ServingStatus.SERVICE_UNKNOWN
-            raise
+            return status_of_failure(error)
 
 
 class RecognitionStream(Iterator[Result]):

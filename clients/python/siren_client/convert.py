@@ -104,10 +104,9 @@ def to_config(
     """Build the config of `RecognitionOptions`; None leaves a field to the server.
 
     Raises:
-        TypeError: phrases that are one string, or hold something else than phrases.
+        TypeError: phrases or masks that are one string, or phrases that hold something else.
         ValueError: an encoding, mode or decoder that does not exist, or a number the
             field cannot hold. Whether the server supports a value, it says itself.
-        TypeError: `mask` is one string, not a sequence of words.
     """
     if isinstance(mask, str):
         raise TypeError(f"mask must be a sequence of words, such as [{mask!r}], not a string")

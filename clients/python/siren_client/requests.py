@@ -16,6 +16,15 @@ MAX_DATA_BYTES = 256 * 1024
 """Most audio in one message, far below gRPC's usual limit of 4 MiB for a message."""
 
 
+def check_audio(audio: object) -> None:
+    """Raise TypeError for what looks like a whole recording where an iterable of audio belongs."""
+    if isinstance(audio, (bytes, bytearray, memoryview, str)):
+        raise TypeError(
+            "audio is an iterable of bytes: pass [data], or use recognize(data) "
+            "for a complete recording"
+        )
+
+
 class RequestSequence:
     """Number and wrap what a caller sends: `open()` once, then `push()` each item.
 
