@@ -24,8 +24,10 @@ import soundfile
 import soxr
 
 from siren_grpc.audio.chunker import Chunker
+from siren_grpc.domain.model import DecoderKind, Lane
 from siren_grpc.domain.phrases import DEFAULT_BOOST, MAX_PHRASES, Phrase, Phrases
-from siren_grpc.domain.types import Chunk, DecoderKind, Lane, StepRow
+from siren_grpc.domain.step import StepRow
+from siren_grpc.domain.work import Chunk
 from siren_grpc.models.backend import LoadedBackend
 from siren_grpc.models.loader import EMBEDDED_MODEL, load
 from siren_grpc.text.detokenizer import Detokenizer

@@ -15,7 +15,8 @@ import numpy as np
 from tqdm import tqdm
 
 from siren_grpc.bench.engine_adapter import SyncEngine, lane_of, load_model, quiet_nemo
-from siren_grpc.domain.types import Final, Precision
+from siren_grpc.domain.model import Precision
+from siren_grpc.domain.results import Final
 from training.evaluate import TestSet, synthetic, telephone, wer
 
 SETS = ("digits-espeak", "digits-ked", "sentences-espeak")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from siren_grpc.audio.format import Block
-from siren_grpc.domain.types import Samples
+from siren_grpc.domain.work import Samples
 
 MOST_CHANNELS = 8
 

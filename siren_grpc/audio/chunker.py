@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from siren_grpc.domain.geometry import ChunkGeometry
-from siren_grpc.domain.types import Samples
+from siren_grpc.domain.work import Samples
 
 
 @dataclass(frozen=True, slots=True)

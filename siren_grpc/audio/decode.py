@@ -9,7 +9,7 @@ from functools import partial
 import numpy as np
 
 from siren_grpc.domain.errors import InvalidAudio
-from siren_grpc.domain.types import Samples
+from siren_grpc.domain.work import Samples
 
 
 class Encoding(str, Enum):

@@ -6,7 +6,7 @@ from collections import deque
 
 import numpy as np
 
-from siren_grpc.domain.types import Samples
+from siren_grpc.domain.work import Samples
 
 
 class History:

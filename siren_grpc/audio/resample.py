@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import soxr
 
-from siren_grpc.domain.types import Samples
+from siren_grpc.domain.work import Samples
 
 
 class Resampler:

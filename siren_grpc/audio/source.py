@@ -14,7 +14,7 @@ from siren_grpc.audio.decode import AudioDecoder, Encoding
 from siren_grpc.audio.detect import parse
 from siren_grpc.audio.format import AudioFormat
 from siren_grpc.domain.errors import InvalidAudio
-from siren_grpc.domain.types import Samples
+from siren_grpc.domain.work import Samples
 
 MIN_HERTZ, MAX_HERTZ = 8000, 48000
 DEFAULT_HERTZ = 16000

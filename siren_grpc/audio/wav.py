@@ -12,7 +12,7 @@ from siren_grpc.audio.byte_stream import Awaits, ByteStream
 from siren_grpc.audio.decode import Encoding, to_samples, up_to_fault
 from siren_grpc.audio.format import AudioFormat, Parser, named
 from siren_grpc.domain.errors import InvalidAudio
-from siren_grpc.domain.types import Samples
+from siren_grpc.domain.work import Samples
 
 RIFF_IDS = (b"RIFF", b"RF64", b"BW64")
 _PCM, _FLOAT, _ALAW, _MULAW, _EXTENSIBLE = 0x0001, 0x0003, 0x0006, 0x0007, 0xFFFE

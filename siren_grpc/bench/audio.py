@@ -11,7 +11,7 @@ import numpy as np
 
 from siren_grpc.audio.decode import AudioDecoder, Encoding
 from siren_grpc.audio.resample import Resampler
-from siren_grpc.domain.types import Samples
+from siren_grpc.domain.work import Samples
 
 DEMO = Path(__file__).parents[1] / "assets" / "demo.wav"
 """The recording that ships with the package."""

@@ -12,7 +12,7 @@ from nemo.collections.asr.parts.submodules.transducer_decoding.rnnt_label_loopin
 
 from siren_grpc.bench.contestant import Streams
 from siren_grpc.bench.engine_adapter import LoadedModel
-from siren_grpc.domain.types import DecoderKind, Lane, ModelInfo
+from siren_grpc.domain.model import DecoderKind, Lane, ModelInfo
 from siren_grpc.text.detokenizer import Detokenizer
 from siren_grpc.text.hypothesis import Hypothesis
 

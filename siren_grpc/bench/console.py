@@ -14,7 +14,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from siren_grpc.bench.audio import UnusableAudio, load_recordings
 from siren_grpc.bench.server_process import ServerDidNotStart, ServerProcess
-from siren_grpc.domain.types import Samples
+from siren_grpc.domain.work import Samples
 
 console = Console(stderr=True)
 """For progress and warnings; the tables go to stdout."""

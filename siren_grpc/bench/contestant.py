@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from time import perf_counter, process_time
 from typing import Protocol
 
-from siren_grpc.domain.types import Samples
+from siren_grpc.domain.work import Samples
 
 
 @dataclass(frozen=True, slots=True)

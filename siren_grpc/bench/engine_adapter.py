@@ -13,17 +13,10 @@ from nemo.utils import logging
 from siren_grpc.audio.decode import Encoding
 from siren_grpc.audio.source import AudioSpec
 from siren_grpc.bench.sizes import object_bytes, tensor_bytes
-from siren_grpc.domain.types import (
-    AudioWork,
-    DecoderKind,
-    EndUtterance,
-    Lane,
-    ModelInfo,
-    Precision,
-    Result,
-    StepRow,
-    Work,
-)
+from siren_grpc.domain.model import DecoderKind, Lane, ModelInfo, Precision
+from siren_grpc.domain.results import Result
+from siren_grpc.domain.step import StepRow
+from siren_grpc.domain.work import AudioWork, EndUtterance, Work
 from siren_grpc.models.allocator import keep_freed_memory
 from siren_grpc.models.backend import LoadedBackend
 from siren_grpc.models.loader import backend_of, model_id, restore

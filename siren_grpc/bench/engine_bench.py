@@ -19,7 +19,8 @@ from siren_grpc.bench.statistics import (
     percentile,
     real_time_streams,
 )
-from siren_grpc.domain.types import Lane, ModelInfo, Samples
+from siren_grpc.domain.model import Lane, ModelInfo
+from siren_grpc.domain.work import Samples
 
 SIREN, BARE, NEMO, BUFFERED = "siren", "bare loop", "nemo cache-aware", "nemo buffered"
 _WARM_UP_STEPS = 6

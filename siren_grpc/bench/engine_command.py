@@ -67,7 +67,7 @@ def engine(
     counts = numbers(streams)
     from siren_grpc.bench.engine_adapter import lane_of, load_model, quiet_nemo
     from siren_grpc.bench.engine_bench import EngineBenchSettings, measure_batch
-    from siren_grpc.domain.types import Precision
+    from siren_grpc.domain.model import Precision
 
     settings = EngineBenchSettings(
         seconds=seconds,

@@ -12,7 +12,9 @@ from typing import Any
 from siren_grpc.bench.audio import Speech, to_pcm
 from siren_grpc.bench.engine_adapter import LoadedModel, SyncEngine, slot_bytes
 from siren_grpc.bench.statistics import percentile
-from siren_grpc.domain.types import Final, Lane, ModelInfo, Samples
+from siren_grpc.domain.model import Lane, ModelInfo
+from siren_grpc.domain.results import Final
+from siren_grpc.domain.work import Samples
 from siren_grpc.observe.processes import process_use
 
 _PACKET_MS = 100

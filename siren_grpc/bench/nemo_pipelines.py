@@ -21,7 +21,7 @@ from omegaconf import OmegaConf
 from siren_grpc.bench.contestant import Streams
 from siren_grpc.bench.engine_adapter import LoadedModel
 from siren_grpc.bench.sizes import tensor_bytes
-from siren_grpc.domain.types import DecoderKind, Lane, ModelInfo
+from siren_grpc.domain.model import DecoderKind, Lane, ModelInfo
 from siren_grpc.models.loader import checkpoint_path
 
 _ERROR = 40

@@ -12,7 +12,7 @@ from siren_client import AsyncSirenClient, Control, Final, Partial, RecognitionO
 from siren_grpc.bench.audio import Speech, to_pcm
 from siren_grpc.bench.latency import Latency, LatencyBook
 from siren_grpc.bench.schedule import Packet, packets
-from siren_grpc.domain.types import Samples
+from siren_grpc.domain.work import Samples
 
 SAMPLE_RATE_HERTZ = 16000
 _SAMPLE_BYTES = 2

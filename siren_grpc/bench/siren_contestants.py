@@ -9,7 +9,9 @@ from time import monotonic
 from siren_grpc.bench.audio import to_pcm
 from siren_grpc.bench.contestant import Streams
 from siren_grpc.bench.engine_adapter import LoadedModel, SyncEngine, new_ingress, slot_bytes
-from siren_grpc.domain.types import Chunk, EndUtterance, Final, Lane, ModelInfo, Result, Work
+from siren_grpc.domain.model import Lane, ModelInfo
+from siren_grpc.domain.results import Final, Result
+from siren_grpc.domain.work import Chunk, EndUtterance, Work
 from siren_grpc.engine.messages import Delivery, Open, Push, Recognised
 from siren_grpc.engine.stepper import Stepper
 from siren_grpc.session.utterance import Utterance

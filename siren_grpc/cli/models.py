@@ -8,8 +8,8 @@ from pathlib import Path
 
 from siren_grpc.config.settings import Settings
 from siren_grpc.domain.geometry import BufferedSeconds
+from siren_grpc.domain.model import DecoderKind, EncoderCache, Precision
 from siren_grpc.domain.ports import ModelBackend
-from siren_grpc.domain.types import DecoderKind, EncoderCache, Precision
 from siren_grpc.observe.device import DeviceUsage
 from siren_grpc.observe.logging import take_in_nemo
 from siren_grpc.runtime import cores, front_ends_for

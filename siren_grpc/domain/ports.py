@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+from siren_grpc.domain.model import DecoderKind, Lane, ModelInfo, ModelOptions
 from siren_grpc.domain.phrases import Phrases
 from siren_grpc.domain.readings import FrameSpan, Reading
-from siren_grpc.domain.types import DecoderKind, Lane, ModelInfo, ModelOptions, StepResult, StepRow
+from siren_grpc.domain.step import StepResult, StepRow
 
 
 class OutOfMemory(Exception):

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from siren_grpc.domain.readings import Alternative, FrameSpan, Reading, distinct
-from siren_grpc.domain.types import Final, Partial, Result
+from siren_grpc.domain.results import Final, Partial, Result
 from siren_grpc.text.detokenizer import Detokenizer
 from siren_grpc.text.hypothesis import Hypothesis
 

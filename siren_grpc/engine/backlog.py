@@ -6,7 +6,7 @@ from collections import deque
 from dataclasses import dataclass
 from time import monotonic
 
-from siren_grpc.domain.types import Chunk, EndUtterance, Marker, Preview, Work
+from siren_grpc.domain.work import Chunk, EndUtterance, Marker, Preview, Work
 from siren_grpc.engine.messages import Failed, Recognised
 from siren_grpc.observe.instruments import Histogram
 

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from siren_grpc.domain.errors import ModelError, Overloaded, RefusalCause, SirenError
+from siren_grpc.domain.model import Lane
 from siren_grpc.domain.ports import ModelBackend, OutOfMemory
-from siren_grpc.domain.types import Lane, StepResult, StepRow
+from siren_grpc.domain.step import StepResult, StepRow
 
 _RETRY_AFTER_S = 5.0
 

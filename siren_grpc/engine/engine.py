@@ -8,16 +8,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace as replaced
 
 from siren_grpc.domain.errors import InternalError, ModelNotFound, SirenError
-from siren_grpc.domain.phrases import Phrases
-from siren_grpc.domain.principal import ANONYMOUS_CALLER, Caller
-from siren_grpc.domain.types import (
+from siren_grpc.domain.model import (
+    AUTO_LANGUAGE,
     DEFAULT_MODEL_OPTIONS,
     Lane,
     ModelInfo,
     ModelOptions,
-    StreamOptions,
-    WordDetail,
 )
+from siren_grpc.domain.phrases import Phrases
+from siren_grpc.domain.principal import ANONYMOUS_CALLER, Caller
+from siren_grpc.domain.results import WordDetail
+from siren_grpc.domain.work import StreamOptions
 from siren_grpc.engine.messages import Delivery, Message, Open, first_session_id
 from siren_grpc.engine.presentation import Normaliser
 from siren_grpc.engine.session import EngineLimits, EngineSession
@@ -203,4 +204,4 @@ class Engine:
 
 def _known(language_code: str) -> str:
     """Return the language of a stream that asked for it; empty where the model is to find out."""
-    return "" if language_code == "auto" else language_code
+    return "" if language_code == AUTO_LANGUAGE else language_code

@@ -7,8 +7,8 @@ import itertools
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace as replaced
 
+from siren_grpc.domain.model import ModelInfo
 from siren_grpc.domain.ports import ModelBackend
-from siren_grpc.domain.types import ModelInfo
 from siren_grpc.engine.messages import Delivery, Message, Open, Refused, front_end_of
 from siren_grpc.engine.step_tally import EngineLoad, StepTally
 from siren_grpc.engine.stepper import Stepper

@@ -6,19 +6,13 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from siren_grpc.domain.errors import SirenError
+from siren_grpc.domain.model import DEFAULT_MODEL_OPTIONS, Lane, ModelOptions
 from siren_grpc.domain.phrases import Phrases
 from siren_grpc.domain.principal import ANONYMOUS_CALLER, Caller
 from siren_grpc.domain.readings import FrameSpan, Reading
-from siren_grpc.domain.types import (
-    DEFAULT_MODEL_OPTIONS,
-    AudioWork,
-    Lane,
-    Marker,
-    ModelOptions,
-    StepResult,
-    WordDetail,
-    Work,
-)
+from siren_grpc.domain.results import WordDetail
+from siren_grpc.domain.step import StepResult
+from siren_grpc.domain.work import AudioWork, Marker, Work
 from siren_grpc.scheduling.plan import SessionId
 
 _FRONT_END_SHIFT = 40

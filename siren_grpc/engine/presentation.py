@@ -11,7 +11,7 @@ from typing import Protocol
 
 from siren_grpc.domain.errors import InternalError
 from siren_grpc.domain.readings import distinct
-from siren_grpc.domain.types import Final, Partial, Result, StreamEnded, Word
+from siren_grpc.domain.results import Final, Partial, Result, StreamEnded, Word
 from siren_grpc.text.normalisation import Task, Written
 from siren_grpc.text.options import TextOptions
 from siren_grpc.text.spoken_form import SpokenForm

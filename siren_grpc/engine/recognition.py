@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from siren_grpc.domain.types import (
+from siren_grpc.domain.results import Final, Result, StreamEnded
+from siren_grpc.domain.work import (
     DiscardUtterance,
     EndUtterance,
-    Final,
     Marker,
     Reconfigure,
     RestartState,
-    Result,
-    StreamEnded,
     StreamOptions,
     UsePhrases,
 )

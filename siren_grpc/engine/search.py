@@ -6,9 +6,9 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from siren_grpc.domain.model import DecoderKind
 from siren_grpc.domain.ports import Readings
 from siren_grpc.domain.readings import FrameSpan, Reading
-from siren_grpc.domain.types import DecoderKind
 from siren_grpc.engine.side_worker import SideWorker
 from siren_grpc.scheduling.plan import SessionId
 

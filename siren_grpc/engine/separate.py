@@ -6,19 +6,17 @@ import asyncio
 from collections.abc import Callable, Sequence
 
 from siren_grpc.domain.errors import InternalError, ModelError, SirenError
+from siren_grpc.domain.model import ModelInfo
 from siren_grpc.domain.phrases import Phrases
-from siren_grpc.domain.types import (
-    Feed,
-    ModelInfo,
+from siren_grpc.domain.results import (
     OfChannel,
-    OnChannel,
     Reconfigured,
     Result,
     SpeechEvent,
     SpeechEventKind,
     StreamEnded,
-    Work,
 )
+from siren_grpc.domain.work import Feed, OnChannel, Work
 from siren_grpc.engine.backlog import Timing
 from siren_grpc.engine.session import EngineSession
 from siren_grpc.session.ingress import Ingress

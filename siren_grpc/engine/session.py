@@ -8,17 +8,14 @@ from dataclasses import dataclass
 from time import monotonic
 
 from siren_grpc.domain.errors import SirenError
+from siren_grpc.domain.model import ModelInfo
 from siren_grpc.domain.phrases import Phrases
-from siren_grpc.domain.types import (
+from siren_grpc.domain.results import Partial, Result, SpeechEvent, StreamEnded
+from siren_grpc.domain.work import (
     Chunk,
     DiscardUtterance,
-    ModelInfo,
-    Partial,
     Reconfigure,
     RestartState,
-    Result,
-    SpeechEvent,
-    StreamEnded,
     StreamOptions,
     UsePhrases,
     Work,

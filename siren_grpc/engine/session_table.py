@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from time import monotonic
 
 from siren_grpc.domain.errors import ModelNotFound, SirenError
+from siren_grpc.domain.model import DecoderKind, Lane, ModelInfo
 from siren_grpc.domain.ports import ModelBackend
-from siren_grpc.domain.types import Chunk, DecoderKind, Lane, ModelInfo, WordDetail
+from siren_grpc.domain.results import WordDetail
+from siren_grpc.domain.work import Chunk
 from siren_grpc.engine.messages import Open, front_end_of
 from siren_grpc.engine.phrases import PhraseStore
 from siren_grpc.engine.step_tally import ModelLoad

@@ -6,8 +6,9 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from siren_grpc.domain.model import Lane, ModelInfo
 from siren_grpc.domain.ports import OutOfMemory
-from siren_grpc.domain.types import Lane, ModelInfo, StepResult
+from siren_grpc.domain.step import StepResult
 from siren_grpc.observe import metrics
 from siren_grpc.observe.instruments import Histogram, Number, Snapshot, Tally
 from siren_grpc.observe.tracing import Tracing

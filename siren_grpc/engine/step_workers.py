@@ -7,8 +7,9 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
+from siren_grpc.domain.model import Lane
 from siren_grpc.domain.ports import ModelBackend
-from siren_grpc.domain.types import Lane, StepRow
+from siren_grpc.domain.step import StepRow
 from siren_grpc.engine.batch import BatchOutcome, step_batch
 from siren_grpc.engine.heartbeat import Heartbeat
 from siren_grpc.scheduling.plan import StepPlan

@@ -10,17 +10,10 @@ from time import monotonic
 from typing import TypeAlias
 
 from siren_grpc.domain.errors import SirenError
+from siren_grpc.domain.model import Lane
 from siren_grpc.domain.ports import ModelBackend, OutOfMemory
-from siren_grpc.domain.types import (
-    Chunk,
-    DiscardUtterance,
-    EndUtterance,
-    Lane,
-    RestartState,
-    StepResult,
-    StepRow,
-    UsePhrases,
-)
+from siren_grpc.domain.step import StepResult, StepRow
+from siren_grpc.domain.work import Chunk, DiscardUtterance, EndUtterance, RestartState, UsePhrases
 from siren_grpc.engine.batch import error_of
 from siren_grpc.engine.heartbeat import Heartbeat
 from siren_grpc.engine.inbox import Inbox

@@ -13,16 +13,10 @@ from dataclasses import dataclass
 import torch
 from nemo.collections.asr.models import ASRModel
 
+from siren_grpc.domain.model import DecoderKind, Lane, ModelInfo, ModelOptions
 from siren_grpc.domain.ports import OutOfMemory
-from siren_grpc.domain.types import (
-    Chunk,
-    DecoderKind,
-    Lane,
-    ModelInfo,
-    ModelOptions,
-    StepResult,
-    StepRow,
-)
+from siren_grpc.domain.step import StepResult, StepRow
+from siren_grpc.domain.work import Chunk
 from siren_grpc.models.biasing import SlotPhrases
 from siren_grpc.models.buffered_window import AudioWindows
 from siren_grpc.models.decoders import Emitted, SlotDecoder, frames_from

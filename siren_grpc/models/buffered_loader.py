@@ -8,7 +8,7 @@ from nemo.collections.asr.models import ASRModel
 from nemo.collections.asr.modules.conformer_encoder import ConformerEncoder
 
 from siren_grpc.domain.geometry import BufferedContext, BufferedSeconds, FeatureGeometry
-from siren_grpc.domain.types import DecoderKind, ModelInfo
+from siren_grpc.domain.model import DecoderKind, ModelInfo
 from siren_grpc.models.buffered_backend import BufferedBackend, BufferedParts
 from siren_grpc.models.buffered_window import AudioWindows
 from siren_grpc.models.calibrate import sizes_up_to

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from siren_grpc.domain.geometry import BufferedContext
-from siren_grpc.domain.types import AudioWork
+from siren_grpc.domain.work import AudioWork
 
 
 @dataclass(frozen=True, slots=True)

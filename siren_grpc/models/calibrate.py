@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import time
 
-from siren_grpc.domain.types import Lane
+from siren_grpc.domain.model import Lane
 from siren_grpc.models.backend import LoadedBackend
 from siren_grpc.models.warmup import silent_rows
 from siren_grpc.runtime import cores

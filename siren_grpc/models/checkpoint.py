@@ -17,7 +17,7 @@ from nemo.collections.asr.parts.submodules.transducer_decoding.tdt_label_looping
 )
 
 from siren_grpc.domain.geometry import FeatureGeometry
-from siren_grpc.domain.types import DecoderKind
+from siren_grpc.domain.model import DecoderKind
 from siren_grpc.models.biasing import SlotPhrases
 from siren_grpc.models.ctc_phrases import CtcPhrases
 from siren_grpc.models.decoders import (

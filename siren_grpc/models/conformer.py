@@ -23,7 +23,7 @@ import torch
 import torch.nn.functional as F
 from nemo.collections.asr.modules.conformer_encoder import ConformerEncoder
 
-from siren_grpc.domain.types import Precision
+from siren_grpc.domain.model import Precision
 from siren_grpc.models.linear import Linear, make_linear
 
 _MASKED = -10000.0

@@ -11,7 +11,7 @@ from nemo.collections.asr.parts.submodules.transducer_decoding.label_looping_bas
     BatchedLabelLoopingState,
 )
 
-from siren_grpc.domain.types import StepTiming
+from siren_grpc.domain.step import StepTiming
 from siren_grpc.models.biasing import RowTrees
 from siren_grpc.models.ctc_phrases import CtcPhrases
 from siren_grpc.models.token_timing import FoundTokens, ctc_timing, transducer_timing

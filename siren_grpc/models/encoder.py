@@ -14,7 +14,7 @@ from typing import ClassVar, Protocol
 import torch
 from nemo.collections.asr.modules.conformer_encoder import ConformerEncoder
 
-from siren_grpc.domain.types import Precision
+from siren_grpc.domain.model import Precision
 from siren_grpc.models.conformer import ConformerLayers
 from siren_grpc.models.subsampling import Subsampling
 

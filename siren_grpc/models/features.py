@@ -12,7 +12,7 @@ import torch
 from nemo.collections.asr.parts.preprocessing.features import FilterbankFeatures
 
 from siren_grpc.domain.geometry import FeatureGeometry
-from siren_grpc.domain.types import AudioWork
+from siren_grpc.domain.work import AudioWork
 
 
 class StreamingFeatures:

@@ -9,7 +9,7 @@ from typing import TypeAlias
 import torch
 import torch.nn.functional as F
 
-from siren_grpc.domain.types import Precision
+from siren_grpc.domain.model import Precision
 
 Linear: TypeAlias = Callable[[torch.Tensor], torch.Tensor]
 """[..., d_in] to [..., d_out], both in the precision of everything else."""

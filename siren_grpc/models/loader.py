@@ -15,7 +15,7 @@ from nemo.core.connectors.save_restore_connector import SaveRestoreConnector
 from nemo.utils.tar_utils import is_safe_tar_member
 
 from siren_grpc.domain.geometry import BufferedSeconds
-from siren_grpc.domain.types import DecoderKind, EncoderCache, ModelInfo, Precision
+from siren_grpc.domain.model import DecoderKind, EncoderCache, ModelInfo, Precision
 from siren_grpc.models.backend import LoadedBackend
 from siren_grpc.models.buffered_loader import DEFAULT_CONTEXT, buffered_backend_of, is_buffered
 from siren_grpc.models.calibrate import sizes_up_to

@@ -9,16 +9,10 @@ import numpy as np
 import torch
 from nemo.collections.asr.models import ASRModel
 
+from siren_grpc.domain.model import DecoderKind, Lane, ModelInfo, ModelOptions
 from siren_grpc.domain.ports import OutOfMemory
-from siren_grpc.domain.types import (
-    Chunk,
-    DecoderKind,
-    Lane,
-    ModelInfo,
-    ModelOptions,
-    StepResult,
-    StepRow,
-)
+from siren_grpc.domain.step import StepResult, StepRow
+from siren_grpc.domain.work import Chunk
 from siren_grpc.models.biasing import SlotPhrases
 from siren_grpc.models.decoders import SlotDecoder
 from siren_grpc.models.encoder import FeatureGroup, SlotEncoder

@@ -14,10 +14,9 @@ from typing import Any
 import torch
 
 from siren_grpc.domain.errors import InvalidConfig
+from siren_grpc.domain.model import AUTO_LANGUAGE
 from siren_grpc.models.checkpoint import UnsupportedModel
 
-AUTO = "auto"
-"""The code under which a model finds out the language by itself."""
 _LANGUAGE_TAG = re.compile(r"[A-Za-z]{2,3}(-[A-Za-z0-9]{1,8})*")
 """BCP-47 (RFC 5646, 2.1), but for the long primary subtags, none of which is in use."""
 
@@ -104,6 +103,6 @@ def _well_formed(dictionary: Mapping[str, int]) -> dict[str, int]:
     Published dictionaries also have spellings such as `enGB` and `en_GB`.
     """
     by_code = {code.replace("_", "-"): index for code, index in dictionary.items()}
-    found = {AUTO: by_code[AUTO]} if AUTO in by_code else {}
+    found = {AUTO_LANGUAGE: by_code[AUTO_LANGUAGE]} if AUTO_LANGUAGE in by_code else {}
     found |= {code: index for code, index in by_code.items() if _LANGUAGE_TAG.fullmatch(code)}
     return found

@@ -20,8 +20,8 @@ from nemo.collections.asr.parts.submodules.tdt_malsd_batched_computer import (
     ModifiedALSDBatchedTDTComputer,
 )
 
+from siren_grpc.domain.model import DecoderKind
 from siren_grpc.domain.readings import FrameSpan, Reading
-from siren_grpc.domain.types import DecoderKind
 
 _MOST_FRAMES = 750
 """Kept of a session: a minute at 80 ms. A longer utterance has no other readings."""

@@ -7,7 +7,7 @@ import logging
 import torch
 
 from siren_grpc.domain.geometry import BufferedSeconds
-from siren_grpc.domain.types import DecoderKind, EncoderCache, Precision
+from siren_grpc.domain.model import DecoderKind, EncoderCache, Precision
 from siren_grpc.models.allocator import keep_freed_memory
 from siren_grpc.models.backend import LoadedBackend
 from siren_grpc.models.buffered_loader import DEFAULT_CONTEXT

@@ -28,7 +28,7 @@ from nemo.collections.asr.parts.utils.asr_confidence_utils import (
     get_confidence_measure_bank,
 )
 
-from siren_grpc.domain.types import StepResult, StepRow, StepTiming, TokenTiming
+from siren_grpc.domain.step import StepResult, StepRow, StepTiming, TokenTiming
 
 _METHOD = ConfidenceMethodConfig(alpha=1.0)
 _MEASURE = get_confidence_measure_bank()[

@@ -15,16 +15,10 @@ from importlib.metadata import distribution
 import numpy as np
 import torch
 
+from siren_grpc.domain.model import Lane, ModelInfo, ModelOptions
 from siren_grpc.domain.ports import PhraseTrees, Readings
-from siren_grpc.domain.types import (
-    Chunk,
-    Lane,
-    ModelInfo,
-    ModelOptions,
-    StepResult,
-    StepRow,
-    Voice,
-)
+from siren_grpc.domain.step import StepResult, StepRow
+from siren_grpc.domain.work import Chunk, Voice
 from siren_grpc.models.backend import LoadedBackend
 
 VOICE_HERTZ = 16_000

@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from siren_grpc.domain.errors import InvalidConfig
+from siren_grpc.domain.model import Lane, ModelInfo
 from siren_grpc.domain.phrases import Phrase
 from siren_grpc.domain.ports import PhraseTree, PhraseTrees
-from siren_grpc.domain.types import Lane, ModelInfo, Preview, StepRow
+from siren_grpc.domain.step import StepRow
+from siren_grpc.domain.work import Preview
 from siren_grpc.models.backend import LoadedBackend
 
 

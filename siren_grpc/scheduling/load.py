@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from siren_grpc.domain.types import Lane
+from siren_grpc.domain.model import Lane
 
 _MEMORY_S = 2.0
 """Time constant of what was measured: some chunks of every session."""

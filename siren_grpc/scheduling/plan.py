@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TypeAlias
 
-from siren_grpc.domain.types import AudioWork, Lane, Marker
+from siren_grpc.domain.model import Lane
+from siren_grpc.domain.work import AudioWork, Marker
 
 SessionId: TypeAlias = int
 """Never used twice in a process, so a late result cannot reach another session."""

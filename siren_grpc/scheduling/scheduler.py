@@ -14,7 +14,8 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from siren_grpc.domain.types import AudioWork, Chunk, EndUtterance, Lane, Marker, Preview, Work
+from siren_grpc.domain.model import Lane
+from siren_grpc.domain.work import AudioWork, Chunk, EndUtterance, Marker, Preview, Work
 from siren_grpc.scheduling.plan import LaneLimits, SessionId, StepKind, StepPlan
 from siren_grpc.scheduling.recordings import RecordingShare
 from siren_grpc.scheduling.session_queue import DeadlineHeap, Queued, SessionQueue, Top

@@ -12,7 +12,8 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from siren_grpc.domain.types import Chunk, Lane, Preview, Work
+from siren_grpc.domain.model import Lane
+from siren_grpc.domain.work import Chunk, Preview, Work
 from siren_grpc.scheduling.plan import SessionId
 
 _FINAL_AHEAD_S = 2.5

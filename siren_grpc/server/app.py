@@ -11,8 +11,8 @@ from collections.abc import Callable, Coroutine, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from siren_grpc.domain.model import ModelInfo
 from siren_grpc.domain.ports import ModelBackend
-from siren_grpc.domain.types import ModelInfo
 from siren_grpc.engine.host import EngineHost
 from siren_grpc.observe.device import DeviceUsage
 from siren_grpc.observe.logging import LogFormat

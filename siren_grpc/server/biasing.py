@@ -5,6 +5,7 @@ from __future__ import annotations
 from siren.v1 import speech_pb2 as pb
 
 from siren_grpc.domain.errors import InvalidConfig
+from siren_grpc.domain.model import DecoderKind, ModelInfo
 from siren_grpc.domain.phrases import (
     DEFAULT_BOOST,
     MAX_BOOST,
@@ -13,7 +14,6 @@ from siren_grpc.domain.phrases import (
     Phrase,
     Phrases,
 )
-from siren_grpc.domain.types import DecoderKind, ModelInfo
 
 
 def to_phrases(biasing: pb.BiasingConfig, info: ModelInfo, decoder: DecoderKind) -> Phrases:

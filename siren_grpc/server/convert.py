@@ -9,11 +9,9 @@ from siren.v1 import speech_pb2 as pb
 
 from siren_grpc.domain.endpointing import FinalCause
 from siren_grpc.domain.errors import InvalidConfig
-from siren_grpc.domain.types import (
-    DecoderKind,
+from siren_grpc.domain.model import DecoderKind, Lane, ModelInfo
+from siren_grpc.domain.results import (
     Final,
-    Lane,
-    ModelInfo,
     OfChannel,
     Partial,
     Reconfigured,

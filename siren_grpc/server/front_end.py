@@ -11,7 +11,7 @@ import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from siren.v1 import speech_pb2, speech_pb2_grpc
 
-from siren_grpc.domain.types import ModelInfo
+from siren_grpc.domain.model import ModelInfo
 from siren_grpc.engine.engine import Engine
 from siren_grpc.engine.session import EngineLimits
 from siren_grpc.server.bind_error import cannot_listen

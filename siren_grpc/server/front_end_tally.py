@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import grpc
 
 from siren_grpc.domain.errors import Overloaded, RefusalCause, ShuttingDown, SirenError
-from siren_grpc.domain.types import Final, OfChannel, Partial, Reconfigured, SpeechEvent
+from siren_grpc.domain.results import Final, OfChannel, Partial, Reconfigured, SpeechEvent
 from siren_grpc.engine.separate import SeparateSession
 from siren_grpc.engine.session import EngineSession
 from siren_grpc.observe import metrics

@@ -15,7 +15,7 @@ from time import monotonic
 
 import psutil
 
-from siren_grpc.domain.types import ModelInfo
+from siren_grpc.domain.model import ModelInfo
 from siren_grpc.engine.host import EngineHost
 from siren_grpc.engine.step_tally import EngineLoad
 from siren_grpc.observe import metrics

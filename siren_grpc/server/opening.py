@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from siren_grpc.audio.channels import ChannelMode
+from siren_grpc.domain.model import ModelInfo
 from siren_grpc.domain.principal import Caller
-from siren_grpc.domain.types import ModelInfo
 from siren_grpc.engine.engine import Engine
 from siren_grpc.engine.separate import SeparateSession
 from siren_grpc.engine.session import EngineSession

@@ -6,7 +6,9 @@ from siren.v1 import speech_pb2 as pb
 
 from siren_grpc.domain.endpointing import EndpointDetector, EndpointRules
 from siren_grpc.domain.errors import InvalidConfig
-from siren_grpc.domain.types import ModelInfo, Reconfigured, StreamOptions
+from siren_grpc.domain.model import ModelInfo
+from siren_grpc.domain.results import Reconfigured
+from siren_grpc.domain.work import StreamOptions
 from siren_grpc.server.durations import to_duration
 
 _DETECTORS = {

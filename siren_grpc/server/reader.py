@@ -18,7 +18,7 @@ from siren_grpc.domain.errors import (
     ShuttingDown,
     SirenError,
 )
-from siren_grpc.domain.types import EndStream, Feed
+from siren_grpc.domain.work import EndStream, Feed
 from siren_grpc.server.attachment import Attachment
 from siren_grpc.server.biasing import to_phrases
 from siren_grpc.server.options import to_updated_options

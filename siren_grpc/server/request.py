@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from siren_grpc.audio.source import AudioSpec
+from siren_grpc.domain.model import Lane, ModelOptions
 from siren_grpc.domain.phrases import Phrases
-from siren_grpc.domain.types import Lane, ModelOptions, StreamOptions, WordDetail
+from siren_grpc.domain.results import WordDetail
+from siren_grpc.domain.work import StreamOptions
 from siren_grpc.text.options import TextOptions
 
 

@@ -9,7 +9,7 @@ from siren.v1 import speech_pb2 as pb
 
 from siren_grpc.domain.errors import IdleTimeout, InvalidMessage, ShuttingDown, SirenError
 from siren_grpc.domain.principal import Principal
-from siren_grpc.domain.types import SpeechEvent, SpeechEventKind, StreamEnded
+from siren_grpc.domain.results import SpeechEvent, SpeechEventKind, StreamEnded
 from siren_grpc.engine.session import EngineSession
 from siren_grpc.server import convert
 from siren_grpc.server.attachment import Attachment

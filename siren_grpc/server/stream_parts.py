@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import cast
 
-from siren_grpc.domain.types import Feed, Work
+from siren_grpc.domain.work import Feed, Work
 from siren_grpc.engine.separate import SeparateSession
 from siren_grpc.engine.session import EngineSession
 from siren_grpc.server import convert

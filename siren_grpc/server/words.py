@@ -8,7 +8,7 @@ from siren.v1 import speech_pb2 as pb
 
 from siren_grpc.domain.errors import InvalidConfig
 from siren_grpc.domain.readings import MOST_ALTERNATIVES
-from siren_grpc.domain.types import Word, WordDetail
+from siren_grpc.domain.results import Word, WordDetail
 from siren_grpc.server.durations import to_duration
 
 

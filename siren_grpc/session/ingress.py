@@ -12,7 +12,7 @@ from siren_grpc.audio.source import AudioSource, AudioSpec, make_source
 from siren_grpc.domain.endpointing import EndpointDetector, EndpointRules, FinalCause
 from siren_grpc.domain.errors import InvalidAudio, InvalidMessage, SessionTooLong
 from siren_grpc.domain.geometry import ChunkGeometry
-from siren_grpc.domain.types import (
+from siren_grpc.domain.work import (
     Chunk,
     DiscardUtterance,
     EndStream,

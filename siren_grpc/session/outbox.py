@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 
-from siren_grpc.domain.types import Partial, Result
+from siren_grpc.domain.results import Partial, Result
 
 
 class Outbox:

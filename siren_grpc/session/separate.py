@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from siren_grpc.audio.source import make_source
 from siren_grpc.domain.endpointing import FinalCause
 from siren_grpc.domain.errors import InvalidAudio, InvalidMessage
-from siren_grpc.domain.types import EndStream, Feed, OnChannel, StreamOptions, Work
+from siren_grpc.domain.work import EndStream, Feed, OnChannel, StreamOptions, Work
 from siren_grpc.session.ingress import Ingress, IngressConfig
 
 

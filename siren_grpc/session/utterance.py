@@ -9,23 +9,25 @@ from types import MappingProxyType
 from siren_grpc.domain.endpointing import EndpointDetector, EndpointRules, FinalCause
 from siren_grpc.domain.geometry import ChunkGeometry
 from siren_grpc.domain.readings import FrameSpan
-from siren_grpc.domain.types import (
+from siren_grpc.domain.results import (
+    Final,
+    Partial,
+    Reconfigured,
+    Result,
+    SpeechEvent,
+    SpeechEventKind,
+    Word,
+    WordDetail,
+)
+from siren_grpc.domain.step import StepResult
+from siren_grpc.domain.work import (
     AudioWork,
     Chunk,
     DiscardUtterance,
     EndUtterance,
-    Final,
-    Partial,
     Reconfigure,
-    Reconfigured,
     RestartState,
-    Result,
-    SpeechEvent,
-    SpeechEventKind,
-    StepResult,
     StreamOptions,
-    Word,
-    WordDetail,
 )
 from siren_grpc.session.endpointer import Endpoint, Endpointer, SpeechStart, TokenPlace
 from siren_grpc.session.voice_activity import VoiceActivity

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from itertools import zip_longest
 
-from siren_grpc.domain.types import StepResult, StepTiming, TokenTiming, Word
+from siren_grpc.domain.results import Word
+from siren_grpc.domain.step import StepResult, StepTiming, TokenTiming
 from siren_grpc.text.detokenizer import Detokenizer
 from siren_grpc.text.words import TextWord, TimedToken, WordSequence
 

@@ -12,7 +12,7 @@ import grpc.aio
 from siren.v1 import speech_pb2_grpc
 
 from siren_grpc.bench.audio import to_pcm
-from siren_grpc.domain.types import Samples
+from siren_grpc.domain.work import Samples
 from siren_grpc.soak.journal import Journal
 from siren_grpc.soak.known_words import Hits, Word
 from siren_grpc.soak.long_stream_audit import LongStreamAudit, LongStreamReport

@@ -8,7 +8,7 @@ from enum import Enum
 from random import Random
 
 from siren_grpc.bench.audio import to_pcm
-from siren_grpc.domain.types import Samples
+from siren_grpc.domain.work import Samples
 
 _CLIPS_S = (0.05, 0.16, 0.3, 0.6)
 _N_CLIPS_OF_EACH = 2

@@ -10,7 +10,8 @@ import pytest
 from google.protobuf.duration_pb2 import Duration
 from siren.v1 import speech_pb2 as pb
 
-from siren_grpc.domain.types import Chunk, EndUtterance, Preview, StepResult
+from siren_grpc.domain.step import StepResult
+from siren_grpc.domain.work import Chunk, EndUtterance, Preview
 from siren_grpc.server import convert
 from siren_grpc.server.call_id import CallId
 from siren_grpc.session.utterance import Utterance

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from siren_grpc.domain.readings import Alternative, Reading
-from siren_grpc.domain.types import EndStream, Final, Partial, Result, StreamEnded, Work
+from siren_grpc.domain.results import Final, Partial, Result, StreamEnded
+from siren_grpc.domain.work import EndStream, Work
 from siren_grpc.engine.alternatives import alternatives_of
 from siren_grpc.engine.session import EngineLimits
 from siren_grpc.text.detokenizer import Detokenizer

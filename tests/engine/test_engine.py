@@ -14,21 +14,9 @@ import pytest
 
 from siren_grpc.domain.endpointing import EndpointDetector, EndpointRules, FinalCause
 from siren_grpc.domain.errors import InternalError, InvalidConfig, ModelError, Overloaded
-from siren_grpc.domain.types import (
-    DEFAULT_MODEL_OPTIONS,
-    EndStream,
-    EndUtterance,
-    Final,
-    Lane,
-    ModelOptions,
-    Partial,
-    Reconfigured,
-    Result,
-    SpeechEvent,
-    StreamEnded,
-    StreamOptions,
-    Work,
-)
+from siren_grpc.domain.model import DEFAULT_MODEL_OPTIONS, Lane, ModelOptions
+from siren_grpc.domain.results import Final, Partial, Reconfigured, Result, SpeechEvent, StreamEnded
+from siren_grpc.domain.work import EndStream, EndUtterance, StreamOptions, Work
 from siren_grpc.engine.session import EngineLimits, EngineSession
 from tests.support.arithmetic_backend import POISON, ArithmeticBackend
 from tests.support.builders import LANE, make_chunk, make_ingress, make_preview

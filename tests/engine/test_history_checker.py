@@ -222,7 +222,7 @@ def test_every_rule_has_a_history_that_breaks_it() -> None:
 
 def test_a_server_that_drops_finals_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
     """The whole of it, generator and player and all, has teeth."""
-    from siren_grpc.domain.types import Final
+    from siren_grpc.domain.results import Final
     from siren_grpc.session.outbox import Outbox
     from tests.support.history.world import play_all
 

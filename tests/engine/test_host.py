@@ -10,7 +10,8 @@ from collections.abc import AsyncIterator
 import pytest
 
 from siren_grpc.domain.errors import ModelNotFound, Overloaded
-from siren_grpc.domain.types import EndStream, EndUtterance, Final, StreamEnded
+from siren_grpc.domain.results import Final, StreamEnded
+from siren_grpc.domain.work import EndStream, EndUtterance
 from siren_grpc.engine.engine import Engine
 from siren_grpc.engine.host import EngineHost
 from siren_grpc.engine.messages import Open, first_session_id, front_end_of

@@ -10,8 +10,10 @@ from dataclasses import dataclass
 import pytest
 
 from siren_grpc.domain.errors import InternalError, InvalidConfig, Overloaded, SirenError
+from siren_grpc.domain.model import Lane
 from siren_grpc.domain.phrases import Phrase, Phrases
-from siren_grpc.domain.types import EndStream, EndUtterance, Lane, StepResult, StepRow, UsePhrases
+from siren_grpc.domain.step import StepResult, StepRow
+from siren_grpc.domain.work import EndStream, EndUtterance, UsePhrases
 from siren_grpc.engine.heartbeat import Heartbeat
 from siren_grpc.engine.phrases import PhraseStore, TreeBuilt
 from siren_grpc.engine.session import EngineLimits

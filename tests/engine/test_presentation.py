@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from siren_grpc.domain.errors import InternalError
-from siren_grpc.domain.types import (
+from siren_grpc.domain.results import (
     Final,
     Partial,
     Result,

@@ -12,15 +12,15 @@ from siren_grpc.audio.channels import ChannelMode, ChannelPlan
 from siren_grpc.audio.decode import Encoding
 from siren_grpc.audio.source import AudioSpec
 from siren_grpc.domain.endpointing import EndpointDetector, EndpointRules
-from siren_grpc.domain.types import (
+from siren_grpc.domain.results import (
     Final,
     OfChannel,
     Reconfigured,
     SpeechEvent,
     SpeechEventKind,
     StreamEnded,
-    StreamOptions,
 )
+from siren_grpc.domain.work import StreamOptions
 from siren_grpc.engine.separate import SeparateSession
 from siren_grpc.engine.session import EngineLimits
 from siren_grpc.session.ingress import IngressConfig

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from siren_grpc.domain.types import EncoderCache
+from siren_grpc.domain.model import EncoderCache
 from siren_grpc.models.loader import load
 from siren_grpc.models.nemo_backend import NemoBackend
 from tests.support import checkpoints

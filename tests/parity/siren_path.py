@@ -9,16 +9,9 @@ import numpy as np
 import torch
 
 from siren_grpc.audio.chunker import Chunker, CutChunk
-from siren_grpc.domain.types import (
-    AudioWork,
-    Chunk,
-    Lane,
-    ModelInfo,
-    Preview,
-    Samples,
-    StepResult,
-    StepRow,
-)
+from siren_grpc.domain.model import Lane, ModelInfo
+from siren_grpc.domain.step import StepResult, StepRow
+from siren_grpc.domain.work import AudioWork, Chunk, Preview, Samples
 from siren_grpc.models.backend import LoadedBackend
 from siren_grpc.models.buffered_backend import BufferedBackend
 from siren_grpc.models.encoder import InputCacheEncoder, KeyValueEncoder

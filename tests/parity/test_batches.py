@@ -9,15 +9,9 @@ from random import Random
 
 import pytest
 
-from siren_grpc.domain.types import (
-    AudioWork,
-    Chunk,
-    DecoderKind,
-    Lane,
-    Samples,
-    StepResult,
-    StepRow,
-)
+from siren_grpc.domain.model import DecoderKind, Lane
+from siren_grpc.domain.step import StepResult, StepRow
+from siren_grpc.domain.work import AudioWork, Chunk, Samples
 from siren_grpc.models.loader import EMBEDDED_MODEL, checkpoint_path, load
 from siren_grpc.models.nemo_backend import NemoBackend
 from tests.parity.conftest import Pair

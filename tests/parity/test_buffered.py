@@ -25,21 +25,10 @@ import torch
 
 from siren_grpc.audio.decode import Encoding
 from siren_grpc.audio.source import AudioSpec
-from siren_grpc.domain.types import (
-    Chunk,
-    DecoderKind,
-    Final,
-    Lane,
-    Partial,
-    Preview,
-    Result,
-    Samples,
-    StepResult,
-    StepRow,
-    StreamEnded,
-    WordDetail,
-    Work,
-)
+from siren_grpc.domain.model import DecoderKind, Lane
+from siren_grpc.domain.results import Final, Partial, Result, StreamEnded, WordDetail
+from siren_grpc.domain.step import StepResult, StepRow
+from siren_grpc.domain.work import Chunk, Preview, Samples, Work
 from siren_grpc.engine.session import EngineLimits
 from siren_grpc.models.buffered_backend import BufferedBackend
 from siren_grpc.models.loader import load

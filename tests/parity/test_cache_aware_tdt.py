@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from siren_grpc.domain.types import DecoderKind, Lane
+from siren_grpc.domain.model import DecoderKind, Lane
 from tests.parity.conftest import Pair
 from tests.parity.siren_path import assert_speaks, recognise
 from tests.support import sounds

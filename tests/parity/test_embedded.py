@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from siren_grpc.domain.types import DecoderKind, EncoderCache, Lane, Precision
+from siren_grpc.domain.model import DecoderKind, EncoderCache, Lane, Precision
 from siren_grpc.models.loader import EMBEDDED_MODEL, UnsupportedModel, checkpoint_path, load
 from tests.parity.conftest import Pair
 from tests.parity.siren_path import assert_speaks, recognise

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from siren_grpc.domain.geometry import BufferedContext, BufferedSeconds
-from siren_grpc.domain.types import DecoderKind, Lane
+from siren_grpc.domain.model import DecoderKind, Lane
 from siren_grpc.models.buffered_backend import BufferedBackend
 from siren_grpc.models.loader import UnsupportedModel, load, model_id
 from siren_grpc.models.pull import pull

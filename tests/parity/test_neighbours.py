@@ -9,7 +9,9 @@ from random import Random
 import numpy as np
 import pytest
 
-from siren_grpc.domain.types import DecoderKind, Lane, ModelOptions, Samples, StepResult, StepRow
+from siren_grpc.domain.model import DecoderKind, Lane, ModelOptions
+from siren_grpc.domain.step import StepResult, StepRow
+from siren_grpc.domain.work import Samples
 from siren_grpc.models.loader import EMBEDDED_MODEL, load
 from siren_grpc.models.nemo_backend import NemoBackend
 from tests.parity.siren_path import assert_speaks, recognise, transcript_of, works_of

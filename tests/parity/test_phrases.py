@@ -10,8 +10,10 @@ import pytest
 import torch
 
 from siren_grpc.domain.errors import InvalidConfig
+from siren_grpc.domain.model import DecoderKind, Lane
 from siren_grpc.domain.phrases import Phrase, Phrases
-from siren_grpc.domain.types import Chunk, DecoderKind, Lane, Samples, StepResult, StepRow
+from siren_grpc.domain.step import StepResult, StepRow
+from siren_grpc.domain.work import Chunk, Samples
 from siren_grpc.models.backend import LoadedBackend
 from siren_grpc.models.biasing import SlotPhrases
 from siren_grpc.models.buffered_backend import BufferedBackend

@@ -9,15 +9,9 @@ import numpy as np
 import pytest
 
 from siren_grpc.domain.errors import InvalidConfig
-from siren_grpc.domain.types import (
-    Chunk,
-    DecoderKind,
-    Lane,
-    ModelOptions,
-    Samples,
-    StepResult,
-    StepRow,
-)
+from siren_grpc.domain.model import DecoderKind, Lane, ModelOptions
+from siren_grpc.domain.step import StepResult, StepRow
+from siren_grpc.domain.work import Chunk, Samples
 from siren_grpc.models.backend import LoadedBackend
 from tests.parity.conftest import Pair
 from tests.parity.siren_path import assert_speaks, snapshot, transcript_of, works_of

@@ -7,8 +7,9 @@ from collections.abc import Callable
 import pytest
 import torch
 
+from siren_grpc.domain.model import DecoderKind, Lane
 from siren_grpc.domain.readings import FrameSpan
-from siren_grpc.domain.types import DecoderKind, Lane, StepRow
+from siren_grpc.domain.step import StepRow
 from siren_grpc.models.backend import LoadedBackend
 from siren_grpc.models.loader import EMBEDDED_MODEL, checkpoint_path, load
 from siren_grpc.models.readings import SlotFrames

@@ -9,15 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from siren_grpc.domain.types import (
-    Chunk,
-    DecoderKind,
-    EncoderCache,
-    Lane,
-    Samples,
-    StepResult,
-    StepRow,
-)
+from siren_grpc.domain.model import DecoderKind, EncoderCache, Lane
+from siren_grpc.domain.step import StepResult, StepRow
+from siren_grpc.domain.work import Chunk, Samples
 from siren_grpc.models.encoder import InputCacheEncoder, KeyValueEncoder
 from siren_grpc.models.nemo_backend import NemoBackend
 from tests.parity.conftest import Pair

@@ -9,21 +9,10 @@ from itertools import groupby, pairwise
 import pytest
 import torch
 
-from siren_grpc.domain.types import (
-    DecoderKind,
-    EncoderCache,
-    EndUtterance,
-    Final,
-    Lane,
-    Preview,
-    Samples,
-    StepResult,
-    StepRow,
-    StepTiming,
-    TokenTiming,
-    Word,
-    WordDetail,
-)
+from siren_grpc.domain.model import DecoderKind, EncoderCache, Lane
+from siren_grpc.domain.results import Final, Word, WordDetail
+from siren_grpc.domain.step import StepResult, StepRow, StepTiming, TokenTiming
+from siren_grpc.domain.work import EndUtterance, Preview, Samples
 from siren_grpc.models.backend import LoadedBackend
 from siren_grpc.models.loader import EMBEDDED_MODEL, checkpoint_path, load
 from siren_grpc.session.utterance import Utterance

@@ -13,17 +13,11 @@ import zlib
 from collections.abc import Sequence
 
 from siren_grpc.domain.errors import InvalidConfig
+from siren_grpc.domain.model import DecoderKind, Lane, ModelInfo, ModelOptions
 from siren_grpc.domain.ports import OutOfMemory
 from siren_grpc.domain.readings import FrameSpan, Reading
-from siren_grpc.domain.types import (
-    Chunk,
-    DecoderKind,
-    Lane,
-    ModelInfo,
-    ModelOptions,
-    StepResult,
-    StepRow,
-)
+from siren_grpc.domain.step import StepResult, StepRow
+from siren_grpc.domain.work import Chunk
 from tests.support.builders import make_info
 
 POISON = 9.0

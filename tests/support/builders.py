@@ -13,7 +13,8 @@ from siren_grpc.domain.geometry import (
     ChunkGeometry,
     FeatureGeometry,
 )
-from siren_grpc.domain.types import Chunk, DecoderKind, Lane, ModelInfo, Preview, StreamOptions
+from siren_grpc.domain.model import DecoderKind, Lane, ModelInfo
+from siren_grpc.domain.work import Chunk, Preview, StreamOptions
 from siren_grpc.session.ingress import Ingress, IngressConfig
 
 FEATURES = FeatureGeometry(

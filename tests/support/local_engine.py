@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
+from siren_grpc.domain.model import Lane, ModelInfo
 from siren_grpc.domain.ports import ModelBackend
-from siren_grpc.domain.types import Lane, ModelInfo
 from siren_grpc.engine.engine import Engine
 from siren_grpc.engine.host import EngineHost
 from siren_grpc.engine.messages import Delivery, Message

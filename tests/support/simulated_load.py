@@ -7,7 +7,7 @@ import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from siren_grpc.domain.types import Chunk
+from siren_grpc.domain.work import Chunk
 from siren_grpc.scheduling.load import LaneWork, Load
 from siren_grpc.scheduling.plan import LaneLimits, StepKind, StepPlan
 from siren_grpc.scheduling.scheduler import Scheduler

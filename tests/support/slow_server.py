@@ -15,7 +15,8 @@ from pathlib import Path
 
 from siren_grpc.cli import serve_command
 from siren_grpc.config.settings import Settings
-from siren_grpc.domain.types import Lane, StepResult, StepRow
+from siren_grpc.domain.model import Lane
+from siren_grpc.domain.step import StepResult, StepRow
 from tests.support.arithmetic_backend import ArithmeticBackend
 
 PROGRAM = (sys.executable, "-m", "tests.support.slow_server")

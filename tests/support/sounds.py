@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from siren_grpc.audio.resample import Resampler
-from siren_grpc.domain.types import Samples
+from siren_grpc.domain.work import Samples
 from tests.support import audio
 
 RATE_HERTZ = 16000

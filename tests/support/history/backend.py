@@ -5,7 +5,9 @@ from __future__ import annotations
 import zlib
 from collections.abc import Sequence
 
-from siren_grpc.domain.types import Chunk, Lane, StepResult, StepRow
+from siren_grpc.domain.model import Lane
+from siren_grpc.domain.step import StepResult, StepRow
+from siren_grpc.domain.work import Chunk
 from tests.support.arithmetic_backend import ArithmeticBackend
 
 _FEATURE_FRAMES = 8

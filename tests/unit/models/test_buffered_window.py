@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from siren_grpc.domain.geometry import BufferedContext
-from siren_grpc.domain.types import AudioWork, Chunk, Preview, Samples
+from siren_grpc.domain.work import AudioWork, Chunk, Preview, Samples
 from siren_grpc.models.buffered_window import AudioWindows, NextWindows
 
 FRAME = 10

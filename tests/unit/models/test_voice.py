@@ -9,7 +9,8 @@ import pytest
 import torch
 from silero_vad import load_silero_vad
 
-from siren_grpc.domain.types import Chunk, StepRow, Voice
+from siren_grpc.domain.step import StepRow
+from siren_grpc.domain.work import Chunk, Voice
 from siren_grpc.models.voice import VoiceDetector
 from tests.support.audio import shipped_recordings
 

@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 
 from siren_grpc.domain.geometry import ChunkGeometry, FeatureGeometry
+from siren_grpc.domain.model import DecoderKind, Lane
 from siren_grpc.domain.phrases import Phrases
-from siren_grpc.domain.types import DecoderKind, Lane, Preview, StepRow
+from siren_grpc.domain.step import StepRow
+from siren_grpc.domain.work import Preview
 from siren_grpc.models.warmup import warm_up
 
 FEATURES = FeatureGeometry(

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from siren_grpc.domain.types import Chunk, DecoderKind, EndUtterance, Lane
+from siren_grpc.domain.model import DecoderKind, Lane
+from siren_grpc.domain.work import Chunk, EndUtterance
 from siren_grpc.scheduling.plan import LaneLimits, StepKind, StepPlan
 from siren_grpc.scheduling.recordings import RecordingShare
 from siren_grpc.scheduling.scheduler import Scheduler

@@ -5,14 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from siren_grpc.domain.types import (
-    Chunk,
-    DecoderKind,
-    DiscardUtterance,
-    EndStream,
-    EndUtterance,
-    Lane,
-)
+from siren_grpc.domain.model import DecoderKind, Lane
+from siren_grpc.domain.work import Chunk, DiscardUtterance, EndStream, EndUtterance
 from siren_grpc.scheduling.plan import LaneLimits, StepPlan
 from siren_grpc.scheduling.scheduler import Scheduler
 from tests.support.builders import LANE, make_chunk, make_preview

@@ -6,8 +6,8 @@ import pytest
 from siren.v1 import speech_pb2 as pb
 
 from siren_grpc.domain.errors import InvalidConfig
+from siren_grpc.domain.model import DecoderKind
 from siren_grpc.domain.phrases import DEFAULT_BOOST, Phrase
-from siren_grpc.domain.types import DecoderKind
 from siren_grpc.server.convert import to_config, to_model
 from tests.support.builders import make_info
 

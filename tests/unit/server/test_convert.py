@@ -7,12 +7,10 @@ from siren.v1 import speech_pb2 as pb
 from siren_grpc.audio.decode import Encoding
 from siren_grpc.domain.endpointing import FinalCause
 from siren_grpc.domain.errors import InvalidConfig
+from siren_grpc.domain.model import DecoderKind, Lane, ModelOptions
 from siren_grpc.domain.readings import Alternative
-from siren_grpc.domain.types import (
-    DecoderKind,
+from siren_grpc.domain.results import (
     Final,
-    Lane,
-    ModelOptions,
     OfChannel,
     Partial,
     SpeechEvent,

@@ -7,7 +7,9 @@ from siren.v1 import speech_pb2 as pb
 
 from siren_grpc.domain.endpointing import EndpointDetector, EndpointRules
 from siren_grpc.domain.errors import InvalidConfig
-from siren_grpc.domain.types import ModelInfo, Reconfigured, StreamOptions
+from siren_grpc.domain.model import ModelInfo
+from siren_grpc.domain.results import Reconfigured
+from siren_grpc.domain.work import StreamOptions
 from siren_grpc.server.options import to_options, to_updated, to_updated_options
 from tests.support.builders import make_info
 

@@ -15,7 +15,7 @@ from siren_grpc.audio.decode import Encoding
 from siren_grpc.audio.resample import Resampler
 from siren_grpc.domain.endpointing import EndpointDetector, EndpointRules, FinalCause
 from siren_grpc.domain.errors import InvalidAudio, InvalidMessage, SessionTooLong
-from siren_grpc.domain.types import (
+from siren_grpc.domain.work import (
     Chunk,
     DiscardUtterance,
     EndStream,

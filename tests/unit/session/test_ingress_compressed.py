@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from siren_grpc.audio.decode import Encoding
 from siren_grpc.audio.source import AudioSpec, make_source
 from siren_grpc.domain.errors import InvalidAudio, SessionTooLong
-from siren_grpc.domain.types import Chunk, EndStream, EndUtterance, Preview, Work
+from siren_grpc.domain.work import Chunk, EndStream, EndUtterance, Preview, Work
 from tests.support.audio import RECORDINGS, read_wav
 from tests.support.builders import make_ingress
 from tests.support.encode import encode, wav

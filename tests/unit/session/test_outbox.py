@@ -3,7 +3,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from siren_grpc.domain.types import Final, Partial, Result, SpeechEvent, SpeechEventKind
+from siren_grpc.domain.results import Final, Partial, Result, SpeechEvent, SpeechEventKind
 from siren_grpc.session.outbox import Outbox
 
 

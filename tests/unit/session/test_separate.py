@@ -11,7 +11,7 @@ from siren_grpc.audio.channels import ChannelMode, ChannelPlan
 from siren_grpc.audio.decode import Encoding
 from siren_grpc.audio.source import AudioSpec
 from siren_grpc.domain.errors import InvalidAudio, InvalidMessage, SessionTooLong
-from siren_grpc.domain.types import Chunk, EndStream, EndUtterance, Feed, OnChannel, Preview, Work
+from siren_grpc.domain.work import Chunk, EndStream, EndUtterance, Feed, OnChannel, Preview, Work
 from siren_grpc.session.ingress import IngressConfig
 from siren_grpc.session.separate import SeparateIngress
 from tests.support.builders import make_geometry, make_ingress

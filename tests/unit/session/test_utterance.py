@@ -10,18 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from siren_grpc.domain.endpointing import EndpointDetector, EndpointRules, FinalCause
-from siren_grpc.domain.types import (
+from siren_grpc.domain.results import Final, Partial, Result, SpeechEvent, SpeechEventKind
+from siren_grpc.domain.step import StepResult
+from siren_grpc.domain.work import (
     Chunk,
     DiscardUtterance,
     EndUtterance,
-    Final,
-    Partial,
     Reconfigure,
     RestartState,
-    Result,
-    SpeechEvent,
-    SpeechEventKind,
-    StepResult,
     StreamOptions,
 )
 from siren_grpc.session.utterance import RewindPoint, Utterance

@@ -5,19 +5,9 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from siren_grpc.domain.types import (
-    Chunk,
-    DiscardUtterance,
-    EndUtterance,
-    Final,
-    Partial,
-    RestartState,
-    StepResult,
-    StepTiming,
-    TokenTiming,
-    Word,
-    WordDetail,
-)
+from siren_grpc.domain.results import Final, Partial, Word, WordDetail
+from siren_grpc.domain.step import StepResult, StepTiming, TokenTiming
+from siren_grpc.domain.work import Chunk, DiscardUtterance, EndUtterance, RestartState
 from siren_grpc.session.utterance import Utterance
 from siren_grpc.session.word_times import MOST_WORDS_OF_PARTIALS, WordTimes, utterance_confidence
 from siren_grpc.text.detokenizer import Detokenizer
