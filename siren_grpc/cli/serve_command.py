@@ -95,8 +95,9 @@ def _reload(given: dict[str, Any], file: Path | None) -> Settings:
 
 async def _run(settings: Settings, reload: Callable[[], Settings]) -> App:
     from siren_grpc.cli.app_config import app_config
-    from siren_grpc.server.app import App, Models
+    from siren_grpc.server.app import App
     from siren_grpc.server.itn import check_languages
+    from siren_grpc.server.served_models import Models
 
     check_checkpoints((settings.model, *settings.models))
     check_languages(settings.itn_languages)

@@ -5,13 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
-import threading
-from collections import Counter
-from collections.abc import Callable, Coroutine, Hashable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
-from siren_grpc.domain.model import ModelInfo
 from siren_grpc.domain.ports import ModelBackend
 from siren_grpc.engine.host import EngineHost
 from siren_grpc.observe.device import DeviceUsage
@@ -20,14 +17,12 @@ from siren_grpc.observe.tracing import TracingMode, make_tracing
 from siren_grpc.server import census
 from siren_grpc.server.admin import AdminServer
 from siren_grpc.server.engine_watchdog import exit_stuck, watch_steps
-from siren_grpc.server.front_end import Catalog, FrontEndConfig
+from siren_grpc.server.front_end import FrontEndConfig
 from siren_grpc.server.front_end_process import FrontEndDied, FrontEndProcess, reserve_port
-from siren_grpc.server.names import ModelNames
 from siren_grpc.server.observer import ObserveConfig, Observer
+from siren_grpc.server.served_models import Models, ServedModels
 
 _log = logging.getLogger(__name__)
-_HANDOVER_S = 1.0
-"""How long a model still takes sessions that front ends open who do not know yet that it goes."""
 _STEP_S = 5.0
 """How long the step under way may take at the end."""
 
@@ -53,23 +48,6 @@ class StepperDied(RuntimeError):
     """The recogniser stopped by itself: the process cannot serve and should be replaced."""
 
 
-@dataclass(frozen=True, slots=True)
-class Models:
-    """Which models to serve: names as `siren serve --model` takes them, the default first."""
-
-    names: tuple[str, ...]
-    aliases: Mapping[str, str]
-    """A name of `names` by alias."""
-    versions: Mapping[str, Hashable] = field(default_factory=dict)
-    """What changes when there is another model behind a name; None where that cannot be known."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Served:
-    info: ModelInfo
-    version: Hashable
-
-
 class App:
     """The engine's process: the models of one device, and front ends in processes of their own.
 
@@ -93,23 +71,15 @@ class App:
         self._config = config
         self._read_devices = read_devices
         self._read_models = read_models
-        self._load_backend = load_backend
+        self._models = ServedModels(load_backend)
         self._stop = asyncio.Event()
         self._hurry = asyncio.Event()
         self._reload = asyncio.Event()
-        self._is_loading = False
-        self._served: dict[str, _Served] = {}
-        """The models in service, by name."""
-        self._n_loaded: Counter[str] = Counter()
-        """Of each id."""
-        self._retiring: set[asyncio.Task[None]] = set()
-        self._leaving: set[str] = set()
-        """Keys of the models that these retire, before or while they do."""
 
     @property
     def is_loading(self) -> bool:
         """Whether the thread that loads the model runs, even after `run` has returned."""
-        return self._is_loading
+        return self._models.is_loading
 
     def request_stop(self) -> None:
         """Make `run` drain and return; asked again, it grants running streams no more time."""
@@ -150,7 +120,9 @@ class App:
             if admin is not None:
                 await admin.start()
             census.on_signal(host, front_ends)
-            if await self._until_stopped(self._update_models(front_ends, host), front_ends):
+            if await self._until_stopped(
+                self._models.update(self._read_models(), front_ends, host), front_ends
+            ):
                 names = ", ".join(info.id for info in host.models)
                 observer.state = "serving"
                 _log.info("serving %s on %s:%d", names, self._config.front_end.host, ports[0])
@@ -233,8 +205,8 @@ class App:
                 if self._reload.is_set():
                     self._reload.clear()
                     try:
-                        await self._update_models(front_ends, host)
-                        names = ", ".join(served.info.id for served in self._served.values())
+                        await self._models.update(self._read_models(), front_ends, host)
+                        names = ", ".join(self._models.ids)
                         _log.info("SIGHUP: models and aliases read again, serving %s", names)
                     except Exception as error:
                         _log.error("SIGHUP: %s; serving what was served before", error)
@@ -243,89 +215,3 @@ class App:
         for front_end in front_ends:
             front_end.die()
         raise StepperDied("the recogniser died; see the log above")
-
-    async def _update_models(self, front_ends: Sequence[FrontEndProcess], host: EngineHost) -> None:
-        """Load and let go of models until those served are those wanted."""
-        wanted = self._read_models()
-        unknown = set(wanted.aliases.values()) - set(wanted.names)
-        if unknown:
-            raise ValueError(f"aliases of models that are not served: {', '.join(sorted(unknown))}")
-        now_served, loaded = {}, []
-        try:
-            for name in dict.fromkeys(wanted.names):
-                served, version = self._served.get(name), wanted.versions.get(name)
-                if served is None or served.version != version:
-                    served = await self._load(name, version, served, host)
-                    loaded.append(served)
-                now_served[name] = served
-        except BaseException:
-            self._retire(loaded, host)
-            raise
-        going = [served for served in self._served.values() if served not in now_served.values()]
-        self._served = now_served
-        for served in going:
-            _log.info("model %s goes when its last stream has ended", served.info.key)
-        ids = {name: served.info.id for name, served in now_served.items()}
-        aliases = {alias: ids[name] for alias, name in wanted.aliases.items()}
-        infos = tuple(served.info for served in now_served.values())
-        catalog = Catalog(infos, ModelNames(ids[wanted.names[0]], aliases))
-        for front_end in front_ends:
-            await front_end.serve(catalog)
-        self._retire(going, host)
-
-    def _retire(self, going: Sequence[_Served], host: EngineHost) -> None:
-        for served in going:
-            key = served.info.key
-            self._leaving.add(key)
-            task = asyncio.create_task(self._let_go(host, key), name=f"retire-{key}")
-            self._retiring.add(task)
-            task.add_done_callback(self._retiring.discard)
-
-    async def _let_go(self, host: EngineHost, key: str) -> None:
-        try:
-            await asyncio.sleep(_HANDOVER_S)
-            await host.retire_model(key)
-        finally:
-            self._leaving.discard(key)
-
-    async def _load(
-        self, name: str, version: Hashable, replaced: _Served | None, host: EngineHost
-    ) -> _Served:
-        """Load a model and take it into service, beside the one that it replaces, if any."""
-        backend = await self._load_in_thread(name)
-        model_id = backend.info.id
-        info = host.add_model(
-            backend,
-            generation=self._n_loaded[model_id],
-            leaving={*self._leaving, *([replaced.info.key] if replaced else [])},
-        )
-        self._n_loaded[model_id] += 1
-        _log.info("model %s is loaded", info.key)
-        return _Served(info, version)
-
-    def _load_in_thread(self, name: str) -> asyncio.Future[ModelBackend]:
-        """Load in a daemon thread: it cannot be stopped, and must not keep the process alive."""
-        loop = asyncio.get_running_loop()
-        loaded: asyncio.Future[ModelBackend] = loop.create_future()
-
-        def settle(backend: ModelBackend | None, error: Exception | None) -> None:
-            if loaded.cancelled():
-                return
-            if backend is not None:
-                loaded.set_result(backend)
-            elif error is not None:
-                loaded.set_exception(error)
-
-        def load() -> None:
-            backend, failure = None, None
-            try:
-                backend = self._load_backend(name)
-            except Exception as error:
-                failure = error
-            self._is_loading = False
-            if not loop.is_closed():
-                loop.call_soon_threadsafe(settle, backend, failure)
-
-        self._is_loading = True
-        threading.Thread(target=load, name="load-model", daemon=True).start()
-        return loaded

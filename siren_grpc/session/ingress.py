@@ -51,7 +51,8 @@ class IngressConfig:
 class Ingress:
     """Turns a stream's messages into work. One per stream; no clock, no I/O.
 
-    After a method has returned `EndStream` or raised, the stream takes no more messages.
+    After a method has returned `EndStream` or raised, the stream takes no more messages: what they
+    are given to raises InvalidMessage then.
     """
 
     def __init__(self, config: IngressConfig, source: AudioSource | None = None) -> None:

@@ -60,7 +60,7 @@ class SeparateIngress:
         return _tagged([channel.reconfigure(options) for channel in self._channels])
 
     def end(self) -> list[Feed]:
-        """End the utterances and the stream; see `Ingress.end`."""
+        """End the utterances and the stream; see `Ingress.end`. Raises InvalidMessage likewise."""
         if self.is_ended:
             raise InvalidMessage("ACTION_END after ACTION_END; open a new stream to send more")
         work = [item for piece in self._heard(self._source.finish) for item in piece]
