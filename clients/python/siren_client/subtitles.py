@@ -68,6 +68,9 @@ def to_cues(
         max_line_chars: Most characters in a line. A longer word is cut.
         max_lines: Most lines in a cue.
         max_cue_s: Longest a cue is shown, in seconds, save for a single longer word.
+
+    Raises:
+        ValueError: A cue could hold nothing.
     """
     if max_line_chars < 1 or max_lines < 1:
         raise ValueError("a cue needs at least one line of one character")
