@@ -48,7 +48,8 @@ class CallerView:
         self._is_behind = False
         """The replay has not come to what was shown of the current utterance, or heard it
         otherwise."""
-        self._reset_s: float | None = None
+        self._reset_ns: int | None = None
+        """Where the utterance that was shown is thrown away."""
 
     def start_replay(self, buffer: ReplayBuffer) -> None:
         """Expect a stream that begins at the buffer's point of replay."""
@@ -58,8 +59,7 @@ class CallerView:
         self._n_repeated_updates = max(0, self._n_updates - buffer.n_folded_updates)
         self._is_behind = True
         self._held_end = None
-        reset_ns = buffer.reset_behind(round(self._processed_s * _NS))
-        self._reset_s = None if reset_ns is None else reset_ns / _NS
+        self._reset_ns = buffer.reset_behind(round(self._processed_s * _NS))
 
     def expect_utterance(self) -> None:
         """Take the next utterance for begun, though none of its text was shown."""
@@ -104,7 +104,8 @@ class CallerView:
         if self._is_repeating:
             return None
         if self._is_behind:
-            self._forget_before_reset(partial.audio_processed_s)
+            if self._lies_behind_reset(round(partial.audio_processed_s * _NS) - 1):
+                self._forget_before_reset()
             is_new = partial.audio_processed_s >= self._processed_s
             if not is_new or partial.stable_len < len(self._stable):
                 return None
@@ -128,11 +129,14 @@ class CallerView:
         if self._is_repeat(end_ns, is_finalize=is_finalize):
             return []
         if self._is_behind:
-            self._forget_before_reset(final.end_s)
+            # One of no audio ends where the reset is, and is behind it all the same.
+            if self._lies_behind_reset(max(_to_ns(message.start_time), end_ns - 1)):
+                self._forget_before_reset()
             text, _ = keep_stable(self._stable, final.text, len(final.text))
             final = replace(final, text=text)
-        # A replay may begin before the last final's end, and with no message heard whole.
-        start_s, seq = max(final.start_s, self._last_end_s), max(final.seq, self._seq)
+        # A replay may begin before the last final's end, and with no message heard whole. Else the
+        # final's own seq holds: a partial before it may have been read from behind its end.
+        start_s, seq = max(final.start_s, self._last_end_s), final.seq or self._seq
         final = replace(final, start_s=start_s, seq=seq)
         results = (final,) if self._held_end is None else (self._held_end, final)
         self._held_end = None
@@ -169,12 +173,16 @@ class CallerView:
             self._repeats_until_ns = None
         return True
 
-    def _forget_before_reset(self, time_s: float) -> None:
+    def _lies_behind_reset(self, time_ns: int) -> bool:
+        return self._reset_ns is not None and time_ns >= self._reset_ns
+
+    def _forget_before_reset(self) -> None:
         """Expect nothing of what was shown once ACTION_RESET has thrown it away."""
-        if self._reset_s is not None and time_s > self._reset_s:
-            # Speech that started there, or later, did so behind it.
-            is_behind = self._has_shown_start and self._start_s >= self._reset_s
-            self._stable, self._has_shown_start, self._reset_s = "", is_behind, None
+        # Speech that started there, or later, did so behind it.
+        self._has_shown_start = self._has_shown_start and self._lies_behind_reset(
+            round(self._start_s * _NS)
+        )
+        self._stable, self._reset_ns = "", None
 
 
 def _to_ns(duration: Duration) -> int:

@@ -118,6 +118,19 @@ def test_a_server_that_does_not_know_the_stream_gets_the_audio_again():
     assert (again.text, again.start_s, again.end_s, again.seq) == ("b", 1.0, 1.75, 2)
 
 
+def test_a_final_accounts_for_its_own_audio_only_whatever_a_partial_read_ahead():
+    caller = Caller(3)
+    caller.sent()
+    caller.hear(started())
+    ahead, own = caller.hear(partial("a", 0, 2.0, 2), final("a", 0, 1.5, 1, number=1))
+    assert (ahead.seq, own.seq) == (2, 1)
+    caller.break_and_begin()
+    caller.break_and_begin(UNKNOWN)
+    caller.hear(started("u"))
+    (unheard,) = caller.hear(final("b", 0, 0.25, 0, number=1))  # no message ends there
+    assert unheard.seq == 1
+
+
 def test_finals_that_a_replay_repeats_are_shown_once():
     caller = Caller(3)
     caller.sent()
@@ -167,6 +180,19 @@ def test_behind_a_reset_nothing_of_the_old_utterance_is_expected():
     caller.hear(started(""))
     (shown,) = caller.hear(partial("new", 3, 2.0, 2))
     assert shown.text == "new"
+
+
+@pytest.mark.parametrize("audio_s", [1.0, 2.343])
+def test_a_final_of_no_audio_behind_a_reset_has_no_old_text(audio_s: float):
+    caller = Caller(0)
+    for item in (bytes(2 * round(audio_s * 16000)), Control.RESET, Control.FINALIZE):
+        caller.stream.push(item)
+    caller.sent()
+    caller.hear(started(""), partial("old words", 9, audio_s, 1))
+    caller.break_and_begin()
+    caller.hear(started(""))
+    (shown,) = caller.hear(final("", audio_s, audio_s, 1, 1, "FINALIZE"))
+    assert shown.text == ""
 
 
 def test_the_final_of_a_server_that_stops_is_for_the_worst_case():
