@@ -9,6 +9,9 @@ from typing import Any
 
 from siren.v1 import speech_pb2 as pb
 
+_SENDING_S = 2.0
+"""How long a client that reads may take for one result."""
+
 
 @dataclass(slots=True)
 class Attachment:
@@ -30,3 +33,16 @@ class Attachment:
         """Read no more. What is being submitted is submitted: no request takes half an effect."""
         if self.reader is not None and self.waiting_since is not None:
             self.reader.cancel()
+
+    def end(self) -> None:
+        """End the call: at once, or behind the result that is on its way to the client.
+
+        gRPC waits for that one to be taken. Cancelled in that wait, it would send no status, and
+        the client would wait for its deadline.
+        """
+        if self.handler is None:
+            return
+        if self.sending_since is None:
+            self.handler.cancel()
+        else:
+            asyncio.get_running_loop().call_later(_SENDING_S, self.handler.cancel)

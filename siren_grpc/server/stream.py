@@ -121,10 +121,11 @@ class Stream:
         name, clock = f"idle-{self._parts.id.session}", asyncio.get_running_loop().time
         watch = asyncio.create_task(self._watch_idle(attached), name=name)
         try:
-            attached.sending_since = clock()
             for response in greeting:
+                attached.sending_since = clock()
                 yield response
-            attached.sending_since = None
+                attached.sending_since = None
+                self._require(attached)
             while self._ended is None:
                 result = await self._parts.session.take()
                 if isinstance(result, StreamEnded):
@@ -135,18 +136,25 @@ class Stream:
                     attached.sending_since = clock()
                     yield response
                     attached.sending_since = None
+                    self._require(attached)
                 self._parts.record.note(result, self._parts.session, reception.now)
             if self._ended.error is not None:
                 raise self._ended.error
         except asyncio.CancelledError:
-            if self._attached is attached:
-                raise
-            raise InvalidMessage("the stream goes on in another call, which resumed it") from None
+            self._require(attached)
+            raise
         finally:
             watch.cancel()
             self._leave(attached)
             tasks = [watch] if self._resumption is not None else [watch, attached.reader]
             await asyncio.gather(*filter(None, tasks), return_exceptions=True)
+
+    def _require(self, attached: Attachment) -> None:
+        """Raise InvalidMessage when a call is not the stream's any more."""
+        if self._attached is not attached:
+            raise InvalidMessage(
+                "the stream goes on in another call, which resumed it, or was given up by one"
+            )
 
     def _shown(
         self, response: pb.StreamingRecognizeResponse
@@ -177,8 +185,7 @@ class Stream:
         attached = self._attached
         if attached is not None:
             self._detach(attached, is_parked=False)
-            if attached.handler is not None:
-                attached.handler.cancel()
+            attached.end()
 
     def _attach(self, requests: AsyncIterator[pb.StreamingRecognizeRequest]) -> Attachment:
         attached = Attachment(requests, asyncio.current_task())
