@@ -8,3 +8,4 @@ PYTHON=${VENV:-.venv}/bin/python
 "$PYTHON" scripts/write_configuration_docs.py "$@"
 "$PYTHON" scripts/write_metrics_docs.py "$@"
 "$PYTHON" scripts/plot_benchmarks.py "$@"
+"$PYTHON" scripts/plot_soak.py docs/benchmarks/soak-stream.jsonl docs/figures/soak-stream.svg "$@"

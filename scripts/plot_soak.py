@@ -43,13 +43,19 @@ def panels(lines: list[dict[str, Any]]) -> list[Panel]:
 
 
 def main() -> None:
-    """Draw one journal."""
-    if len(sys.argv) != 3:
+    """Draw one journal. With --check: say that the figure is stale, and fail."""
+    arguments = [argument for argument in sys.argv[1:] if argument != "--check"]
+    if len(arguments) != 2:
         sys.exit(__doc__)
-    lines = [json.loads(line) for line in Path(sys.argv[1]).read_text("utf-8").splitlines()]
+    journal, figure = map(Path, arguments)
+    lines = [json.loads(line) for line in journal.read_text("utf-8").splitlines()]
     if not any("processes" in line for line in lines):
-        sys.exit(f"{sys.argv[1]} has no audit yet")
-    Path(sys.argv[2]).write_text(draw(panels(lines)), encoding="utf-8")
+        sys.exit(f"{journal} has no audit yet")
+    drawn = draw(panels(lines))
+    if "--check" not in sys.argv:
+        figure.write_text(drawn, encoding="utf-8")
+    elif not figure.exists() or figure.read_text("utf-8") != drawn:
+        sys.exit(f"{figure} is stale: run `make docs`")
 
 
 if __name__ == "__main__":
