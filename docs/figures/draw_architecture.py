@@ -95,9 +95,9 @@ STEP = Box(
     ),
 )
 ADVANCE = Box(
-    916,
+    656,
     430,
-    224,
+    210,
     126,
     "6",
     "Utterance.advance",
@@ -105,9 +105,9 @@ ADVANCE = Box(
     ("tokens → text; what whole", "chunks gave is stable;", "a control gives the final"),
 )
 OUTBOX = Box(
-    560,
+    438,
     430,
-    290,
+    204,
     126,
     "7",
     "Outbox",
@@ -115,13 +115,13 @@ OUTBOX = Box(
     ("a newer partial replaces", "an unsent one; finals and", "events are never dropped"),
 )
 WRITE = Box(
-    230,
+    224,
     430,
-    290,
+    196,
     126,
     "8",
     "Stream.results",
-    "server/stream.py, convert.py",
+    "server/stream.py",
     ("domain → protobuf;", "errors → rich status"),
 )
 BOXES = (STREAM, INGRESS, SUBMIT, PLAN, STEP, ADVANCE, OUTBOX, WRITE)
@@ -201,8 +201,8 @@ def draw() -> str:
         area(206, 48, 668, 532, LOOP),
         area(892, 48, 272, 532, THREAD),
         text(36, 76, "Client", size=15, style=BOLD),
-        text(222, 76, "Event loop (asyncio): one per process, never computes", size=15, style=BOLD),
-        text(908, 76, "Stepper: a thread per model", size=15, style=BOLD),
+        text(222, 76, "Front end: an event loop (asyncio) that runs no model", size=15, style=BOLD),
+        text(908, 76, "Engine: the stepper", size=15, style=BOLD),
         text(36, 150, "config"),
         text(36, 172, "audio, seq"),
         text(36, 194, "control"),
@@ -216,13 +216,17 @@ def draw() -> str:
         right(INGRESS, SUBMIT),
         arrow((SUBMIT.x + SUBMIT.width, PLAN.middle), (PLAN.x - 3, PLAN.middle)),
         down(PLAN, STEP),
-        down(STEP, ADVANCE),
+        arrow(
+            (STEP.x + STEP.width // 2, STEP.end_y),
+            (STEP.x + STEP.width // 2, ADVANCE.middle),
+            (ADVANCE.x + ADVANCE.width + 3, ADVANCE.middle),
+        ),
         left(ADVANCE, OUTBOX),
         left(OUTBOX, WRITE),
         arrow((WRITE.x, WRITE.middle), (96, WRITE.middle)),
         # Back-pressure: what a full backlog and an unread outbox do.
         arrow((720, SUBMIT.end_y), (720, 304), (70, 304), (70, 208), dashed=True),
-        arrow((705, OUTBOX.y), (705, 340), (800, 340), (800, SUBMIT.end_y + 3), dashed=True),
+        arrow((628, OUTBOX.y), (628, 340), (800, 340), (800, SUBMIT.end_y + 3), dashed=True),
         note(232, 292, "backlog full: the stream is not read, HTTP/2 slows the client down"),
         note(232, 362, "Chunks and controls travel in one queue, so a control takes"),
         note(232, 382, "effect exactly where the client put it."),
