@@ -52,11 +52,12 @@ class Break:
 
 breaks = st.builds(Break, st.integers(0, 12), st.integers(0, 40), st.integers(0, 4), st.booleans())
 SOFT = pb.EndpointingConfig(min_silence_ms=300, state="STATE_SOFT")
+HARD = pb.EndpointingConfig(min_silence_ms=300, state="STATE_HARD")
 rules = st.sampled_from(
     [
         None,
         SOFT,
-        pb.EndpointingConfig(min_silence_ms=300, state="STATE_HARD"),
+        HARD,
         pb.EndpointingConfig(max_utterance_ms=1000),
     ]
 )
@@ -224,6 +225,9 @@ async def compare(
 )
 @example(  # speech that starts where a reset is, and was shown
     [Control.RESET, Sound(1, 1480)], [Break(1, 0, 0, False), Break(2, 2, 0, True)], None, 2
+)
+@example(  # a hard endpoint at the end of the audio, heard again from its utterance's own start
+    [Sound(0, 1), Sound(0, 3700), Sound(1, 3499)], [Break(4, 3, 0, True)], HARD, 7
 )
 @settings(max_examples=40, deadline=None)
 @given(items, st.lists(breaks, min_size=1, max_size=6), rules, st.sampled_from([2, 7]))

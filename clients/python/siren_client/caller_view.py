@@ -16,6 +16,8 @@ from siren_client.text import keep_stable
 from siren_client.types import Final, Partial, Result, SpeechEvent, SpeechEventType
 
 _NS = 1_000_000_000
+_IN_SILENCE = frozenset({FinalCause.SILENCE, FinalCause.NO_SPEECH, FinalCause.END_TOKEN})
+"""Causes of finals behind which a hard endpoint starts the recogniser afresh."""
 
 
 class CallerView:
@@ -146,11 +148,13 @@ class CallerView:
             return []
         self._drop_withheld()
         resume_ns = _to_ns(message.resume_time) if message.HasField("resume_time") else end_ns
+        is_hard = buffer.config.endpointing.state == pb.EndpointingConfig.STATE_HARD
         buffer.note_final(
             start_ns=_to_ns(message.start_time),
             end_ns=end_ns,
             resume_ns=resume_ns,
             is_finalize=is_finalize,
+            is_fresh_behind=is_hard and final.cause in _IN_SILENCE,
         )
         self._seq, self._last_end_s = final.seq, final.end_s
         self._stable, self._processed_s = "", final.end_s

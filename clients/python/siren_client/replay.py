@@ -157,10 +157,19 @@ class ReplayBuffer:
                 return at
         return None
 
-    def note_final(self, *, start_ns: int, end_ns: int, resume_ns: int, is_finalize: bool) -> None:
+    def note_final(
+        self,
+        *,
+        start_ns: int,
+        end_ns: int,
+        resume_ns: int,
+        is_finalize: bool,
+        is_fresh_behind: bool = False,
+    ) -> None:
         """Move the point of replay on behind a final.
 
-        is_finalize: it answers the oldest ACTION_FINALIZE that had no answer.
+        is_finalize: it answers the oldest ACTION_FINALIZE that had no answer. is_fresh_behind: the
+        recogniser starts afresh behind it, if need be from the utterance's own start on.
         """
         index = None
         if is_finalize:
@@ -179,7 +188,8 @@ class ReplayBuffer:
             if fresh.byte > self._fresh.byte:
                 self._fresh = fresh
             # A fresh start behind the final's own is behind its utterance: nothing is repeated.
-            self._repeats_until_ns = end_ns if start_ns >= resume_ns else None
+            is_repeated = start_ns > resume_ns or (start_ns == resume_ns and not is_fresh_behind)
+            self._repeats_until_ns = end_ns if is_repeated else None
             if not self._is_kept(self._fresh) and self._is_kept(self._last_end):
                 self._start_at_last_end()
                 self._has_gap = False
