@@ -95,7 +95,7 @@ def test_who_is_taken_keeps_its_latency_and_the_rest_know_at_once(server: SirenS
     p95 = quantiles(settled, n=20)[-1]
     print(f"taken {taken}, p95 {p95:.3f} s, refused in {median(refused):.3f}, {max(refused):.3f} s")
     # Steps of a machine that does other things, too, are longer, and fewer streams fit.
-    assert 0.25 * CAPACITY <= taken <= CAPACITY
+    assert 0.25 * CAPACITY <= taken <= CAPACITY + 1
     # A chunk and its step; a machine that runs other tests needs more. Without a bound: seconds.
     assert p95 < 4 * CHUNK_S
     assert median(refused) < 0.1
