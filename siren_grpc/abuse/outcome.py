@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
-_OK, _UNKNOWN, _INTERNAL = "OK", "UNKNOWN", "INTERNAL"
+_OK, _UNKNOWN, _INTERNAL, _NOT_FOUND = "OK", "UNKNOWN", "INTERNAL", "NOT_FOUND"
 ANY_FAULT_OF_THE_CLIENT = frozenset(
     {
         *("INVALID_MESSAGE", "INVALID_CONFIG", "INVALID_AUDIO"),
@@ -64,7 +64,9 @@ def violation(
         return f"{outcome.code} means a fault of the server: {outcome.message}"
     if outcome.code == _INTERNAL and outcome.reason:
         return f"a fault of the server: {outcome.reason}: {outcome.message}"
-    if outcome.code != _OK and not outcome.message:
+    # gRPC's health service says no more of a service that it does not know.
+    is_terse = is_grpcs_own and outcome.code == _NOT_FOUND
+    if outcome.code != _OK and not outcome.message and not is_terse:
         return f"{outcome.label} without a message"
     if outcome.reason == "OVERLOADED":
         return None  # true at any time

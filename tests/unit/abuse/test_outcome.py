@@ -42,3 +42,9 @@ def test_grpc_may_close_what_it_refuses_but_neither_hang_nor_blame_itself_on_us(
         Outcome(Kind.STATUS, "INTERNAL", "INTERNAL_ERROR", "see the log"),
     ):
         assert violation(outcome, frozenset(), is_grpcs_own=True) is not None
+
+
+def test_only_grpcs_health_service_may_say_no_more_than_not_found() -> None:
+    outcome = Outcome(Kind.STATUS, "NOT_FOUND")
+    assert violation(outcome, frozenset({"NOT_FOUND"}), is_grpcs_own=True) is None
+    assert violation(outcome, frozenset({"NOT_FOUND"})) == "NOT_FOUND without a message"
