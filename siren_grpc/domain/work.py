@@ -128,14 +128,10 @@ class EndStream:
 
 
 AudioWork: TypeAlias = Chunk | Preview
-
-
 Marker: TypeAlias = (
     EndUtterance | DiscardUtterance | Reconfigure | RestartState | UsePhrases | EndStream
 )
 """Work without audio: it takes effect when all audio before it has been recognised."""
-
-
 Work: TypeAlias = AudioWork | Marker
 
 

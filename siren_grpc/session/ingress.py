@@ -201,7 +201,7 @@ class Ingress:
             marks = marks[len(own) :]
             seq = own[-1][1] if own else seq
             chunk = self._chunk_of(cut, end, seq, own)
-            chunks.append(replace(chunk, is_cut_short=is_cut_short and i >= n_whole))
+            chunks.append(_cut_short(chunk) if is_cut_short and i >= n_whole else chunk)
         self._rewound_marks = tuple(marks)
         return [*chunks, *markers]
 
@@ -328,8 +328,10 @@ class Ingress:
     def _end_audio(self, sent_samples: int, cause: FinalCause) -> list[Work]:
         """End the utterance with what the chunker holds; sent_samples are accounted for then."""
         cuts = self._chunker.flush(padding_samples=self._config.padding_samples)
-        is_cut_short = cause is FinalCause.SHUTDOWN
-        work: list[Work] = [replace(self._chunk(cut), is_cut_short=is_cut_short) for cut in cuts]
+        chunks = [self._chunk(cut) for cut in cuts]
+        if cause is FinalCause.SHUTDOWN:
+            chunks = [_cut_short(chunk) for chunk in chunks]
+        work: list[Work] = [*chunks]
         _, seq = self._ledger.settle(sent_samples)
         work.append(EndUtterance(self._received_samples, seq, cause))
         return work
@@ -340,3 +342,7 @@ class Ingress:
         self._chunks_start_samples = self._received_samples
         self._utterance_start_sent = self._source.n_samples  # a split sample is yet to be heard
         self._previewed_samples = 0
+
+
+def _cut_short(chunk: Chunk) -> Chunk:
+    return replace(chunk, is_cut_short=True)
