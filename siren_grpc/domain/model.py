@@ -30,7 +30,7 @@ class EncoderCache(str, Enum):
     """What a cache-aware encoder keeps of its left context.
 
     KEYS_VALUES: keys and values as projected, nothing of which is computed twice. INPUTS: what
-    goes into each layer, as NeMo does: half the memory, and about twice the work of a step.
+    goes into each layer, as NeMo does: less memory, and more work in a step.
     """
 
     KEYS_VALUES = "keys_values"
