@@ -216,6 +216,27 @@ def test_a_bad_one_has(rule: str, mutate: Callable[[History], None]) -> None:
     assert rule in {violation.rule for violation in check(history)}
 
 
+def cut_short() -> History:
+    """The good one, stopped within its last utterance: whose speech was only heard at its end."""
+    history = good()
+    history.script = replace(SCRIPT, ends=frozenset({"OK", "SHUTTING_DOWN"}))
+    change("final", 1, cause="SHUTDOWN", end=at(3.6), seq=3, number=6)(history)
+    drop("event", 4)(history)
+    drop("event", 3)(history)
+    end_with("SHUTTING_DOWN")(history)
+    return history
+
+
+def test_an_utterance_cut_short_may_be_heard_otherwise_those_before_it_not() -> None:
+    history = cut_short()
+    assert check(history) == []
+    change("final", 0, text="one too")(history)
+    assert "it_reads_as_undisturbed" in {violation.rule for violation in check(history)}
+    history = cut_short()
+    change("event", 0, end=at(0.3))(history)
+    assert "it_reads_as_undisturbed" in {violation.rule for violation in check(history)}
+
+
 def test_every_rule_has_a_history_that_breaks_it() -> None:
     assert set(MUTATIONS) == {rule.__name__ for rule in checker.RULES}
 

@@ -8,6 +8,9 @@ from typing import TypeAlias
 from siren.v1 import speech_pb2 as pb
 
 HERTZ = 16000
+Essence: TypeAlias = tuple[object, ...]
+"""What of a result does not depend on how the audio was sent; its kind first."""
+
 AUDIO, FINALIZE, RESET, UPDATE, END, BAD = "audio", "finalize", "reset", "update", "end", "bad"
 
 
@@ -84,7 +87,7 @@ class Told:
     session: str = ""
 
     @property
-    def essence(self) -> tuple[object, ...]:
+    def essence(self) -> Essence:
         """What must not depend on how audio is cut, when it comes or what breaks."""
         if self.kind == "final":
             return ("final", self.text, self.start, self.end, self.cause)
@@ -117,7 +120,7 @@ class History:
 
     script: Script
     records: list[Record] = field(default_factory=list)
-    twin: tuple[tuple[object, ...], ...] | None = None
+    twin: tuple[Essence, ...] | None = None
     """The essence of the same script, undisturbed and cut otherwise; None when unknown."""
 
     def told(self, *kinds: str) -> list[Told]:

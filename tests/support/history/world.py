@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -101,7 +102,7 @@ async def play_all(
                 script = replace(script, ends=script.ends | extra | {"INVALID_CONFIG"})
             histories[seed] = await play(world.service, script, trouble, seed)
 
-        disturbing = asyncio.create_task(_disturb(world, scenario, histories, len(seeds)))
+        disturbing = asyncio.create_task(_disturb(world, scenario, histories, seeds))
         await _each(one, seeds)
         disturbing.cancel()
         if scenario not in ("death",):
@@ -114,13 +115,17 @@ async def play_all(
     return found
 
 
-async def _disturb(world: World, scenario: str, histories: dict[int, History], n: int) -> None:
+async def _disturb(
+    world: World, scenario: str, histories: dict[int, History], seeds: Sequence[int]
+) -> None:
     if scenario not in ("drain", "death"):
         return
-    while len(histories) < n // 3:  # noqa: ASYNC110 (a count, not an event)
+    rng = random.Random(seeds[0])
+    n = round(rng.uniform(0.2, 0.5) * len(seeds))
+    while len(histories) < n:  # noqa: ASYNC110 (a count, not an event)
         await asyncio.sleep(0.005)
     if scenario == "drain":
-        await world.service.drain(grace_s=0.05, hurry=asyncio.Event())
+        await world.service.drain(grace_s=rng.uniform(0, 0.05), hurry=asyncio.Event())
     else:
         world.backend.dies = True
 
