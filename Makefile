@@ -26,7 +26,7 @@ demo: setup ## Start a server, stream a recording to it and watch it become text
 	@scripts/demo.sh
 
 test: setup ## Run every test that needs no GPU, and not minutes
-	@$(BIN)/python -m pytest -m "not gpu and not long" $(ARGS)
+	@scripts/test.sh $(ARGS)
 
 long: setup ## Run the tests that take minutes: an hour of audio in one stream
 	@$(BIN)/python -m pytest -m "long and not gpu" $(ARGS)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 
 from siren_grpc.config.settings import Settings
@@ -12,7 +13,7 @@ from siren_grpc.domain.model import DecoderKind, EncoderCache, Precision
 from siren_grpc.domain.ports import ModelBackend
 from siren_grpc.observe.device import DeviceUsage
 from siren_grpc.observe.logging import take_in_nemo
-from siren_grpc.runtime import cores, front_ends_for
+from siren_grpc.runtime import cores, front_ends_for, importing_for_good
 
 _log = logging.getLogger(__name__)
 
@@ -21,11 +22,18 @@ class ModelLoadFailed(Exception):
     """The model of the settings cannot be served; the message is for the operator."""
 
 
+@cache
+def _import_nemo() -> Callable[..., ModelBackend]:
+    """Import what loads models: once, before there is a model that may be unloaded again."""
+    _log.info("importing NeMo; this takes some seconds")
+    with importing_for_good():
+        from siren_grpc.models.start import start_backend
+    return start_backend
+
+
 def load_backend(name: str, settings: Settings) -> ModelBackend:
     """Load and warm up a model. Raises ModelLoadFailed."""
-    _log.info("importing NeMo; this takes some seconds")
-    from siren_grpc.models.start import start_backend
-
+    start_backend = _import_nemo()
     take_in_nemo(settings.log_level)
     try:
         return start_backend(

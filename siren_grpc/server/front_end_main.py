@@ -6,6 +6,7 @@ Started by `FrontEndProcess`; FD is its end of a socket pair. It imports neither
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -149,6 +150,7 @@ def main() -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     os.nice(_NICENESS)
+    gc.freeze()  # what is imported stays: a collection of garbage would hold up every stream for it
     asyncio.run(_run(socket.socket(fileno=int(sys.argv[1]))))
 
 

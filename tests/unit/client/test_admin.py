@@ -58,7 +58,7 @@ def test_a_table_of_sessions_fits_its_terminal(run, admin):
     assert SESSION_ID[:8] in done.stdout
     assert "left out here: front end, request" in done.stdout
     assert max(map(len, done.stdout.splitlines()[:4])) <= 40
-    whole = run("sessions", "--admin", admin)
+    whole = run("sessions", "--admin", admin, columns=200)
     assert "left out" not in whole.stdout
 
 
