@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Coroutine, Iterable, Sequence
+from typing import TypeVar
 
 from siren.v1 import speech_pb2 as pb
 
@@ -25,6 +26,7 @@ from siren_grpc.server.options import to_updated_options
 from siren_grpc.server.resumption import Resumption
 from siren_grpc.server.stream_parts import StreamParts
 
+_T = TypeVar("_T")
 _log = logging.getLogger(__name__)
 _END_LINGER_S = 0.2
 _BREAK_S = 0.5
@@ -44,7 +46,9 @@ class RequestReader:
         self._resumption = resumption
         self._options = parts.config.options
         self._interruption: SirenError | None = None
+        self._attached: Attachment | None = None
         self._task: asyncio.Task[None] | None = None
+        """What feeds the engine, or has."""
 
     @property
     def interruption(self) -> SirenError | None:
@@ -53,19 +57,33 @@ class RequestReader:
 
     def start(self, attached: Attachment) -> None:
         """Read the requests of a call from now on."""
+        self._attached = attached
         reading = self._read(attached, self._task)
-        self._task = asyncio.create_task(reading, name=f"read-{self._parts.id.session}")
-        attached.reader = self._task
+        self._task = attached.reader = self._start(reading)
 
-    def interrupt(self, error: SirenError, attached: Attachment | None) -> None:
-        """Read no more, and end the stream with an error. attached: its call, if it has one."""
+    def _start(self, work: Coroutine[None, None, _T]) -> asyncio.Task[_T]:
+        return asyncio.create_task(work, name=f"read-{self._parts.id.session}")
+
+    def stop(self) -> bool:
+        """Read no more of the call; return whether its reader did nothing but wait.
+
+        What is being submitted is submitted: no request takes half an effect.
+        """
+        attached, self._attached = self._attached, None
+        if attached is None or not attached.leave_reader():
+            return False
+        self._task = None
+        return True
+
+    def interrupt(self, error: SirenError) -> None:
+        """Read no more, and end the stream with an error. Without a call, its next one ends so."""
         self._interruption = self._interruption or error
-        # A task that is submitting goes on to the end of what it has read: no audio is skipped.
-        if attached is not None:
-            attached.stop_reading()
+        if self.stop():
+            self._task = self._start(self._submit_interrupted())
 
     def cancel(self) -> None:
         """Feed the engine no more: the session is closed."""
+        self.stop()
         if self._task is not None:
             self._task.cancel()
 
@@ -81,18 +99,21 @@ class RequestReader:
             await self._read_requests(attached)
         except SirenError as error:
             await submit([EndStream(error)])
-        except asyncio.CancelledError:
-            if self._interruption is None:
-                raise
-            await submit(self._interrupted())
         except Exception:
             _log.exception("session %s: reading failed", self._parts.id)
             await submit([EndStream(InternalError(_INTERNAL))])
 
     async def _read_requests(self, attached: Attachment) -> None:
         ingress, submit = self._parts.ingress, self._parts.submit
-        while not (ingress.is_ended or attached.is_detached.is_set()):
+        while not attached.is_detached.is_set():
+            if self._interruption is not None:
+                await self._submit_interrupted()
+                return
+            if ingress.is_ended:
+                return
             request = await self._next_request(attached)
+            if attached.is_left:
+                return
             if request is None:
                 if await self._is_broken(attached):
                     return
@@ -103,9 +124,6 @@ class RequestReader:
                 await self._update(request.update)
             else:
                 await self._parts.submit_pieces(self._receive(request))
-            if self._interruption is not None:
-                await submit(self._interrupted())
-                return
 
     async def _is_broken(self, attached: Attachment) -> bool:
         """Wait until it is clear whether a call without another message is broken or half-closed.
@@ -124,11 +142,9 @@ class RequestReader:
         """Answer ACTION_END at once; the status waits a moment for what must not follow it."""
         *results, end = work
         await self._parts.submit(results)
-        try:
-            late = await asyncio.wait_for(anext(attached.requests, None), _END_LINGER_S)
-        except asyncio.TimeoutError:
-            late = None
-        if late is not None:
+        attached.last_read = self._start(_read_one(attached))
+        await asyncio.wait([attached.last_read], timeout=_END_LINGER_S)
+        if attached.last_read.done() and attached.last_read.result() is not None:
             raise InvalidMessage("a message after ACTION_END; open a new stream to send more")
         await self._parts.submit([end])
 
@@ -149,8 +165,11 @@ class RequestReader:
         self._options = options
         await parts.submit(parts.ingress.reconfigure(options))
 
+    async def _submit_interrupted(self) -> None:
+        """Submit the work of a stream ended from outside: what was heard is owed its final."""
+        await self._parts.submit(self._interrupted())
+
     def _interrupted(self) -> Sequence[Feed]:
-        """Return the work of a stream ended from outside: what was heard is owed its final."""
         error = self._interruption
         is_owed = not self._parts.ingress.is_ended
         if isinstance(error, ShuttingDown) and is_owed:
@@ -162,11 +181,9 @@ class RequestReader:
     async def _next_request(self, attached: Attachment) -> pb.StreamingRecognizeRequest | None:
         """Return the client's next message, None when there is no other in this call."""
         attached.waiting_since = asyncio.get_running_loop().time()
-        try:
-            request = await anext(attached.requests, None)
-        finally:
-            attached.waiting_since = None
-        if request is not None and self._resumption is not None:
+        request = await _read_one(attached)
+        attached.waiting_since = None
+        if not (request is None or attached.is_left or self._resumption is None):
             self._resumption.count_request()
         return request
 
@@ -190,6 +207,16 @@ class RequestReader:
         raise InvalidMessage(
             f"control.action {action} is unknown; use ACTION_FINALIZE, ACTION_RESET or ACTION_END"
         )
+
+
+async def _read_one(attached: Attachment) -> pb.StreamingRecognizeRequest | None:
+    """Return a call's next message; None when there is no other, or the call is over."""
+    try:
+        return await anext(attached.requests, None)
+    except Exception:
+        if attached.is_over:
+            return None
+        raise
 
 
 async def _finish(task: asyncio.Task[None]) -> None:

@@ -73,7 +73,7 @@ class Stream:
 
     def interrupt(self, error: SirenError) -> None:
         """End the stream from outside: no more is read, and it ends with this error."""
-        self._reader.interrupt(error, self._attached)
+        self._reader.interrupt(error)
 
     def announce_draining(self, grace_s: float) -> None:
         """Tell the client that the server is going to stop, and how long the stream may go on.
@@ -146,8 +146,10 @@ class Stream:
         finally:
             watch.cancel()
             self._leave(attached)
-            tasks = [watch] if self._resumption is not None else [watch, attached.reader]
-            await asyncio.gather(*filter(None, tasks), return_exceptions=True)
+            tasks = [watch]
+            if self._resumption is None and attached.reader is not None and not attached.is_left:
+                tasks.append(attached.reader)
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     def _require(self, attached: Attachment) -> None:
         """Raise InvalidMessage when a call is not the stream's any more."""
@@ -209,7 +211,7 @@ class Stream:
         if self._resumption is None:
             self.close()
             return
-        attached.stop_reading()
+        self._reader.stop()
         if self._ended is not None:
             self.close()  # its last results may have been lost on their way: they are kept
         elif is_parked:

@@ -1,0 +1,100 @@
+"""A read that gRPC has begun is never cancelled: it would not free what it set aside for it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+
+import pytest
+from siren.v1 import speech_pb2 as pb
+
+from tests.support.history.play import Aborted, Context
+from tests.support.history.world import World, open_world
+
+Request = pb.StreamingRecognizeRequest
+CONFIG = Request(config=pb.StreamingConfig())
+RESUMABLE = Request(config=pb.StreamingConfig(resumable=True))
+AUDIO = Request(audio=pb.AudioChunk(data=bytes(3200)))
+END = Request(control=pb.Control(action=pb.Control.ACTION_END))
+
+
+class Reads:
+    """The requests of a call: some, and then a read that ends when the call has."""
+
+    def __init__(self, requests: Sequence[pb.StreamingRecognizeRequest]) -> None:
+        self._requests = list(requests)
+        self.is_waiting = asyncio.Event()
+        self.is_over = asyncio.Event()
+        self.is_done = asyncio.Event()
+        self.was_cancelled = False
+
+    def __aiter__(self) -> AsyncIterator[pb.StreamingRecognizeRequest]:
+        return self
+
+    async def __anext__(self) -> pb.StreamingRecognizeRequest:
+        if self._requests:
+            return self._requests.pop(0)
+        self.is_waiting.set()
+        try:
+            await self.is_over.wait()
+        except asyncio.CancelledError:
+            self.was_cancelled = True
+            raise
+        self.is_done.set()
+        raise RuntimeError("the call is finished")  # as gRPC says it then
+
+
+@pytest.fixture
+async def world() -> AsyncIterator[World]:
+    async with open_world(n_slots=2, max_samples=None) as world:
+        yield world
+
+
+async def play(world: World, reads: Reads) -> str:
+    """Run a call to its end; return the reason it ended with."""
+    try:
+        async for _ in world.service.StreamingRecognize(reads, Context()):  # type: ignore[arg-type]
+            pass
+    except Aborted as error:
+        return error.reason
+    return "OK"
+
+
+async def assert_left_alone(reads: Reads, caplog: pytest.LogCaptureFixture) -> None:
+    assert reads.is_waiting.is_set()
+    await asyncio.sleep(0)
+    assert not reads.was_cancelled
+    reads.is_over.set()
+    await asyncio.wait_for(reads.is_done.wait(), 10)
+    await asyncio.sleep(0)
+    assert not caplog.records
+
+
+async def test_of_a_call_that_ended_itself(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    reads = Reads([CONFIG, AUDIO, END])
+    assert await play(world, reads) == "OK"
+    await assert_left_alone(reads, caplog)
+
+
+@pytest.mark.parametrize("config", [CONFIG, RESUMABLE], ids=["plain", "resumable"])
+async def test_of_a_call_that_the_server_ends(
+    world: World, caplog: pytest.LogCaptureFixture, config: pb.StreamingRecognizeRequest
+) -> None:
+    reads = Reads([config, AUDIO])
+    call = asyncio.create_task(play(world, reads))
+    await asyncio.wait_for(reads.is_waiting.wait(), 10)
+    await world.service.drain(grace_s=0, hurry=asyncio.Event())
+    assert await asyncio.wait_for(call, 10) == "SHUTTING_DOWN"
+    await assert_left_alone(reads, caplog)
+
+
+@pytest.mark.parametrize("config", [CONFIG, RESUMABLE], ids=["plain", "resumable"])
+async def test_of_a_call_whose_client_is_gone(
+    world: World, caplog: pytest.LogCaptureFixture, config: pb.StreamingRecognizeRequest
+) -> None:
+    reads = Reads([config, AUDIO])
+    call = asyncio.create_task(play(world, reads))
+    await asyncio.wait_for(reads.is_waiting.wait(), 10)
+    call.cancel()
+    await asyncio.wait([call])
+    await assert_left_alone(reads, caplog)
