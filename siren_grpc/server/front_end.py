@@ -95,6 +95,10 @@ class FrontEnd:
         self._port = config.port
         self._server = self._make_server()
 
+    def is_idle(self) -> bool:
+        """Whether no stream has a call."""
+        return self._service.is_idle
+
     async def start(self) -> int:
         """Listen, and return the port; health is NOT_SERVING until `serve`.
 

@@ -19,6 +19,7 @@ from siren_grpc.observe.logging import configure_logging
 from siren_grpc.observe.loop_lag import watch_loop_lag
 from siren_grpc.observe.tracing import make_tracing
 from siren_grpc.server.engine_watch import EngineWatch
+from siren_grpc.server.free_memory import give_back_when_idle
 from siren_grpc.server.front_end import Catalog, FrontEnd
 from siren_grpc.server.front_end_messages import (
     Beat,
@@ -91,6 +92,7 @@ async def _run(end: socket.socket) -> None:
         exit_s=setup.config.stuck_exit_s,
     )
     watching_engine = asyncio.create_task(watch.run(), name="watch-engine")
+    trimming = asyncio.create_task(give_back_when_idle(front_end.is_idle), name="free-memory")
     for language in setup.config.itn_languages:
         normaliser.preload(language)
     hurry = asyncio.Event()
@@ -113,6 +115,7 @@ async def _run(end: socket.socket) -> None:
         hurry.set()
         await front_end.stop(hurry)
         await normaliser.close()
+    trimming.cancel()
     watching_lag.cancel()
 
 
