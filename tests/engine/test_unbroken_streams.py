@@ -110,6 +110,8 @@ class Line:
             if not self.is_resuming or aborted.reason != "INVALID_CONFIG":
                 raise
             self.error = UNKNOWN
+        finally:
+            self.requests.put_nowait(None)  # gRPC ends a read with its call
 
 
 async def listen(

@@ -104,6 +104,7 @@ class Call:
             await self._answer(service, context)
         finally:
             context.be_done()
+            self._requests.put_nowait(None)  # gRPC ends a read with its call
 
     async def _answer(self, service: SpeechService, context: Context) -> None:
         reason = "OK"
