@@ -1,13 +1,22 @@
-"""The server most end-to-end tests share."""
+"""What all tests share: the server of most end-to-end tests, and how properties are tried."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
 
 from tests.support.server import SirenServer, serving
 from tests.support.wire import Wire
+
+# How long a property may think is the machine's business, not a test's. CI tries the same examples
+# each time, so that a change fails by its own fault; a developer's machine finds new ones.
+settings.register_profile(
+    "siren", deadline=None, print_blob=True, derandomize="CI_RUN" in os.environ
+)
+settings.load_profile("siren")
 
 
 @pytest.fixture(scope="session")
