@@ -12,9 +12,9 @@ from contextlib import contextmanager
 def importing_for_good() -> Iterator[None]:
     """Import large libraries without collections of garbage, and leave them out of later ones.
 
-    NeMo and what it imports are some 700,000 objects that stay. To look through them again and
-    again is a quarter of the time of the import, and later stops every thread for tenths of a
-    second. For what is there before: all objects of the process are taken to stay.
+    NeMo and what it imports are objects by the hundred thousand that stay. To look through them
+    again and again makes the import longer, and later stops every thread for as long as it takes.
+    All objects of the process are taken to stay: use it before there is a model to unload.
     """
     was_on = gc.isenabled()
     gc.disable()

@@ -27,8 +27,8 @@ _FIXED: Options = (
     # Identity alone: 31 kB of gzip would make the server hold 32 MB, and audio packs no better by
     # it. A packed message is refused with UNIMPLEMENTED.
     ("grpc.compression_enabled_algorithms_bitset", 1),
-    # What a client may send ahead of what is read of a stream. gRPC would widen that to megabytes
-    # for whoever sends fast, and keep them; this is four seconds of speech, and twenty times the
+    # What a client may send ahead of what is read of a stream. gRPC would widen that for whoever
+    # sends fast, and keep it wide. This is four seconds of speech at 16 kHz, and twenty times the
     # pace of speech over a connection that takes 200 ms there and back.
     ("grpc.http2.bdp_probe", 0),
     ("grpc.http2.lookahead_bytes", 128 << 10),

@@ -95,6 +95,7 @@ class FrontEnd:
         self._port = config.port
         self._server = self._make_server()
 
+    @property
     def is_idle(self) -> bool:
         """Whether no stream has a call."""
         return self._service.is_idle

@@ -92,7 +92,8 @@ async def _run(end: socket.socket) -> None:
         exit_s=setup.config.stuck_exit_s,
     )
     watching_engine = asyncio.create_task(watch.run(), name="watch-engine")
-    trimming = asyncio.create_task(give_back_when_idle(front_end.is_idle), name="free-memory")
+    serving = front_end
+    trimming = asyncio.create_task(give_back_when_idle(lambda: serving.is_idle), name="free-memory")
     for language in setup.config.itn_languages:
         normaliser.preload(language)
     hurry = asyncio.Event()

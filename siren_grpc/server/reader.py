@@ -181,8 +181,10 @@ class RequestReader:
     async def _next_request(self, attached: Attachment) -> pb.StreamingRecognizeRequest | None:
         """Return the client's next message, None when there is no other in this call."""
         attached.waiting_since = asyncio.get_running_loop().time()
-        request = await _read_one(attached)
-        attached.waiting_since = None
+        try:
+            request = await _read_one(attached)
+        finally:
+            attached.waiting_since = None
         if not (request is None or attached.is_left or self._resumption is None):
             self._resumption.count_request()
         return request

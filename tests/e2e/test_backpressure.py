@@ -23,7 +23,7 @@ _MOST_AHEAD = 3
 
 
 async def test_a_fast_sender_is_held_back(running_server: SirenServer) -> None:
-    """However fast it sends: gRPC would let it send ten megabytes ahead, and keep room for them."""
+    """However fast it sends: gRPC would let it send more and more ahead, and keep room for it."""
     recording = read_wav(_DEMO)
     speech = (recording.pcm * (1 + _MEGABYTE // len(recording.pcm)))[:_MEGABYTE]
     n_heard_samples = 0

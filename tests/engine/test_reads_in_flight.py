@@ -76,25 +76,34 @@ async def test_of_a_call_that_ended_itself(world: World, caplog: pytest.LogCaptu
     await assert_left_alone(reads, caplog)
 
 
-@pytest.mark.parametrize("config", [CONFIG, RESUMABLE], ids=["plain", "resumable"])
-async def test_of_a_call_that_the_server_ends(
-    world: World, caplog: pytest.LogCaptureFixture, config: pb.StreamingRecognizeRequest
-) -> None:
+EITHER = pytest.mark.parametrize("config", [CONFIG, RESUMABLE], ids=["plain", "resumable"])
+
+
+async def begin(
+    world: World, config: pb.StreamingRecognizeRequest
+) -> tuple[Reads, asyncio.Task[str]]:
+    """Run a call until it waits for its client."""
     reads = Reads([config, AUDIO])
     call = asyncio.create_task(play(world, reads))
     await asyncio.wait_for(reads.is_waiting.wait(), 10)
+    return reads, call
+
+
+@EITHER
+async def test_of_a_call_that_the_server_ends(
+    world: World, caplog: pytest.LogCaptureFixture, config: pb.StreamingRecognizeRequest
+) -> None:
+    reads, call = await begin(world, config)
     await world.service.drain(grace_s=0, hurry=asyncio.Event())
     assert await asyncio.wait_for(call, 10) == "SHUTTING_DOWN"
     await assert_left_alone(reads, caplog)
 
 
-@pytest.mark.parametrize("config", [CONFIG, RESUMABLE], ids=["plain", "resumable"])
+@EITHER
 async def test_of_a_call_whose_client_is_gone(
     world: World, caplog: pytest.LogCaptureFixture, config: pb.StreamingRecognizeRequest
 ) -> None:
-    reads = Reads([config, AUDIO])
-    call = asyncio.create_task(play(world, reads))
-    await asyncio.wait_for(reads.is_waiting.wait(), 10)
+    reads, call = await begin(world, config)
     call.cancel()
     await asyncio.wait([call])
     await assert_left_alone(reads, caplog)
