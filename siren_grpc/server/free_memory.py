@@ -5,26 +5,36 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import sys
+import time
 from collections.abc import Callable
 
 _LOOK_S = 0.5
+_BUSY_S = 60.0
 
 
-async def give_back_when_idle(is_idle: Callable[[], bool]) -> None:
-    """Give freed memory back to the system when the last stream has gone; until cancelled.
+async def give_back_freed(is_idle: Callable[[], bool]) -> None:
+    """Give freed memory back to the system, until cancelled.
 
-    glibc gives back only what lies at the end of its heaps: one small block that stays, of a
-    connection say, keeps all the room below it that streams had. Does nothing elsewhere than on
-    glibc. is_idle: whether no stream is there.
+    When the last stream has gone, and every minute while streams are there. glibc gives back only
+    what lies at the end of its heaps: one small block that stays, of a connection say, keeps all
+    the room below it that streams had. Does nothing elsewhere than on glibc.
+
+    Args:
+        is_idle: whether no stream is there.
+
     """
     if not sys.platform.startswith("linux"):
         return
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is None:  # musl
         return
-    was_idle = True
+    was_idle, given_at = True, time.monotonic()
     while True:
         await asyncio.sleep(_LOOK_S)
-        if is_idle() and not was_idle:
-            trim(0)
-        was_idle = is_idle()
+        idle = is_idle()
+        has_emptied = idle and not was_idle
+        is_due = not idle and time.monotonic() - given_at >= _BUSY_S
+        if has_emptied or is_due:
+            await asyncio.to_thread(trim, 0)
+            given_at = time.monotonic()
+        was_idle = idle

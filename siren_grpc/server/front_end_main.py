@@ -19,7 +19,7 @@ from siren_grpc.observe.logging import configure_logging
 from siren_grpc.observe.loop_lag import watch_loop_lag
 from siren_grpc.observe.tracing import make_tracing
 from siren_grpc.server.engine_watch import EngineWatch
-from siren_grpc.server.free_memory import give_back_when_idle
+from siren_grpc.server.free_memory import give_back_freed
 from siren_grpc.server.front_end import Catalog, FrontEnd
 from siren_grpc.server.front_end_messages import (
     Beat,
@@ -93,7 +93,7 @@ async def _run(end: socket.socket) -> None:
     )
     watching_engine = asyncio.create_task(watch.run(), name="watch-engine")
     serving = front_end
-    trimming = asyncio.create_task(give_back_when_idle(lambda: serving.is_idle), name="free-memory")
+    trimming = asyncio.create_task(give_back_freed(lambda: serving.is_idle), name="free-memory")
     for language in setup.config.itn_languages:
         normaliser.preload(language)
     hurry = asyncio.Event()

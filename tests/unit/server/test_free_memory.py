@@ -18,23 +18,26 @@ def resident() -> int:
     return psutil.Process().memory_info().rss
 
 
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="speaks of glibc's heap")
-async def test_it_is_given_back_once_the_last_stream_has_gone(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+pytestmark = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="speaks of glibc's heap")
+
+
+async def is_given_back(before: int) -> None:
+    while before - resident() < _BLOCK * _N_BLOCKS // 2:  # noqa: ASYNC110 (a figure, no event)
+        await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize("goes_idle", [True, False])
+async def test_it_is_given_back(monkeypatch: pytest.MonkeyPatch, goes_idle: bool) -> None:
+    """Once the last stream has gone; and from time to time while streams are there."""
     monkeypatch.setattr(free_memory, "_LOOK_S", 0.01)
+    monkeypatch.setattr(free_memory, "_BUSY_S", 60.0 if goes_idle else 0.3)
     is_idle = False
-    giving = asyncio.create_task(free_memory.give_back_when_idle(lambda: is_idle))
+    giving = asyncio.create_task(free_memory.give_back_freed(lambda: is_idle))
     blocks = [b"\1" * _BLOCK for _ in range(_N_BLOCKS)]
     del blocks[:-1]  # the last one holds the heap's end in its place
     await asyncio.sleep(0.05)
     before = resident()
-    is_idle = True
-
-    async def is_given_back() -> None:
-        while before - resident() < _BLOCK * _N_BLOCKS // 2:  # noqa: ASYNC110 (a figure, no event)
-            await asyncio.sleep(0.01)
-
-    await asyncio.wait_for(is_given_back(), 10)
+    is_idle = goes_idle
+    await asyncio.wait_for(is_given_back(before), 10)
     giving.cancel()
     assert len(blocks) == 1
