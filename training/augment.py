@@ -187,7 +187,7 @@ def add_noise(wave: Wave, noise: Wave, snr_db: float) -> Wave:
 
 
 #: How often a file of takes is drawn, by the first part of its name; a person counts 1.
-_SHARES = {"allison": 0.5, "flite": 0.4, "accent": 0.25, "espeak": 0.12, "blend": 0.1}
+_SHARES = {"people": 0.5, "flite": 0.4, "accent": 0.25, "espeak": 0.12, "blend": 0.1}
 
 
 class UtteranceSource:

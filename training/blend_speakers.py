@@ -134,6 +134,8 @@ def make_blends(
             for digit in range(10):
                 mine = [t for d, t in own if d == digit]
                 theirs = [t for d, t in other if d == digit]
+                if not theirs:  # some of the people of Debian's packages do not say all
+                    continue
                 for _ in range(takes):
                     wave = blend(
                         rng.choice(mine),
