@@ -5,7 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
-_OK, _UNKNOWN, _INTERNAL, _NOT_FOUND = "OK", "UNKNOWN", "INTERNAL", "NOT_FOUND"
+_OK, _UNKNOWN, _INTERNAL = "OK", "UNKNOWN", "INTERNAL"
+#: What gRPC itself answers without a message: its health service of a service that it does not
+#: know, and its core, at times, to metadata past the limit.
+_TERSE = frozenset({"NOT_FOUND", "RESOURCE_EXHAUSTED"})
 ANY_FAULT_OF_THE_CLIENT = frozenset(
     {
         *("INVALID_MESSAGE", "INVALID_CONFIG", "INVALID_AUDIO"),
@@ -64,8 +67,7 @@ def violation(
         return f"{outcome.code} means a fault of the server: {outcome.message}"
     if outcome.code == _INTERNAL and outcome.reason:
         return f"a fault of the server: {outcome.reason}: {outcome.message}"
-    # gRPC's health service says no more of a service that it does not know.
-    is_terse = is_grpcs_own and outcome.code == _NOT_FOUND
+    is_terse = is_grpcs_own and not outcome.reason and outcome.code in _TERSE
     if outcome.code != _OK and not outcome.message and not is_terse:
         return f"{outcome.label} without a message"
     if outcome.reason == "OVERLOADED":

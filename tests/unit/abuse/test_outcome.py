@@ -44,7 +44,10 @@ def test_grpc_may_close_what_it_refuses_but_neither_hang_nor_blame_itself_on_us(
         assert violation(outcome, frozenset(), is_grpcs_own=True) is not None
 
 
-def test_only_grpcs_health_service_may_say_no_more_than_not_found() -> None:
-    outcome = Outcome(Kind.STATUS, "NOT_FOUND")
-    assert violation(outcome, frozenset({"NOT_FOUND"}), is_grpcs_own=True) is None
-    assert violation(outcome, frozenset({"NOT_FOUND"})) == "NOT_FOUND without a message"
+@pytest.mark.parametrize("code", ["NOT_FOUND", "RESOURCE_EXHAUSTED"])
+def test_only_grpc_itself_may_say_no_more_than_a_code(code: str) -> None:
+    outcome = Outcome(Kind.STATUS, code)
+    assert violation(outcome, frozenset({code}), is_grpcs_own=True) is None
+    assert violation(outcome, frozenset({code})) == f"{code} without a message"
+    ours = Outcome(Kind.STATUS, code, reason="OVERLOADED")
+    assert violation(ours, frozenset(), is_grpcs_own=True) == f"{code} OVERLOADED without a message"
