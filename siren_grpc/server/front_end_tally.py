@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import grpc
 
-from siren_grpc.domain.errors import Overloaded, RefusalCause, ShuttingDown, SirenError
+from siren_grpc.domain.errors import Overloaded, Reason, RefusalCause, ShuttingDown, SirenError
 from siren_grpc.domain.results import Final, OfChannel, Partial, Reconfigured, SpeechEvent
 from siren_grpc.engine.separate import SeparateSession
 from siren_grpc.engine.session import EngineSession
@@ -28,6 +28,8 @@ _Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"  # generic for mypy o
 _SERVICE = "siren.v1.SpeechService"
 _log = logging.getLogger(__name__)
 _OK, _CANCELLED = "OK", "CANCELLED"
+_METHODS = ("StreamingRecognize", "Recognize")
+_FAULTS = (Reason.INTERNAL_ERROR.value, Reason.MODEL_ERROR.value)
 _Told: TypeAlias = Partial | Final | SpeechEvent | Reconfigured | OfChannel
 
 
@@ -54,6 +56,12 @@ class FrontEndTally:
         self.tracing = tracing
         self.n_calls = 0
         """Begun so far."""
+        # Known to be 0: what appears only with its first event has not risen, to an alert.
+        for cause in RefusalCause:
+            self.tally.number(metrics.ADMISSIONS_REFUSED, cause.value)
+        for outcome in (_OK, *_FAULTS):
+            for method in _METHODS:
+                self.tally.number(metrics.CALLS, method, outcome)
 
     def begin_call(self, method: str, context: _Context, call_id: CallId) -> CallRecord:
         """Take note of a call, until it is over."""
