@@ -8,7 +8,7 @@ the silence around the word.
 
     apt-get install asterisk-core-sounds-en-wav saytime csmash-data scid-data \
         tuxpaint-stamps-default kajongg
-    python -m training.people --work build --model build/run3/last.pt --out build/takes
+    python -m training.people --work build --model build/run3/last.pt --out build/people
 """
 
 from __future__ import annotations

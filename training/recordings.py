@@ -87,7 +87,7 @@ def make_tests(net: Any, folder: Path) -> None:
         ("digits-female-8k", 8000, None, digit_candidates(rng, 4, VOICES[2])),
         ("digits-noise-16k", RATE, 15.0, digit_candidates(rng, 5, VOICES[3])),
         ("command-1", RATE, None, [c for c in commands if len(c[0].split()) > 2]),
-        ("command-2", RATE, None, [c for c in commands if len(c[0].split()) > 1][::-1]),
+        ("command-2", RATE, None, [c for c in commands if len(c[0].split()) > 2][::-1]),
         ("command-3-8k", 8000, None, [c for c in commands if len(c[0].split()) > 1]),
     ]
     references: dict[str, str] = {}
