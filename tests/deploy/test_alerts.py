@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from tests.support.audio import ROOT
-from tests.support.replicas import needs_program
+from tests.support.programs import needs_program
 
 ALERTS = ROOT / "deploy" / "prometheus" / "alerts.yaml"
 NAMES = {r["alert"] for g in yaml.safe_load(ALERTS.read_text())["groups"] for r in g["rules"]}

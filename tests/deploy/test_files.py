@@ -19,8 +19,8 @@ from siren.v1 import speech_pb2
 
 from siren_grpc.config.settings import Settings
 from tests.support.audio import ROOT
+from tests.support.programs import needs_program
 from tests.support.proxies import envoy_program
-from tests.support.replicas import needs_program
 from tests.support.server import SirenServer
 
 DEPLOY = ROOT / "deploy"

@@ -28,8 +28,9 @@ from siren_client import (
 )
 from tests.support.audio import ROOT, spoken_digits
 from tests.support.client_results import assert_promises, essence
+from tests.support.programs import needs_program
 from tests.support.proxies import Proxy, envoy_program, start_envoy, start_haproxy
-from tests.support.replicas import Replicas, needs_program
+from tests.support.replicas import Replicas
 from tests.support.wire import every
 
 pytestmark = pytest.mark.e2e

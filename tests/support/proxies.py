@@ -14,7 +14,8 @@ import yaml
 
 from siren_client import ServingStatus, SirenClient, SirenError
 from tests.support.audio import ROOT
-from tests.support.replicas import free_port, needs_program
+from tests.support.programs import needs_program
+from tests.support.replicas import free_port
 
 HAPROXY_CONFIG = ROOT / "deploy" / "haproxy" / "haproxy.cfg"
 ENVOY_CONFIG = ROOT / "deploy" / "envoy" / "envoy.yaml"

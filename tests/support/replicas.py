@@ -1,12 +1,8 @@
-"""Several servers that keep their ports, and what tests need to run programs beside them."""
+"""Several servers that keep their ports when they are restarted."""
 
 from __future__ import annotations
 
-import os
-import shutil
 import socket
-
-import pytest
 
 from tests.support.server import SirenServer
 
@@ -15,18 +11,6 @@ def free_port() -> int:
     """Return a port nobody listens on now."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         return int(listener.getsockname()[1])
-
-
-def needs_program(name: str, package: str) -> str:
-    """Return a program's path; without it skip the test, or fail it in CI, which installs it."""
-    folders = os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin"
-    path = shutil.which(name, path=folders)
-    if path is not None:
-        return path
-    message = f"{name} is not installed (apt-get install {package})"
-    if os.environ.get("CI_RUN"):
-        pytest.fail(f"{message}; .ci/run installs it")
-    pytest.skip(message)
 
 
 class Replicas:
