@@ -202,6 +202,11 @@ FRONT_ENDS = Metric(
     _GAUGE,
     "Front ends whose numbers are in this answer; they come each second.",
 )
+FRONT_END_DEATHS = Metric(
+    "siren_front_end_deaths_total",
+    _COUNTER,
+    "Front ends that died by themselves; each is replaced, and its streams are lost.",
+)
 BUILD_INFO = Metric(
     "siren_build_info",
     _GAUGE,

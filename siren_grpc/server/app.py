@@ -6,6 +6,7 @@ import asyncio
 import logging
 import signal
 from collections.abc import Callable, Coroutine, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,7 +19,8 @@ from siren_grpc.server import census
 from siren_grpc.server.admin import AdminServer
 from siren_grpc.server.engine_watchdog import exit_stuck, watch_steps
 from siren_grpc.server.front_end import FrontEndConfig
-from siren_grpc.server.front_end_process import FrontEndDied, FrontEndProcess, reserve_port
+from siren_grpc.server.front_end_process import FrontEndProcess, reserve_port
+from siren_grpc.server.front_ends import FrontEnds
 from siren_grpc.server.observer import ObserveConfig, Observer
 from siren_grpc.server.served_models import Models, ServedModels
 
@@ -112,28 +114,30 @@ class App:
             watch_steps(host, front_ends, stuck_s=limits.stuck_step_s, exit_s=limits.stuck_exit_s),
             name="watch-steps",
         )
+        keeping: asyncio.Task[None] | None = None
         try:
-            ports = await asyncio.gather(*(front_end.start() for front_end in front_ends))
-            on_bound(ports[0])
+            port = await front_ends.start()
+            on_bound(port)
+            keeping = asyncio.create_task(front_ends.keep(), name="keep-front-ends")
             await observer.start()
             admin = self._admin(observer)
             if admin is not None:
                 await admin.start()
             census.on_signal(host, front_ends)
-            if await self._until_stopped(
-                self._models.update(self._read_models(), front_ends, host), front_ends
-            ):
+            loading = self._models.update(self._read_models(), front_ends, host)
+            if await self._until_stopped(loading, keeping):
                 names = ", ".join(info.id for info in host.models)
                 observer.state = "serving"
-                _log.info("serving %s on %s:%d", names, self._config.front_end.host, ports[0])
-                await self._until_stopped(self._serve(front_ends, host), front_ends)
+                _log.info("serving %s on %s:%d", names, self._config.front_end.host, port)
+                await self._until_stopped(self._serve(front_ends, host), keeping)
         finally:
             observer.state = "draining"
             _log.info(
                 "stopping; running streams may take %g s (stop again to hurry)",
                 limits.drain_delay_s + limits.shutdown_grace_s,
             )
-            await asyncio.gather(*(front_end.stop(self._hurry) for front_end in front_ends))
+            await _cancel(keeping)
+            await front_ends.stop(self._hurry)
             if admin is not None:
                 await admin.stop()
             await observer.stop()
@@ -151,21 +155,21 @@ class App:
             return None
         return AdminServer(observer, config.admin_host, config.admin_port)
 
-    def _front_ends(self, host: EngineHost) -> list[FrontEndProcess]:
+    def _front_ends(self, host: EngineHost) -> FrontEnds:
         config, count = self._config.front_end, self._config.n_front_ends
-        if count > 1:
-            port = reserve_port(config.host, config.port)
-            config = replace(config, port=port, shares_port=True)
-        return [
-            FrontEndProcess(
-                config,
+        shares_port = count > 1
+        first_port = reserve_port(config.host, config.port) if shares_port else config.port
+
+        def make(port: int) -> FrontEndProcess:
+            return FrontEndProcess(
+                replace(config, port=port, shares_port=shares_port),
                 host,
                 log_level=self._config.log_level,
                 log_format=self._config.log_format,
                 tracing=self._config.tracing,
             )
-            for _ in range(count)
-        ]
+
+        return FrontEnds(make, count=count, port=first_port)
 
     def _handle_signals(self) -> None:
         loop = asyncio.get_running_loop()
@@ -174,27 +178,24 @@ class App:
         loop.add_signal_handler(signal.SIGHUP, self._reload.set)
 
     async def _until_stopped(
-        self, work: Coroutine[Any, Any, None], front_ends: Sequence[FrontEndProcess]
+        self, work: Coroutine[Any, Any, None], keeping: asyncio.Task[None]
     ) -> bool:
         """Run until the work is done or the server is asked to stop; say whether it is done.
 
-        Raises FrontEndDied when a front end has.
+        keeping: keeps the front ends. Raises FrontEndDied when it does.
         """
         working, stopping = asyncio.create_task(work), asyncio.create_task(self._stop.wait())
-        leaving = {asyncio.create_task(front_end.wait_gone()) for front_end in front_ends}
-        await asyncio.wait({working, stopping, *leaving}, return_when=asyncio.FIRST_COMPLETED)
-        is_one_gone = any(task.done() for task in leaving)
-        for task in (stopping, *leaving):
-            task.cancel()
+        await asyncio.wait({working, stopping, keeping}, return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
         if working.done():
             working.result()
             return True
         working.cancel()
-        if is_one_gone and not self._stop.is_set():
-            raise FrontEndDied("a front end died; see the log above")
+        if keeping.done() and not self._stop.is_set():
+            keeping.result()
         return False
 
-    async def _serve(self, front_ends: Sequence[FrontEndProcess], host: EngineHost) -> None:
+    async def _serve(self, front_ends: FrontEnds, host: EngineHost) -> None:
         """Follow SIGHUP until the stepper dies. Raises StepperDied then."""
         dying = asyncio.create_task(host.wait_dead())
         try:
@@ -215,3 +216,11 @@ class App:
         for front_end in front_ends:
             front_end.die()
         raise StepperDied("the recogniser died; see the log above")
+
+
+async def _cancel(task: asyncio.Task[None] | None) -> None:
+    """End a task, whatever it ends with."""
+    if task is not None:
+        task.cancel()
+        with suppress(asyncio.CancelledError, Exception):
+            await task

@@ -14,14 +14,14 @@ import os
 import re
 import signal
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from siren_grpc.engine.host import EngineHost
 from siren_grpc.server.inspection_messages import TakeCensus
 
 if TYPE_CHECKING:
-    from siren_grpc.server.front_end_process import FrontEndProcess
+    from siren_grpc.server.front_ends import FrontEnds
 
 _log = logging.getLogger(__name__)
 _LINE = re.compile(r"census (\{.*\})")
@@ -38,7 +38,7 @@ def census_of(counts: Mapping[str, float]) -> Census:
     return {"pid": os.getpid(), **common, **counts}
 
 
-def on_signal(host: EngineHost, front_ends: Sequence[FrontEndProcess]) -> None:
+def on_signal(host: EngineHost, front_ends: FrontEnds) -> None:
     """Take a census whenever SIGUSR1 comes, in the event loop that runs."""
     numbers = itertools.count(1)
     taking: set[asyncio.Task[None]] = set()
@@ -52,7 +52,7 @@ def on_signal(host: EngineHost, front_ends: Sequence[FrontEndProcess]) -> None:
     asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, take)
 
 
-async def _write_all(number: int, engine: Census, front_ends: Sequence[FrontEndProcess]) -> None:
+async def _write_all(number: int, engine: Census, front_ends: FrontEnds) -> None:
     """Write the lines of one census, those of processes that answer; number: the same for all."""
     _write(number, "engine", engine)
     asked = [front_end.ask(TakeCensus(), timeout_s=_ANSWER_S) for front_end in front_ends]

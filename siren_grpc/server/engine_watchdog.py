@@ -7,12 +7,11 @@ import faulthandler
 import logging
 import os
 import sys
-from collections.abc import Sequence
 from time import monotonic
 
 from siren_grpc.engine.host import EngineHost
 from siren_grpc.engine.watchdog import Verdict, Watchdog
-from siren_grpc.server.front_end_process import FrontEndProcess
+from siren_grpc.server.front_ends import FrontEnds
 
 _log = logging.getLogger(__name__)
 STUCK_STATUS = 70
@@ -20,7 +19,7 @@ STUCK_STATUS = 70
 
 
 async def watch_steps(
-    host: EngineHost, front_ends: Sequence[FrontEndProcess], *, stuck_s: float, exit_s: float
+    host: EngineHost, front_ends: FrontEnds, *, stuck_s: float, exit_s: float
 ) -> None:
     """Look for a step that does not end, and tell the front ends, until cancelled.
 

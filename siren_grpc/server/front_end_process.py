@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -135,16 +136,22 @@ class FrontEndProcess:
             await asyncio.wait({going}, timeout=_STOP_S)
         hurrying.cancel()
         going.cancel()
-        await self._end_process()
+        await self.wait_ended()
 
-    async def _end_process(self) -> None:
+    async def wait_ended(self) -> str:
+        """Wait until a process that has closed its end has ended, and end it if it does not.
+
+        Returns how it ended, in words.
+        """
         if self._process is None:
-            return
+            return "never started"
         try:
-            await asyncio.wait_for(self._process.wait(), _EXIT_S)
+            status = await asyncio.wait_for(self._process.wait(), _EXIT_S)
         except asyncio.TimeoutError:
             self._process.kill()
             await self._process.wait()
+            return "it hung"
+        return f"status {status}" if status >= 0 else signal.Signals(-status).name
 
     def _send(self, message: object) -> None:
         if self._link is not None:

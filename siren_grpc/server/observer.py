@@ -9,7 +9,7 @@ import platform
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from time import monotonic
 
@@ -21,12 +21,13 @@ from siren_grpc.engine.step_tally import EngineLoad
 from siren_grpc.observe import metrics
 from siren_grpc.observe.device import DeviceUsage, device_metrics
 from siren_grpc.observe.exposition import Exposition, MetricsServer
-from siren_grpc.observe.instruments import Snapshot, Tally, add_up
+from siren_grpc.observe.instruments import MetricKind, Snapshot, Tally, add_up
 from siren_grpc.observe.loop_lag import watch_loop_lag
 from siren_grpc.observe.processes import read_processes
 from siren_grpc.runtime import cores
 from siren_grpc.server.bind_error import cannot_listen
 from siren_grpc.server.front_end_process import FrontEndDied, FrontEndProcess
+from siren_grpc.server.front_ends import FrontEnds
 from siren_grpc.server.inspection_messages import Pulse, Report, ServerLoad
 
 _log = logging.getLogger(__name__)
@@ -35,6 +36,7 @@ _WINDOW = 6
 """Pulses whose first and last are compared for what happens by time: five seconds."""
 _ANSWER_S = 2.0
 _ENGINE = "engine"
+_GAUGES = {metric.name for metric in metrics.ALL if metric.kind is MetricKind.GAUGE}
 _NO_LOAD = ServerLoad(0, 0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
 
 
@@ -64,7 +66,7 @@ class Observer:
         self,
         config: ObserveConfig,
         host: EngineHost,
-        front_ends: Sequence[FrontEndProcess],
+        front_ends: FrontEnds,
         read_devices: Callable[[], Sequence[DeviceUsage]],
     ) -> None:
         """Prepare. read_devices: asks the GPUs; called in a thread, and may fail."""
@@ -74,6 +76,9 @@ class Observer:
         self._read_devices = read_devices
         self._tally = Tally()
         self._reports: dict[int, Report] = {}
+        """The last of each front end there is or was, by its number."""
+        self._gone: set[int] = set()
+        """Those of them that are no more."""
         self._moments: deque[_Moment] = deque(maxlen=_WINDOW)
         self._tasks: list[asyncio.Task[None]] = []
         self._http: MetricsServer | None = None
@@ -133,7 +138,8 @@ class Observer:
         now: Snapshot = {
             (metrics.SERVING.name, ()): float(self.state == "serving"),
             (metrics.START_TIME.name, ()): self.started_at,
-            (metrics.FRONT_ENDS.name, ()): float(len(self._reports)),
+            (metrics.FRONT_ENDS.name, ()): float(len(self._reports) - len(self._gone)),
+            (metrics.FRONT_END_DEATHS.name, ()): float(self.front_ends.n_deaths),
             (metrics.STEP_WORKERS.name, ()): float(load.n_workers),
             (metrics.UTILIZATION.name, ()): self.load.steps,
             (metrics.BUILD_INFO.name, versions()): 1.0,
@@ -162,6 +168,7 @@ class Observer:
             except Exception:
                 _log.exception("the server's load cannot be measured")
             await asyncio.gather(*(self._ask(front_end) for front_end in self.front_ends))
+            self._note_gone()
             await asyncio.sleep(_PULSE_S)
 
     async def _ask(self, front_end: FrontEndProcess) -> None:
@@ -170,6 +177,14 @@ class Observer:
         except (FrontEndDied, asyncio.TimeoutError):
             return  # its last numbers stay: counters do not go back
         self._reports[front_end.number] = report
+
+    def _note_gone(self) -> None:
+        """Keep what dead front ends have counted, and nothing of what they had."""
+        present = {front_end.number for front_end in self.front_ends}
+        for number in self._reports.keys() - present - self._gone:
+            report = self._reports[number]
+            self._reports[number] = replace(report, numbers=without_gauges(report.numbers))
+            self._gone.add(number)
 
     def _measure(self, processes: Snapshot) -> ServerLoad:
         engine = self._host.load
@@ -206,6 +221,13 @@ class Observer:
         if self.devices:
             return max(usage.used_bytes / usage.total_bytes for usage in self.devices)
         return _share(self.resident_bytes / psutil.virtual_memory().total)
+
+
+def without_gauges(numbers: Snapshot) -> Snapshot:
+    """Return the counters and histograms."""
+    return {
+        (name, labels): value for (name, labels), value in numbers.items() if name not in _GAUGES
+    }
 
 
 def versions() -> tuple[str, str, str, str]:

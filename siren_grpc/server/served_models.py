@@ -13,7 +13,7 @@ from siren_grpc.domain.model import ModelInfo
 from siren_grpc.domain.ports import ModelBackend
 from siren_grpc.engine.host import EngineHost
 from siren_grpc.server.front_end import Catalog
-from siren_grpc.server.front_end_process import FrontEndProcess
+from siren_grpc.server.front_ends import FrontEnds
 from siren_grpc.server.names import ModelNames
 
 _log = logging.getLogger(__name__)
@@ -66,9 +66,7 @@ class ServedModels:
         """Of the models in service, the default first."""
         return tuple(served.info.id for served in self._served.values())
 
-    async def update(
-        self, wanted: Models, front_ends: Sequence[FrontEndProcess], host: EngineHost
-    ) -> None:
+    async def update(self, wanted: Models, front_ends: FrontEnds, host: EngineHost) -> None:
         """Serve these models, and no others.
 
         Raises ValueError for an alias of none of them, and what load_backend raises; what was
@@ -96,8 +94,7 @@ class ServedModels:
         aliases = {alias: ids[name] for alias, name in wanted.aliases.items()}
         infos = tuple(served.info for served in now_served.values())
         catalog = Catalog(infos, ModelNames(ids[wanted.names[0]], aliases))
-        for front_end in front_ends:
-            await front_end.serve(catalog)
+        await front_ends.serve(catalog)
         self._retire(going, host)
 
     def _retire(self, going: Sequence[_Served], host: EngineHost) -> None:

@@ -24,7 +24,8 @@ class ChurnSettings:
     """How much of what.
 
     at_once: sessions that run together. every: sessions between two audits. warm_up: sessions
-    before memory is to stay flat. bound_percent: how flat, of each process.
+    before memory is to stay flat. bound_percent: how flat, of each process. cancelled_percent: of
+    the sessions are cancelled.
     """
 
     sessions: int
@@ -33,6 +34,7 @@ class ChurnSettings:
     every: int
     warm_up: int
     bound_percent: float
+    cancelled_percent: float
     seed: int
 
 
@@ -81,7 +83,7 @@ async def play(
     """
     is_stopping = stop_on_signals()
     client = ChurnClient(server.target, clips, n_connections=settings.connections)
-    random = Random(settings.seed)
+    random, share = Random(settings.seed), settings.cancelled_percent / 100
     report = ChurnReport()
     started_at = monotonic()
     memory = Series()
@@ -89,7 +91,7 @@ async def play(
     try:
         while report.done < settings.sessions and not client.n_faults and not is_stopping.is_set():
             n = min(settings.every, settings.sessions - report.done)
-            plans = [draw(random, clips) for _ in range(n)]
+            plans = [draw(random, clips, cancelled_share=share) for _ in range(n)]
             await _run(client, plans, settings.at_once, report.done, on_progress)
             report.done += n
             report.wall_s = monotonic() - started_at

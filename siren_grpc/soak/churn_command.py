@@ -27,6 +27,8 @@ Examples:
 
   siren soak churn --sessions 20000 --journal churn.jsonl
 
+  siren soak churn --sessions 100000 --cancelled-percent 0
+
   siren soak churn -- --front-ends 4 --max-sessions 512
 """
 _HERTZ = 16000
@@ -45,6 +47,15 @@ def churn(
     bound_percent: Annotated[
         float, typer.Option(min=0, help="How much a process's memory may grow behind that.")
     ] = 1.0,
+    cancelled_percent: Annotated[
+        float,
+        typer.Option(
+            min=0,
+            max=100,
+            help="Sessions that are cancelled. 0 shows what the server alone leaves behind: "
+            "grpcio keeps 96 bytes for each call that its client cancels (grpc/grpc#43360).",
+        ),
+    ] = 10.0,
     audio: Audio = None,
     seed: Seed = 1,
     journal: JournalFile = None,
@@ -62,6 +73,7 @@ def churn(
         every=every,
         warm_up=sessions // 10 if warm_up is None else warm_up,
         bound_percent=bound_percent,
+        cancelled_percent=cancelled_percent,
         seed=seed,
     )
     clips = cut_clips(recording, sample_rate_hertz=_HERTZ, seed=seed)

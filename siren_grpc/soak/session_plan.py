@@ -34,17 +34,16 @@ class Kind(str, Enum):
     """Its config makes no sense."""
 
 
-WEIGHTS = {
+_ENDED = {
     Kind.HALF_CLOSED: 38,
     Kind.ENDED: 20,
     Kind.FINALIZED: 15,
     Kind.RECORDING: 10,
     Kind.RESUMABLE: 5,
-    Kind.CANCELLED: 7,
-    Kind.LEFT: 3,
     Kind.REFUSED: 2,
 }
-"""Of a hundred sessions; one in ten is cancelled."""
+_CUT = {Kind.CANCELLED: 7, Kind.LEFT: 3}
+"""How often each comes among those that end, and among those that are cancelled."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +71,14 @@ def cut_clips(recording: Samples, *, sample_rate_hertz: int, seed: int) -> list[
     return clips
 
 
-def draw(random: Random, clips: Sequence[bytes]) -> SessionPlan:
-    """Draw a session. clips: those there are, of which the lengths in bytes count."""
-    (kind,) = random.choices(tuple(WEIGHTS), tuple(WEIGHTS.values()))
+def draw(random: Random, clips: Sequence[bytes], *, cancelled_share: float) -> SessionPlan:
+    """Draw a session.
+
+    clips: those there are, of which the lengths in bytes count. cancelled_share: how likely it is
+    to be cancelled, from 0 to 1.
+    """
+    weights = _CUT if random.random() < cancelled_share else _ENDED
+    (kind,) = random.choices(tuple(weights), tuple(weights.values()))
     chosen = tuple(random.randrange(len(clips)) for _ in range(1 + (kind is Kind.FINALIZED)))
     n_bytes = sum(len(clips[clip]) for clip in chosen)
     return SessionPlan(kind, chosen, random.randint(1, _MAX_PIECES), random.randint(0, n_bytes))

@@ -35,6 +35,7 @@ WELL = {
     'siren_calls_total{outcome="INVALID_AUDIO"}': "0+60x600",
     'siren_calls_total{outcome="INTERNAL_ERROR"}': "0x600",
     'siren_step_rows_failed_total{model="m",cause="model"}': "0x600",
+    "siren_front_end_deaths_total": "0x600",
     'siren_event_loop_lag_seconds_bucket{process="front_end_1",le="0.05"}': "0+60x600",
     'siren_event_loop_lag_seconds_bucket{process="front_end_1",le="0.5"}': "0+60x600",
     'siren_event_loop_lag_seconds_bucket{process="front_end_1",le="+Inf"}': "0+60x600",
@@ -79,6 +80,7 @@ CASES = [
         "33m",
         "29m",
     ),
+    ("SirenFrontEndDied", "siren_front_end_deaths_total", "0x30 1x570", "33m", "29m"),
     (
         "SirenFrontEndLags",
         'siren_event_loop_lag_seconds_bucket{process="front_end_1",le="0.05"}',

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import threading
 import time
@@ -12,9 +13,10 @@ import psutil
 import pytest
 from siren.v1 import speech_pb2 as pb
 
+from siren_client import Final, Reconnect, SirenClient
 from tests.support.audio import spoken_digits
 from tests.support.server import SirenServer, serving
-from tests.support.wire import Wire, audio, config, failure
+from tests.support.wire import Exchange, Wire, audio, config, every, failure
 
 pytestmark = pytest.mark.e2e
 
@@ -97,18 +99,130 @@ def test_streams_hear_that_the_engines_process_is_gone() -> None:
         wire.close()
 
 
-def test_a_server_whose_front_end_dies_ends_to_be_replaced() -> None:
+def replaced(server: SirenServer, dead: psutil.Process) -> psutil.Process:
+    """Kill a front end, and return the one that serves in its place."""
+    others = set(front_ends(server)) - {dead}
+    dead.kill()
+    dead.wait(30)
+    server.wait_for(re.compile(f"front_end_{n_made(server) + 1} serves in the place of"))
+    (new,) = set(front_ends(server)) - others
+    return new
+
+
+def n_connections(front_end: psutil.Process) -> int:
+    """Return how many clients are connected to a front end."""
+    return sum(c.status == psutil.CONN_ESTABLISHED for c in front_end.net_connections("tcp"))
+
+
+def n_made(server: SirenServer) -> int:
+    """Return how many front ends the server has had so far, as long as it had one at a time."""
+    return 1 + server.log.count("serves in the place of")
+
+
+def test_a_front_end_that_dies_is_replaced_and_the_engine_goes_on() -> None:
+    recording = spoken_digits()[0]
     with serving() as server:
         wire = Wire(server.target)
         thread, errors = hanging_stream(wire)
         (front_end,) = front_ends(server)
-        front_end.kill()
+        new = replaced(server, front_end)
         thread.join(30)
         assert errors[0].code() == grpc.StatusCode.UNAVAILABLE
-        assert server.wait(timeout_s=60) == 1
-        assert "a front end died" in server.log
+        assert new.pid != front_end.pid
+        assert "front_end_1 died (SIGKILL); starting another" in server.log
+        found = Wire(server.target).recognise(
+            recording.pcm, sample_rate_hertz=recording.sample_rate_hertz
+        )
+        assert found.text
+        assert len(re.findall("loaded siren-mini-en", server.log)) == 1
         assert "Traceback" not in server.log
+        server.signal(signal.SIGTERM)
+        assert server.wait() == 0
         wire.close()
+
+
+def test_a_stream_outlives_its_front_end() -> None:
+    recording = spoken_digits()[0]
+    pieces = list(every(3200, recording.pcm))
+    patient = Reconnect(deadline_s=60, first_delay_s=0.05, max_delay_s=0.5)
+    has_begun = threading.Event()
+    with serving() as server, SirenClient(server.target) as client:
+
+        def heard(audio: Iterator[bytes]) -> list[str]:
+            stream = client.stream(
+                audio, sample_rate_hertz=recording.sample_rate_hertz, reconnect=patient
+            )
+            finals = []
+            for result in stream:
+                has_begun.set()
+                if isinstance(result, Final):
+                    finals.append(result.text)
+            return finals
+
+        def disturbed() -> Iterator[bytes]:
+            for i, piece in enumerate(pieces):
+                if i == len(pieces) // 2:
+                    assert has_begun.wait(60)
+                    replaced(server, *front_ends(server))
+                yield piece
+
+        undisturbed = heard(iter(pieces))
+        assert "".join(undisturbed)
+        has_begun.clear()
+        assert heard(disturbed()) == undisturbed
+
+
+def test_streams_of_the_other_front_ends_go_on() -> None:
+    recording = spoken_digits()[0]
+    has_died, has_begun = threading.Event(), threading.Barrier(9)
+    with serving("--front-ends=2") as server:
+        alone = Wire(server.target).recognise(
+            recording.pcm, sample_rate_hertz=recording.sample_rate_hertz
+        )
+
+        def requests() -> Iterator[pb.StreamingRecognizeRequest]:
+            yield config(sample_rate_hertz=recording.sample_rate_hertz)
+            for i, piece in enumerate(every(3200, recording.pcm), 1):
+                if i == 5:
+                    assert has_died.wait(60)
+                yield audio(piece, i)
+
+        def begin(response: pb.StreamingRecognizeResponse) -> None:
+            if response.HasField("started"):
+                has_begun.wait(60)
+
+        def run(wire: Wire) -> None:
+            found.append(wire.exchange(requests(), begin))
+
+        wires = [Wire(server.target, is_apart=True) for _ in range(8)]
+        found: list[Exchange] = []
+        streams = [threading.Thread(target=run, args=[wire]) for wire in wires]
+        for stream in streams:
+            stream.start()
+        has_begun.wait(60)
+        victim = front_ends(server)[0]
+        n_lost = n_connections(victim)
+        victim.kill()
+        server.wait_for(re.compile("front_end_3 serves in the place of"))
+        has_died.set()
+        for stream in streams:
+            stream.join(60)
+        went_on = [exchange.text for exchange in found if exchange.error is None]
+        lost = [exchange.error.code() for exchange in found if exchange.error is not None]
+        assert set(went_on) <= {alone.text}
+        assert set(lost) <= {grpc.StatusCode.UNAVAILABLE}
+        assert (len(went_on), len(lost)) == (len(wires) - n_lost, n_lost)
+
+
+def test_a_server_whose_front_ends_keep_dying_ends_to_be_replaced() -> None:
+    with serving() as server:
+        (front_end,) = front_ends(server)
+        for _ in range(3):
+            front_end = replaced(server, front_end)
+        front_end.kill()
+        assert server.wait(timeout_s=60) == 1
+        assert "a front end died (SIGKILL), and 3 more within 60 s" in server.log
+        assert "Traceback" not in server.log
 
 
 def test_ctrl_c_of_a_terminal_reaches_every_process_and_all_stop_in_order() -> None:

@@ -111,9 +111,13 @@ def failure(error: grpc.RpcError | None) -> Failure:
 class Wire:
     """One channel to a server."""
 
-    def __init__(self, target: str, *, token: str = "") -> None:
-        """Connect; close with `close`. token: shown by each stream."""
-        self._channel = grpc.insecure_channel(target)
+    def __init__(self, target: str, *, token: str = "", is_apart: bool = False) -> None:
+        """Connect; close with `close`.
+
+        token: shown by each stream. is_apart: on a connection that no other channel shares.
+        """
+        options = [("grpc.use_local_subchannel_pool", 1)] if is_apart else None
+        self._channel = grpc.insecure_channel(target, options=options)
         self._metadata = (("authorization", f"Bearer {token}"),) if token else ()
         self.stub = speech_pb2_grpc.SpeechServiceStub(self._channel)
 
