@@ -50,5 +50,6 @@ class ConnectionSettings(BaseModel):
         30.0,
         ge=0,
         description="How much longer a process with a stuck step goes on, before it ends itself "
-        "with status 70.",
+        "with status 70. A front end that has not answered for both times together is ended and "
+        "replaced.",
     )

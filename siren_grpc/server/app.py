@@ -20,6 +20,7 @@ from siren_grpc.server.admin import AdminServer
 from siren_grpc.server.engine_watchdog import exit_stuck, watch_steps
 from siren_grpc.server.front_end import FrontEndConfig
 from siren_grpc.server.front_end_process import FrontEndProcess, reserve_port
+from siren_grpc.server.front_end_watchdog import keep_alive
 from siren_grpc.server.front_ends import FrontEnds
 from siren_grpc.server.observer import ObserveConfig, Observer
 from siren_grpc.server.served_models import Models, ServedModels
@@ -118,7 +119,8 @@ class App:
         try:
             port = await front_ends.start()
             on_bound(port)
-            keeping = asyncio.create_task(front_ends.keep(), name="keep-front-ends")
+            alive = keep_alive(front_ends, silent_s=limits.stuck_step_s, exit_s=limits.stuck_exit_s)
+            keeping = asyncio.create_task(alive, name="keep-front-ends")
             await observer.start()
             admin = self._admin(observer)
             if admin is not None:

@@ -6,6 +6,7 @@ Started by `FrontEndProcess`; FD is its end of a socket pair. It imports neither
 from __future__ import annotations
 
 import asyncio
+import faulthandler
 import gc
 import logging
 import os
@@ -153,6 +154,8 @@ def main() -> None:
     # engine's process follows them and says what to do.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
+    # Ended because it does not answer, or crashed in native code: it says where.
+    faulthandler.enable(sys.__stderr__ or sys.stderr)
     os.nice(_NICENESS)
     gc.freeze()  # what is imported stays: a collection of garbage would hold up every stream for it
     asyncio.run(_run(socket.socket(fileno=int(sys.argv[1]))))

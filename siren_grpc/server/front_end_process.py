@@ -67,6 +67,8 @@ class FrontEndProcess:
         self._link: Link | None = None
         self._bound: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._is_gone = asyncio.Event()
+        self._was_heard = False
+        self._is_ending = False
 
     async def start(self) -> int:
         """Start the process and return the port it listens on.
@@ -122,6 +124,27 @@ class FrontEndProcess:
         """Give it a sign of life. is_stuck: a step seems to have no end."""
         self._send(Beat(is_stuck))
 
+    def was_heard(self) -> bool:
+        """Return whether it has said anything since this was last asked."""
+        was_heard, self._was_heard = self._was_heard, False
+        return was_heard
+
+    def end(self) -> bool:
+        """End a process that does not answer, and return whether that was not under way already.
+
+        It leaves its stacks in the log, if it still can.
+        """
+        if self._process is None or self._is_ending:
+            return False
+        self._is_ending = True
+        self._signal(signal.SIGABRT)
+        asyncio.get_running_loop().call_later(_EXIT_S, self._signal, signal.SIGKILL)
+        return True
+
+    def _signal(self, number: signal.Signals) -> None:
+        if self._process is not None and self._process.returncode is None:
+            self._process.send_signal(number)
+
     async def stop(self, hurry: asyncio.Event) -> None:
         """Let it drain and stop; hurry: set to grant running streams no more time."""
         if self._link is None:
@@ -161,6 +184,7 @@ class FrontEndProcess:
         self._send([_without_samples(delivery) for delivery in deliveries])
 
     def _receive(self, message: Any) -> None:
+        self._was_heard = True
         if isinstance(message, list):
             self._host.post(message)
         elif isinstance(message, Answer):

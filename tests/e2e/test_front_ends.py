@@ -214,6 +214,20 @@ def test_streams_of_the_other_front_ends_go_on() -> None:
         assert (len(went_on), len(lost)) == (len(wires) - n_lost, n_lost)
 
 
+@pytest.mark.slow
+def test_a_front_end_that_hangs_is_replaced() -> None:
+    recording = spoken_digits()[0]
+    with serving("--stuck-step-s=1", "--stuck-exit-s=1") as server:
+        (front_end,) = front_ends(server)
+        front_end.suspend()
+        server.wait_for(re.compile("front_end_2 serves in the place of front_end_1"))
+        assert "ending front_end_1, of which nothing is heard" in server.log
+        found = Wire(server.target).recognise(
+            recording.pcm, sample_rate_hertz=recording.sample_rate_hertz
+        )
+        assert found.text
+
+
 def test_a_server_whose_front_ends_keep_dying_ends_to_be_replaced() -> None:
     with serving() as server:
         (front_end,) = front_ends(server)
