@@ -15,11 +15,13 @@ from siren_grpc.observe.metrics import CPU_TIME, OPEN_FDS, RESIDENT_MEMORY
 class ProcessUse:
     """What a process uses now, or several together.
 
-    rss_bytes: resident memory, pages they share counted for each. fds: open file descriptors.
-    threads: of the system. cpu_s: processor time since their start, user and system.
+    rss_bytes: resident memory, pages they share counted for each. own_bytes: of that, what is of
+    no file: libraries' pages come and go as the system likes. fds: open file descriptors. threads:
+    of the system. cpu_s: processor time since their start, user and system.
     """
 
     rss_bytes: int
+    own_bytes: int
     fds: int
     threads: int
     cpu_s: float
@@ -45,6 +47,7 @@ def family_use(pid: int) -> ProcessUse:
             continue
     return ProcessUse(
         rss_bytes=sum(use.rss_bytes for use in family),
+        own_bytes=sum(use.own_bytes for use in family),
         fds=sum(use.fds for use in family),
         threads=sum(use.threads for use in family),
         cpu_s=sum(use.cpu_s for use in family),
@@ -70,9 +73,10 @@ def read_processes(pids: Mapping[str, int]) -> Snapshot:
 
 def _measure(process: psutil.Process) -> ProcessUse:
     with process.oneshot():
-        times = process.cpu_times()
+        times, memory = process.cpu_times(), process.memory_info()
         return ProcessUse(
-            rss_bytes=process.memory_info().rss,
+            rss_bytes=memory.rss,
+            own_bytes=memory.rss - getattr(memory, "shared", 0),  # known on Linux only
             fds=process.num_fds(),
             threads=process.num_threads(),
             cpu_s=times.user + times.system,

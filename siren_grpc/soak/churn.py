@@ -99,7 +99,7 @@ async def play(
             if not baseline and report.done >= min(settings.warm_up, settings.sessions):
                 baseline = counts
             for process in counts:
-                memory.note(f"memory of the {process.name}", report.done, process.use.rss_bytes)
+                memory.note(f"memory of the {process.name}", report.done, process.use.own_bytes)
             report.take_over(client)
             journal.write(
                 **report.as_json(),

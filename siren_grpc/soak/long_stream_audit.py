@@ -79,7 +79,7 @@ class LongStreamAudit:
         Returns the steps since the last time, their mean and its CPU time; nothing at first.
         """
         for process in counts:
-            self._memory.note(f"memory of the {process.name}", at_s, process.use.rss_bytes)
+            self._memory.note(f"memory of the {process.name}", at_s, process.use.own_bytes)
         engine = counts[0]
         front_end = max(counts[1:], key=lambda process: process.count("steps"))
         before, self._before = self._before, (engine, front_end)

@@ -37,6 +37,7 @@ class ProcessCounts:
             "process": self.name,
             **self.counts,
             "rss_bytes": self.use.rss_bytes,
+            "own_bytes": self.use.own_bytes,
             "fds": self.use.fds,
             "os_threads": self.use.threads,
             "cpu_s": round(self.use.cpu_s, 3),

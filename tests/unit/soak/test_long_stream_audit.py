@@ -31,10 +31,12 @@ def play(
         rss = int(2**30 * (1 + grows * is_behind))
         told = audit.note_processes(
             [
-                ProcessCounts("engine", {}, ProcessUse(rss, 10, 30, cpu_s)),
-                ProcessCounts("front end 1", {"steps": 0}, ProcessUse(2**26, 10, 9, 1)),
+                ProcessCounts("engine", {}, ProcessUse(2 * rss, rss, 10, 30, cpu_s)),
+                ProcessCounts("front end 1", {"steps": 0}, ProcessUse(2**27, 2**26, 10, 9, 1)),
                 ProcessCounts(
-                    "front end 2", {"steps": steps, "step_s": step_s}, ProcessUse(2**26, 10, 9, 1)
+                    "front end 2",
+                    {"steps": steps, "step_s": step_s},
+                    ProcessUse(2**27, 2**26, 10, 9, 1),
                 ),
             ],
             float(at),

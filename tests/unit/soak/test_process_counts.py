@@ -7,7 +7,9 @@ from siren_grpc.soak.process_counts import ProcessCounts, leaks
 
 
 def counts(name: str = "engine", *, fds: int = 10, **of: float) -> ProcessCounts:
-    return ProcessCounts(name, {"tasks": 6, "threads": 4, **of}, ProcessUse(2**20, fds, 30, 1.5))
+    return ProcessCounts(
+        name, {"tasks": 6, "threads": 4, **of}, ProcessUse(2**21, 2**20, fds, 30, 1.5)
+    )
 
 
 def test_an_idle_server_as_before_leaks_nothing():
