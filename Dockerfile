@@ -7,10 +7,11 @@
 #
 # docs/deployment.md has the rest; scripts/check_image.sh builds it with no Docker and no registry.
 ARG PYTHON_VERSION=3.11
-
-FROM python:${PYTHON_VERSION}-slim AS build
 # Where torch comes from; empty takes pip's usual place (which has the CUDA build).
 ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
+
+FROM python:${PYTHON_VERSION}-slim AS build
+ARG TORCH_INDEX
 ARG EXTRAS=itn
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1
 # For what inverse text normalisation finds no wheels of.
@@ -47,6 +48,14 @@ LABEL org.opencontainers.image.title="Siren gRPC" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.version="$VERSION" \
       org.opencontainers.image.revision="$REVISION"
+ARG TORCH_INDEX
+# On a GPU Triton builds the launcher of its kernels where it runs, into TRITON_CACHE_DIR.
+# hadolint ignore=DL3008
+RUN case "$TORCH_INDEX" in \
+        */cpu) ;; \
+        *) apt-get update && apt-get install --yes --no-install-recommends gcc libc6-dev \
+           && rm -rf /var/lib/apt/lists/* ;; \
+    esac
 RUN groupadd --system --gid 10001 siren \
     && useradd --system --uid 10001 --gid 10001 --create-home --home-dir /var/lib/siren siren \
     && install -d -o siren -g siren /var/lib/siren/models
@@ -60,6 +69,7 @@ ENV PATH=/opt/siren/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     HF_HOME=/var/lib/siren/models \
     NUMBA_CACHE_DIR=/tmp/numba \
+    TRITON_CACHE_DIR=/tmp/triton \
     MPLCONFIGDIR=/tmp/matplotlib \
     XDG_CACHE_HOME=/tmp/cache \
     NVIDIA_VISIBLE_DEVICES=all \

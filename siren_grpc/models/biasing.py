@@ -49,6 +49,11 @@ class SlotPhrases:
         """Where in its tree each slot is: how much of which phrase it has just written."""
 
     @property
+    def device(self) -> torch.device:
+        """Where the trees are."""
+        return self._device
+
+    @property
     def arena(self) -> PhraseArena:
         """The trees that are loaded. It is made when the first one is."""
         if self._arena is None:

@@ -14,15 +14,15 @@ import torch
 from nemo.collections.asr.models import ASRModel
 
 from siren_grpc.domain.model import DecoderKind, Lane, ModelInfo, ModelOptions
-from siren_grpc.domain.ports import OutOfMemory
 from siren_grpc.domain.step import StepResult, StepRow
 from siren_grpc.domain.work import Chunk
 from siren_grpc.models.biasing import SlotPhrases
 from siren_grpc.models.buffered_window import AudioWindows
 from siren_grpc.models.decoders import Emitted, SlotDecoder, frames_from
+from siren_grpc.models.memory import telling_out_of_memory
 from siren_grpc.models.prompts import LanguagePrompts
 from siren_grpc.models.readings import Readings
-from siren_grpc.models.threads import use_threads
+from siren_grpc.models.threads import use_device, use_threads
 from siren_grpc.models.token_timing import FoundTokens, with_timing
 
 
@@ -58,8 +58,7 @@ class BufferedBackend:
         self._batch_sizes = batch_sizes
         self.threads: int | None = None
         """CPU threads of a step; None for torch's own choice."""
-        self.n_parallel = 1
-        """How many steps at once are worth it on its device."""
+        self._n_parallel = 1
         self._contexts = {context.chunk_frames: context for context in parts.info.buffered}
         parameter = next(parts.model.encoder.parameters())
         self._device, self._dtype = parameter.device, parameter.dtype
@@ -89,6 +88,16 @@ class BufferedBackend:
     @batch_sizes.setter
     def batch_sizes(self, sizes: tuple[int, ...]) -> None:
         self._batch_sizes = sizes
+
+    @property
+    def n_parallel(self) -> int:
+        """How many steps at once are worth it on its device."""
+        return self._n_parallel
+
+    @n_parallel.setter
+    def n_parallel(self, count: int) -> None:
+        # The decoders' CUDA graphs have one state, which a step must have for itself.
+        self._n_parallel = 1 if self.is_on_gpu else count
 
     @property
     def is_on_gpu(self) -> bool:
@@ -128,15 +137,9 @@ class BufferedBackend:
         NeMo raises; no slot has changed then.
         """
         use_threads(self.threads)
-        with torch.inference_mode():
-            try:
-                results, keep = self._compute(lane, rows)
-            except torch.OutOfMemoryError as error:
-                raise OutOfMemory(str(error)) from error
-            except RuntimeError as error:
-                if "can't allocate memory" in str(error):  # torch's allocator of a CPU
-                    raise OutOfMemory(str(error)) from error
-                raise
+        use_device(self._device)
+        with torch.inference_mode(), telling_out_of_memory():
+            results, keep = self._compute(lane, rows)
             keep()
         return results
 
@@ -177,9 +180,11 @@ class BufferedBackend:
         def keep() -> None:
             parts.windows.keep(slots[kept], windows, starts + lengths, kept)
             keep_decoder(slots[kept], kept)
-            for i, row in enumerate(rows):
-                if row.keeps_frames and isinstance(row.work, Chunk):
-                    parts.readings.frames.push(row.slot, fresh[i, : lengths[i]])
+            if any(row.keeps_frames for row in rows):
+                ends = lengths.tolist()
+                for i, row in enumerate(rows):
+                    if row.keeps_frames and isinstance(row.work, Chunk):
+                        parts.readings.frames.push(row.slot, fresh[i, : ends[i]])
 
         results = _results(emitted, tail)[: len(rows)]
         if any(row.wants_timing for row in rows):

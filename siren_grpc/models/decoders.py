@@ -97,7 +97,8 @@ class TransducerSlotDecoder:
             # Decoding no frames leaves just the state after the start symbol.
             nothing = torch.zeros(n_rows, 1, d_model, device=device, dtype=dtype)
             no_frames = torch.zeros(n_rows, dtype=torch.int64, device=device)
-            return computer(nothing, no_frames)[1]
+            # As plain torch: a CUDA graph for so many rows would be kept, and filled at each step.
+            return computer.torch_impl(nothing, no_frames)[1]
 
         self._initial = initial(1)
         # The predictor's state has its batch axis first (stateless) or second (LSTM layers).

@@ -64,7 +64,9 @@ class StreamingFeatures:
         span = (feature_frames - 1) * self._hop + 2 * self._half_window
         # Before a stream's first frame half a window of zeros and the pre-emphasis sample.
         first_lead = first_start * self._hop + self._half_window + 1
-        wave = torch.zeros(len(works), span + 1)
+        # From pinned memory a GPU takes what it is sent while the host goes on.
+        is_pinned = self.tail.is_cuda
+        wave = torch.zeros(len(works), span + 1, pin_memory=is_pinned)
         ends, frames = [], []
         for row, work in enumerate(works):
             lead = first_lead if work.is_first else self._tail_samples
@@ -72,16 +74,17 @@ class StreamingFeatures:
             wave[row, lead : lead + len(kept)] = torch.from_numpy(kept)
             ends.append(lead + len(kept))
             frames.append(work.feature_frames + (first_start if work.is_first else 0))
-        wave = wave.to(self.tail.device)
+        is_first = [work.is_first for work in works]
+        bounds = torch.tensor([ends, frames, is_first], dtype=torch.int64, pin_memory=is_pinned)
+        wave = wave.to(self.tail.device, non_blocking=True)
+        end_samples, end, first = bounds.to(self.tail.device, non_blocking=True)
         # A stream that has heard nothing has a tail of zeros, and adds nothing.
         wave[:, : self._tail_samples] += self.tail[slots]
-        features = self._log_mel(self._emphasised(wave, torch.tensor(ends, device=wave.device)))
-        end = torch.tensor(frames, device=wave.device)
+        features = self._log_mel(self._emphasised(wave, end_samples))
         at = torch.arange(feature_frames, device=wave.device)
         beside = at[None] >= end[:, None]
         if first_start:
-            is_first = torch.tensor([work.is_first for work in works], device=wave.device)
-            beside |= is_first[:, None] & (at < first_start)
+            beside |= first.bool()[:, None] & (at < first_start)
         features.masked_fill_(beside[:, None], float(self._featurizer.pad_value))
         # Only whole chunks leave a tail that is read again, and they fill the wave to its end.
         return features, end, wave[:, -self._tail_samples :]

@@ -10,16 +10,16 @@ import torch
 from nemo.collections.asr.models import ASRModel
 
 from siren_grpc.domain.model import DecoderKind, Lane, ModelInfo, ModelOptions
-from siren_grpc.domain.ports import OutOfMemory
 from siren_grpc.domain.step import StepResult, StepRow
 from siren_grpc.domain.work import Chunk
 from siren_grpc.models.biasing import SlotPhrases
 from siren_grpc.models.decoders import SlotDecoder
 from siren_grpc.models.encoder import FeatureGroup, SlotEncoder
 from siren_grpc.models.features import StreamingFeatures
+from siren_grpc.models.memory import telling_out_of_memory
 from siren_grpc.models.prompts import LanguagePrompts
 from siren_grpc.models.readings import Readings
-from siren_grpc.models.threads import use_threads
+from siren_grpc.models.threads import use_device, use_threads
 from siren_grpc.models.token_timing import FoundTokens, with_timing
 
 
@@ -93,7 +93,9 @@ class NemoBackend:
 
     @n_parallel.setter
     def n_parallel(self, count: int) -> None:
-        self._n_parallel = count if self._parts.encoder.is_reentrant else 1
+        # The decoders' CUDA graphs have one state, which a step must have for itself.
+        is_reentrant = self._parts.encoder.is_reentrant and not self.is_on_gpu
+        self._n_parallel = count if is_reentrant else 1
 
     @property
     def is_on_gpu(self) -> bool:
@@ -134,17 +136,11 @@ class NemoBackend:
         no slot has changed then.
         """
         use_threads(self.threads)
+        use_device(self._device)
         # First chunks come first in the batch: some encoders want them apart.
         order = sorted(range(len(rows)), key=lambda i: not rows[i].work.is_first)
-        with torch.inference_mode():
-            try:
-                ordered = self._step(lane, [rows[i] for i in order])
-            except torch.OutOfMemoryError as error:
-                raise OutOfMemory(str(error)) from error
-            except RuntimeError as error:
-                if "can't allocate memory" in str(error):  # torch's allocator of a CPU
-                    raise OutOfMemory(str(error)) from error
-                raise
+        with torch.inference_mode(), telling_out_of_memory():
+            ordered = self._step(lane, [rows[i] for i in order])
         results = dict(zip(order, ordered, strict=True))
         return [results[i] for i in range(len(rows))]
 
@@ -161,6 +157,7 @@ class NemoBackend:
                 group, tail = self._featurise(lane, some)
                 groups.append(group)
                 tails.append(tail)
+        trees = parts.phrases.trees_of([row.slot for row in rows], n_rows=n_rows)
         encoded, lengths, keep_encoder = parts.encoder.step(groups, chunk_frames=lane.chunk_frames)
         slots = torch.cat([group.slots for group in groups])
         if parts.prompts is not None:
@@ -168,10 +165,7 @@ class NemoBackend:
         valid = torch.arange(encoded.shape[1], device=self._device)[None] < lengths[:, None]
         is_sound = torch.isfinite(encoded).all(dim=2).logical_or_(~valid).all(dim=1)
         (tokens, token_frames, counts), keep_decoder = parts.decoders[lane.decoder].decode(
-            slots,
-            encoded,
-            lengths,
-            parts.phrases.trees_of([row.slot for row in rows], n_rows=n_rows),
+            slots, encoded, lengths, trees
         )
         # All that the host is to know travels at once, and only this waits for the device.
         packed = torch.cat((is_sound[:, None], counts[:, None], tokens, token_frames), dim=1)
@@ -198,9 +192,11 @@ class NemoBackend:
             parts.features.tail[where] = torch.cat(tails)[which]
             keep_encoder(where, which)
             keep_decoder(where, which)
-            for i in kept:
-                if rows[i].keeps_frames:
-                    parts.readings.frames.push(rows[i].slot, encoded[i, : lengths[i]])
+            if any(rows[i].keeps_frames for i in kept):
+                ends = lengths.tolist()
+                for i in kept:
+                    if rows[i].keeps_frames:
+                        parts.readings.frames.push(rows[i].slot, encoded[i, : ends[i]])
         return results
 
     def _featurise(self, lane: Lane, rows: list[StepRow]) -> tuple[FeatureGroup, torch.Tensor]:

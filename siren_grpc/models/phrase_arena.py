@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import logging
+from functools import cache
 from typing import Any
 
 import numpy as np
 import torch
 from nemo.collections.asr.parts.context_biasing.biasing_multi_model import GPUBiasingMultiModel
+from nemo.core.utils.optional_libs import TRITON_AVAILABLE
 
 from siren_grpc.models.phrase_tree import BoostingTree
 
+_log = logging.getLogger(__name__)
 MAX_TREES = 1024
 _ROOM_STATES = _ROOM_ARCS = 1 << 20
 
@@ -35,7 +39,7 @@ class PhraseArena(GPUBiasingMultiModel):
         room_arcs: int = _ROOM_ARCS,
     ) -> None:
         """Set the memory aside. vocabulary_size: token ids, the blank not counted."""
-        super().__init__(vocab_size=vocabulary_size)
+        super().__init__(vocab_size=vocabulary_size, use_triton=can_use_triton(device))
         self._arcs = _Room(room_arcs)
         self._states = _Room(room_states)
         # The inherited query looks at as many arcs behind a state's first as there are tokens.
@@ -111,6 +115,25 @@ class PhraseArena(GPUBiasingMultiModel):
     def to(self, *_: Any, **__: Any) -> PhraseArena:
         """Stay: NeMo's decoders ask at each step, also several at once."""
         return self
+
+
+@cache
+def can_use_triton(device: torch.device) -> bool:
+    """Return whether Triton can ask the trees on a device.
+
+    It builds a launcher with a C compiler first, in a folder it may write to: an image may have
+    neither, though Triton is installed.
+    """
+    if device.type != "cuda" or not TRITON_AVAILABLE:
+        return False
+    try:
+        from triton.runtime import driver
+
+        driver.active.utils  # noqa: B018  (builds it)
+    except Exception as error:
+        _log.warning("Triton cannot be used, phrases will be slower: %s", error)
+        return False
+    return True
 
 
 class _Room:

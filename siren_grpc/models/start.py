@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 
 import torch
@@ -13,6 +14,7 @@ from siren_grpc.models.backend import LoadedBackend
 from siren_grpc.models.buffered_loader import DEFAULT_CONTEXT
 from siren_grpc.models.calibrate import calibrate
 from siren_grpc.models.loader import backend_of, model_id, restore
+from siren_grpc.models.threads import use_device
 from siren_grpc.models.voice import VOICE_HERTZ, ListeningBackend, VoiceDetector
 from siren_grpc.models.warmup import warm_up
 
@@ -52,6 +54,11 @@ def start_backend(
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     keep_freed_memory()
+    if torch.device(device).type == "cuda":
+        use_device(torch.device(device))
+        # A model that was let go of is a ring of references, and nothing else makes room for this.
+        gc.collect()
+        torch.cuda.empty_cache()
     model = restore(name, device=device)
     largest = max_batch or (_LARGEST_CPU_BATCH if device == "cpu" else _LARGEST_GPU_BATCH)
 

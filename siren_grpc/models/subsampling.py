@@ -63,7 +63,9 @@ class Subsampling:
         parts = []
         for at in range(0, len(features), size):
             part, end, in_part = features[at : at + size], ends[at : at + size], None
-            if cut is not None:
+            if size >= len(features):
+                in_part = cut
+            elif cut is not None:
                 in_part = cut[(cut >= at) & (cut < at + size)] - at
             parts.append(self._convolve(part, end, max(0, n_first - at), first_start, in_part))
         for layer in self._layers:

@@ -1,4 +1,4 @@
-"""CPU threads of torch, thread by thread."""
+"""What torch keeps thread by thread: how many cores a thread's operations use, and which GPU."""
 
 from __future__ import annotations
 
@@ -13,3 +13,13 @@ def use_threads(count: int | None) -> None:
     """
     if count is not None and torch.get_num_threads() != count:
         torch.set_num_threads(count)
+
+
+def use_device(device: torch.device) -> None:
+    """Make a GPU the calling thread's own; nothing for a CPU.
+
+    Torch follows its tensors to their GPU, but the streams that NeMo makes and the kernels that
+    Triton starts go to the thread's, which is the first GPU unless it says otherwise.
+    """
+    if device.type == "cuda" and device.index is not None:
+        torch.cuda.set_device(device)

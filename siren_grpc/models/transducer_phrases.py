@@ -11,9 +11,9 @@ from nemo.collections.asr.parts.submodules.transducer_decoding.rnnt_label_loopin
 from nemo.collections.asr.parts.submodules.transducer_decoding.tdt_label_looping import (
     GreedyBatchedTDTLabelLoopingComputer,
 )
-from nemo.core.utils.optional_libs import TRITON_AVAILABLE
 
 from siren_grpc.models.biasing import SlotPhrases
+from siren_grpc.models.phrase_arena import can_use_triton
 
 LabelLoopingComputer: TypeAlias = (
     GreedyBatchedRNNTLabelLoopingComputer | GreedyBatchedTDTLabelLoopingComputer
@@ -25,8 +25,8 @@ class TransducerPhrases:
 
     def __init__(self, computer: LabelLoopingComputer, phrases: SlotPhrases) -> None:
         """Give a computer that nothing else uses the phrases' trees."""
-        if not TRITON_AVAILABLE:  # else the trees are asked with loops that no CUDA graph can hold
-            computer.disable_cuda_graphs()
+        if not can_use_triton(phrases.device):
+            computer.disable_cuda_graphs()  # they hold no loops such as it asks the trees with then
         self._computer = computer
         self._phrases = phrases
 

@@ -20,6 +20,7 @@ from siren_grpc.domain.ports import PhraseTrees, Readings
 from siren_grpc.domain.step import StepResult, StepRow
 from siren_grpc.domain.work import Chunk, Voice
 from siren_grpc.models.backend import LoadedBackend
+from siren_grpc.models.memory import telling_out_of_memory
 
 VOICE_HERTZ = 16_000
 _WINDOW = 512
@@ -199,7 +200,8 @@ class ListeningBackend:
             return self._backend.step(lane, rows)
         with torch.inference_mode():
             n_rows = next(size for size in self.batch_sizes if size >= len(hearing))
-            speech, keep = self._detector.hear([rows[i] for i in hearing], n_rows)
+            with telling_out_of_memory():
+                speech, keep = self._detector.hear([rows[i] for i in hearing], n_rows)
             results = self._backend.step(lane, rows)
             keep()
         for i, heard in zip(hearing, speech, strict=True):

@@ -17,10 +17,11 @@ def warm_up(backend: LoadedBackend) -> None:
     """Step silence in every look-ahead and decoder; no slot changes.
 
     The first step of a shape is slow: memory is allocated, kernels are chosen, and on a GPU graphs
-    are captured, hence every batch size there; a CPU needs only the smallest and the largest.
+    are captured, hence every batch size there, the largest first, for its graphs hold the smaller
+    ones; a CPU needs only the smallest and the largest.
     """
     every = backend.batch_sizes
-    sizes = every if backend.is_on_gpu else sorted({every[0], every[-1]})
+    sizes = every[::-1] if backend.is_on_gpu else tuple(sorted({every[0], every[-1]}))
     for chunk_frames in backend.info.look_aheads:
         for decoder in backend.info.decoders:
             lane = Lane(chunk_frames, decoder)
