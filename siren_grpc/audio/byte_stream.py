@@ -36,6 +36,11 @@ class ByteStream:
         return len(self._held)
 
     @property
+    def is_untouched(self) -> bool:
+        """Whether no byte has come."""
+        return not self._held and self._position == 0
+
+    @property
     def is_over(self) -> bool:
         """Whether no more bytes will come."""
         return self._is_over

@@ -60,10 +60,11 @@ class FrameHead:
 
 @dataclass(slots=True)
 class _Gap:
-    """Samples to leave out: at the begin, and all behind so many."""
+    """Samples to leave out: at the begin, and all behind so many, within so many frames."""
 
     skipped: int = 0
     left: int | None = None
+    frames: int = 0
 
 
 def parse_mp3(stream: ByteStream) -> Parser[None]:
@@ -71,7 +72,8 @@ def parse_mp3(stream: ByteStream) -> Parser[None]:
 
     A tag in the first frame says how long the encoder's run-in is, and where the audio ends
     (LAME's, also written by libav): the samples are then those that were encoded, and no time
-    is shifted. Without one nothing is known, and nothing left out.
+    is shifted. Without one nothing is known, and nothing left out. Files behind one another are
+    heard one after the other.
     """
     yield from skip_id3(stream)
     first = FrameHead.of((yield from stream.peek(HEAD_BYTES)))
@@ -93,13 +95,19 @@ def parse_mp3(stream: ByteStream) -> Parser[None]:
             )
         at = stream.position
         frame = yield from stream.read(head.n_bytes, "an MP3 frame")
-        tag = frame[head.side_bytes :] if is_first else b""
-        is_first = False
+        # Of a tag's frame the side information is empty.
+        tag = b"" if any(frame[HEAD_BYTES : head.side_bytes]) else frame[head.side_bytes :]
         if tag.startswith((b"Xing", b"Info")):
             gap = _gap(tag, head)
+            codec = Codec("mp3float", hertz=first.hertz, n_channels=first.n_channels)
             continue
-        if frame[36:40] == b"VBRI" and not gap.skipped and tag:
+        if is_first and frame[36:40] == b"VBRI":
+            is_first = False
             continue
+        is_first = False
+        if gap.left is not None and gap.frames == 0:
+            gap = _Gap()  # another file, without a tag
+        gap.frames -= 1
         try:
             block = codec.decode(frame)
         except PacketError as error:
@@ -156,4 +164,5 @@ def _gap(tag: bytes, head: FrameHead) -> _Gap:
     delays = int.from_bytes(lame[21:24], "big")
     run_in, padding = delays >> 12, delays & 0xFFF
     left = n_frames * head.n_samples - run_in - padding if n_frames else None
-    return _Gap(run_in + DECODER_DELAY_SAMPLES, left if left is None else max(0, left))
+    left = left if left is None else max(0, left)
+    return _Gap(run_in + DECODER_DELAY_SAMPLES, left, n_frames)

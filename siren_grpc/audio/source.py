@@ -150,7 +150,9 @@ class ParsedSource:
         return self._pieces()
 
     def finish(self) -> Iterator[Samples]:
-        """Decode the rest; see `AudioSource`."""
+        """Decode the rest; see `AudioSource`. Of no bytes at all nothing is missing."""
+        if self._bytes.is_untouched:
+            return iter(())
         self._bytes.end()
         return self._pieces()
 

@@ -14,6 +14,7 @@ _FIXED: Options = (
     # traffic at least every 30 s: most close a connection that is idle for 60 s.
     ("grpc.keepalive_time_ms", 30_000),
     ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.http2.ping_timeout_ms", 10_000),  # a minute by default
     # Clients may ping every 10 s; gRPC's default answers that with GOAWAY. A ping that comes a
     # millisecond early counts against them, so the bound is well below. Those that ping more often
     # than it are told so (too_many_pings) at the third such ping.

@@ -18,6 +18,7 @@ from siren_grpc.server.bind_error import cannot_listen
 from siren_grpc.server.connections import ConnectionLimits, Options
 from siren_grpc.server.drain_server import DrainServer
 from siren_grpc.server.front_end_tally import FrontEndTally
+from siren_grpc.server.health import HealthServicer
 from siren_grpc.server.inspection import Inspector
 from siren_grpc.server.load_reports import LoadReports
 from siren_grpc.server.names import ModelNames
@@ -84,7 +85,7 @@ class FrontEnd:
         """
         self._config = config
         self._engine = engine
-        self._health = health.aio.HealthServicer()
+        self._health = HealthServicer()
         self._guard = Guard(config.security)
         self._health_port = HealthPort(self._health)
         self._loads = LoadReports(is_on=config.load_reports)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from siren.v1 import speech_pb2 as pb
 
 from siren_grpc.domain.errors import InvalidConfig
-from siren_grpc.session.delivery_log import DeliveryLog, Forgotten
+from siren_grpc.session.delivery_log import DeliveryLog, NeverSent
 
 _MAX_RESULTS = 256
 """Sent results kept. A client that missed more than these replays its audio instead."""
@@ -43,15 +43,16 @@ class Resumption:
     def greet_again(self, last_result: int) -> list[pb.StreamingRecognizeResponse]:
         """Return what a new call begins with: `started`, and all that the client has missed.
 
-        Raises InvalidConfig for results that were sent too long ago, or never.
+        Raises Forgotten for results that were sent too long ago, and InvalidConfig for those that
+        never were.
         """
         try:
             missed = self._log.since(last_result)
-        except Forgotten as error:
+        except NeverSent as error:
             raise InvalidConfig.of_resume(
                 "last_result",
-                f"what follows it is not kept here ({error}); open a new stream and send again "
-                "what follows the last final",
+                f"there was no such result yet ({error}); it is the number of the last result that "
+                "came, 0 when none did",
             ) from None
         started = pb.StreamStarted()
         started.CopyFrom(self._started)

@@ -7,7 +7,13 @@ from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 
 from siren.v1 import speech_pb2 as pb
 
-from siren_grpc.domain.errors import IdleTimeout, InvalidMessage, ShuttingDown, SirenError
+from siren_grpc.domain.errors import (
+    IdleTimeout,
+    InvalidConfig,
+    InvalidMessage,
+    ShuttingDown,
+    SirenError,
+)
 from siren_grpc.domain.principal import Principal
 from siren_grpc.domain.results import SpeechEvent, SpeechEventKind, StreamEnded
 from siren_grpc.engine.session import EngineSession
@@ -19,6 +25,7 @@ from siren_grpc.server.parking import Parking
 from siren_grpc.server.reader import RequestReader
 from siren_grpc.server.resumption import Resumption
 from siren_grpc.server.stream_parts import StreamParts
+from siren_grpc.session.delivery_log import Forgotten
 
 
 class Stream:
@@ -173,14 +180,24 @@ class Stream:
     def _resume(
         self, resumption: Resumption, last_result: int
     ) -> list[pb.StreamingRecognizeResponse]:
+        try:
+            greeting = resumption.greet_again(last_result)
+        except Forgotten as error:
+            self._end_call()
+            self._parking.give_up(resumption.token)
+            raise InvalidConfig.of_resume(
+                "last_result",
+                f"what follows it is not kept here ({error}); open a new stream and send again "
+                "what follows the last final",
+            ) from None
+        except InvalidConfig:
+            if self._attached is None:
+                self._parking.park(resumption.token)  # for a call that asks for what there is
+            raise
         self._end_call()
         if self._settling is not None:
             self._settling.cancel()
-        try:
-            return resumption.greet_again(last_result)
-        except SirenError:
-            self._parking.give_up(resumption.token)
-            raise
+        return greeting
 
     def _end_call(self) -> None:
         """End the call there is, if any: the client knows before the server that it broke."""

@@ -9,7 +9,11 @@ T = TypeVar("T")
 
 
 class Forgotten(LookupError):
-    """Results are asked for that were sent too long ago, or never."""
+    """Results are asked for that were sent too long ago."""
+
+
+class NeverSent(LookupError):
+    """Results are asked for behind one that there never was."""
 
 
 class DeliveryLog(Generic[T]):
@@ -46,11 +50,13 @@ class DeliveryLog(Generic[T]):
     def since(self, number: int) -> list[T]:
         """Return what follows a result: those numbered higher, and the newest partial.
 
-        number: 0 for everything. Raises Forgotten when that is not all here, or there was no such
-        result.
+        number: 0 for everything. Raises Forgotten when that is not all here, and NeverSent when
+        there was no such result.
         """
         n_missing = self._last_number - number
-        if not 0 <= n_missing <= len(self._results):
+        if number < 0 or n_missing < 0:
+            raise NeverSent(f"result {number} of {self._last_number}")
+        if n_missing > len(self._results):
             raise Forgotten(f"result {number} of {self._last_number}")
         missing = [self._results[-i] for i in range(n_missing, 0, -1)]
         return missing if self._partial is None else [*missing, self._partial]

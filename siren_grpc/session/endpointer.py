@@ -63,12 +63,16 @@ class Endpointer:
         """
         self._hertz = hertz
         self._is_speaking = False  # the VAD's word for it
-        self.set_rules(rules)
+        self.set_rules(rules, from_samples=start_samples)
         self.restart(start_samples)
 
-    def set_rules(self, rules: EndpointRules | None) -> None:
-        """Apply other rules from here on; the utterance goes on."""
+    def set_rules(self, rules: EndpointRules | None, *, from_samples: int) -> None:
+        """Apply other rules from a position on; the utterance goes on.
+
+        A silence that began before counts, but ends nothing before that position.
+        """
         rules = rules or _NO_RULES
+        self._rules_from = from_samples
         hertz = self._hertz
 
         def samples(milliseconds: int | None) -> int | None:
@@ -162,12 +166,12 @@ class Endpointer:
 
     def _due(self) -> tuple[int | None, FinalCause]:
         """Return where the utterance ends if nothing is said until then, and why."""
-        if self._speech_start is None:
-            due = None if self._no_speech is None else self._start + self._no_speech
-            return due, FinalCause.NO_SPEECH
-        if self._speech_end is None or self._min_silence is None:
-            return None, FinalCause.SILENCE
-        return self._speech_end + self._min_silence, FinalCause.SILENCE
+        since, cause, lasts = self._start, FinalCause.NO_SPEECH, self._no_speech
+        if self._speech_start is not None:
+            if self._speech_end is None:
+                return None, FinalCause.SILENCE
+            since, cause, lasts = self._speech_end, FinalCause.SILENCE, self._min_silence
+        return None if lasts is None else max(since + lasts, self._rules_from), cause
 
     def _end(
         self, findings: list[Finding], at_samples: int, cause: FinalCause, n_tokens: int

@@ -117,7 +117,7 @@ class Utterance:
     def _apply_rules(self, *, from_samples: int) -> None:
         self._rules = self._options.endpointing
         self._rules_from_samples = from_samples
-        self._endpointer.set_rules(self._rules)
+        self._endpointer.set_rules(self._rules, from_samples=from_samples)
         self._endpointer.silence(from_samples)
         self._voice = _voice_activity(self._rules, self._geometry)
         if self._voice is not None:
@@ -191,7 +191,7 @@ class Utterance:
         taken = 0
         if work.is_cut_short:
             # The padding behind it is not the speaker's silence: it is one final, with the rest.
-            self._endpointer.set_rules(None)
+            self._endpointer.set_rules(None, from_samples=work.end_samples)
         for finding in self._endpointer.advance(places, voice, heard):
             if isinstance(finding, SpeechStart):
                 results.append(SpeechEvent(SpeechEventKind.SPEECH_STARTED, finding.at_samples))
@@ -245,7 +245,8 @@ class Utterance:
     ) -> list[Result]:
         results: list[Result] = []
         if endpoint.speech_end_samples is not None:
-            at = endpoint.speech_end_samples
+            # A detector hears whole windows, the last of them with the padding behind the audio.
+            at = min(endpoint.speech_end_samples, endpoint.at_samples)
             results.append(SpeechEvent(SpeechEventKind.SPEECH_ENDED, at))
         text = self._hypothesis.finish()
         end = endpoint.at_samples

@@ -14,9 +14,11 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Protocol
 
 from siren_grpc.text.marks import core
+from siren_grpc.text.masking import MASK
 
 LOOK_AHEAD_WORDS = 3
 """Words that must follow the first behind a boundary before it is settled: the grammar sees the
@@ -104,6 +106,7 @@ def split(text: str, *, at_hyphens: bool) -> tuple[list[Part], str]:
 
 def write(task: Task, grammar: Grammar) -> Written:
     """Settle what can be settled and show the rest."""
+    grammar = _AroundMasks(grammar)
     pending = list(task.pending)
     settled: list[str] = []
     for part in task.new:
@@ -122,6 +125,21 @@ def write(task: Task, grammar: Grammar) -> Written:
             settled.append(_text(pending[:n_settled], spans))
             del pending[:n_settled]
     return Written("".join(settled), tuple(pending), _shown([*pending, *task.tail], grammar))
+
+
+class _AroundMasks:
+    """Leaves masked words as they are: a grammar would read `f***` as an f and asterisks."""
+
+    def __init__(self, grammar: Grammar) -> None:
+        self._grammar = grammar
+
+    def spans(self, words: Sequence[str]) -> Sequence[Span]:
+        """See `Grammar`; the words before and behind a masked one are read apart."""
+        spans: list[Span] = []
+        for is_masked, run in groupby(words, key=lambda word: MASK in word):
+            some = tuple(run)
+            spans += [Span(1, None)] * len(some) if is_masked else self._grammar.spans(some)
+        return spans
 
 
 def _n_settled(spans: Sequence[Span]) -> int:

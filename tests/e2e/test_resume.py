@@ -395,10 +395,15 @@ def test_a_token_nobody_knows_is_refused_by_name(call):
 
 
 @pytest.mark.parametrize("last_result", [-1, 7])
-def test_results_nobody_sent_are_refused_by_name(call, last_result):
+def test_results_nobody_sent_are_refused_by_name_and_the_stream_is_still_there(call, last_result):
     first = call(config(resumable=True))
-    error = failure(call(resume(token_of(first.read("started")), last_result)).error())
+    token = token_of(first.read("started"))
+    error = failure(call(resume(token, last_result)).error())
     assert (error.reason, error.fields) == ("INVALID_CONFIG", ("resume.last_result",))
+    first.cancel()
+    assert failure(call(resume(token, last_result)).error()).fields == ("resume.last_result",)
+    again = call(resume(token, 0), *numbered(ITEMS[:22]), END)
+    assert again.rest()[-1].final.text
 
 
 def test_a_stream_that_was_not_to_be_resumed_has_no_token_and_no_numbers(call):

@@ -26,7 +26,7 @@ class AsyncFeed:
         """What the audio raised."""
         self._audio = aiter(audio) if isinstance(audio, AsyncIterable) else _iterate(iter(audio))
         self._stream = stream
-        self._pulling: asyncio.Task[AudioItem | None] | None = None
+        self._pulling: asyncio.Task[AudioItem] | None = None
         self._has_answer = asyncio.Event()
 
     def note_answer(self) -> None:
@@ -70,11 +70,9 @@ class AsyncFeed:
         await asyncio.wait([self._pulling])
         pulled, self._pulling = self._pulling, None
         try:
-            item = pulled.result()
-            if item is None:
-                self._stream.end()
-            else:
-                self._stream.push(item)
+            self._stream.push(pulled.result())
+        except StopAsyncIteration:
+            self._stream.end()
         except asyncio.CancelledError:
             return False  # the audio's own: there is none of it for the reader to raise
         except BaseException as error:  # the reader raises it
@@ -82,11 +80,8 @@ class AsyncFeed:
             return False
         return True
 
-    async def _next(self) -> AudioItem | None:
-        try:
-            return await anext(self._audio)
-        except StopAsyncIteration:
-            return None
+    async def _next(self) -> AudioItem:
+        return await anext(self._audio)
 
 
 async def _is_taken(writing: Awaitable[None]) -> bool:

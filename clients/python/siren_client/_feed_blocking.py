@@ -112,20 +112,24 @@ class BlockingFeed:
             return None
 
     def _pull(self) -> bool:
-        """Hand the next item over; False when the audio has failed."""
-        item, error = None, None
+        """Hand the next item over; False when the audio has failed, for this call or one before."""
+        item: AudioItem | None = None
+        is_end, error = False, self.error
         try:
-            item = next(self._audio, None)
+            if error is None:
+                item = next(self._audio)
+        except StopIteration:
+            is_end = True
         except BaseException as failure:  # the reader raises it
             error = failure
         with self._changed:
             self._is_pulling = False
             self._changed.notify_all()
             try:
-                if error is None and item is None:
+                if is_end:
                     self._stream.end()
-                elif item is not None:
-                    self._stream.push(item)
+                elif error is None:
+                    self._stream.push(item)  # type: ignore[arg-type]  # None is refused there
             except TypeError as failure:
                 error = failure
             self.error = error

@@ -119,9 +119,31 @@ class SirenClient:
 
     def close(self) -> None:
         """Close the connection; streams that are still open are cancelled."""
-        for feed in list(self._feeds):
+        feeds = list(self._feeds)
+        for feed in feeds:
             feed.stop(SirenError(grpc.StatusCode.CANCELLED, "the client was closed"))
+        goodbyes = [call for feed in feeds if (call := self._leave(feed)) is not None]
+        for call in goodbyes:
+            with suppress(grpc.RpcError):
+                next(call, None)
         self._channel.close()
+
+    def _leave(self, feed: BlockingFeed) -> Any | None:
+        """Tell the server, without waiting, that nobody comes back for a stream.
+
+        It would take its end for a break, and keep its place for a while. None if there is no need.
+        """
+        goodbye = feed.leave()
+        if goodbye is None:
+            return None
+        with suppress(Exception):  # the channel is closed, or the interpreter about to end
+            call: Any = self._stub.StreamingRecognize(
+                iter([goodbye]), timeout=LEAVE_S, metadata=self._connection.metadata
+            )
+            # It would be cancelled with the last reference to it.
+            call.add_done_callback(lambda _, call=call: None)
+            return call
+        return None
 
     def stream(
         self,
@@ -157,15 +179,13 @@ class SirenClient:
         self._feeds.add(feed)
         deadline = None if timeout_s is None else monotonic() + timeout_s
 
-        def start(
-            requests: Iterator[pb.StreamingRecognizeRequest], most_s: float | None = None
-        ) -> Any:
+        def start(requests: Iterator[pb.StreamingRecognizeRequest]) -> Any:
             left_s = None if deadline is None else max(0.0, deadline - monotonic())
             return self._stub.StreamingRecognize(
-                requests, timeout=most_s or left_s, metadata=self._connection.metadata
+                requests, timeout=left_s, metadata=self._connection.metadata
             )
 
-        return RecognitionStream(feed, start, self._is_served)
+        return RecognitionStream(feed, start, self._is_served, self._leave)
 
     def _is_served(self) -> bool:
         """Ask who takes new calls, quickly."""
@@ -240,11 +260,16 @@ class RecognitionStream(Iterator[Result]):
     """The results of one stream: an iterator that any thread may `close()`."""
 
     def __init__(
-        self, feed: BlockingFeed, start: Callable[..., Any], is_served: Callable[[], bool]
+        self,
+        feed: BlockingFeed,
+        start: Callable[..., Any],
+        is_served: Callable[[], bool],
+        leave: Callable[[BlockingFeed], Any | None],
     ) -> None:
         self._feed = feed
         self._start = start
         self._is_served = is_served
+        self._leave = leave
         self._results: deque[Result] = deque()
         self._error: SirenError | None = None
         """What to raise when the results are out."""
@@ -284,16 +309,19 @@ class RecognitionStream(Iterator[Result]):
     def __del__(self) -> None:
         # A thread that waits to send for a stream its owner dropped.
         self._feed.stop()
+        # A collection of garbage may run anywhere, within gRPC's locks too: not from here.
+        with suppress(RuntimeError):  # the interpreter ends
+            threading.Thread(target=self._leave, args=[self._feed], daemon=True).start()
 
     def close(self) -> None:
         """Cancel the call, if it is not over; iterating ends."""
         self._feed.stop()
         self._call.cancel()
-        goodbye = self._feed.leave()
-        if goodbye is not None and self._feed.stopped_with is None:
-            # Told to the server, if that takes no time: it would take this for a break.
-            with suppress(Exception), siren_errors():
-                next(self._start(iter([goodbye]), LEAVE_S), None)
+        if self._feed.stopped_with is None:
+            goodbye = self._leave(self._feed)
+            if goodbye is not None:
+                with suppress(grpc.RpcError):
+                    next(goodbye, None)
 
     def _read(self) -> None:
         try:
@@ -314,6 +342,7 @@ class RecognitionStream(Iterator[Result]):
     def _fail(self, error: SirenError) -> None:
         if self._feed.error is not None:
             self._is_over = True
+            self._leave(self._feed)
             raise self._feed.error from None
         outcome = self._feed.fail(error, now=monotonic(), jitter=random())
         if isinstance(outcome, Retry):
@@ -326,6 +355,8 @@ class RecognitionStream(Iterator[Result]):
         self._is_over = True
         self._results.extend(outcome.results)
         self._error = outcome.error
+        if error.status is grpc.StatusCode.DEADLINE_EXCEEDED and error.reason is None:
+            self._leave(self._feed)  # its time is up, by the caller's word
 
     def _begin_call(self) -> Any:
         """Start a call that its audio can cancel.

@@ -22,6 +22,8 @@ _OPTIONS = {
     "grpc.max_reconnect_backoff_ms": 2000,
     "grpc.keepalive_time_ms": 20_000,
     "grpc.keepalive_timeout_ms": 10_000,
+    # Of a ping that is sent while data waits to be taken; a minute by default.
+    "grpc.http2.ping_timeout_ms": 10_000,
     # gRPC's own second attempt at a call the server has not answered loses or repeats messages
     # that were being written when the first one broke (seen with grpcio 1.85): streams are
     # begun anew by this package, which knows what was sent.

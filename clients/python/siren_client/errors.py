@@ -89,9 +89,22 @@ class SirenError(Exception):
         self.retry_after_s = retry_after_s
         self.violations = violations
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Say how to make it again: it may be raised in another process."""
+        attributes = dict(self.__dict__)
+        return (
+            _make_again,
+            (type(self), attributes.pop("status"), attributes.pop("message")),
+            (attributes),
+        )
+
     def __str__(self) -> str:
         reason = self.reason.value if isinstance(self.reason, Reason) else self.reason
         return f"{reason or self.status.name}: {self.message}"
+
+
+def _make_again(kind: type[SirenError], status: grpc.StatusCode, message: str) -> SirenError:
+    return kind(status, message)
 
 
 def to_siren_error(

@@ -293,18 +293,42 @@ def test_what_is_something_else_is_refused(encoding: Encoding, kind: str, says: 
     assert len(decoded.samples) == 0
 
 
+@pytest.mark.parametrize("kind", ["MP3", "WAV", "OGG_OPUS"])
+def test_files_behind_one_another_are_heard_one_after_the_other(kind: str) -> None:
+    once = decode(DECLARED[kind], encoded(kind))
+    twice = decode(DECLARED[kind], 2 * encoded(kind))
+    assert twice.error is None
+    np.testing.assert_array_equal(twice.samples, np.tile(once.samples, 2))
+
+
+def test_an_mp3_file_without_a_tag_behind_one_with_is_heard() -> None:
+    tagged = encoded("MP3")
+    plain = encode("MP3", SPEECH, HERTZ, write_xing="0")
+    both = decode(Encoding.MP3, tagged + plain)
+    assert both.error is None
+    n_samples = len(decode(Encoding.MP3, tagged).samples) + len(decode(Encoding.MP3, plain).samples)
+    assert len(both.samples) == n_samples
+
+
 CONTAINED = [encoding for encoding in Encoding if not encoding.is_raw]
 
 
 @pytest.mark.parametrize("encoding", [e for e in CONTAINED if e is not Encoding.AUTO])
 @pytest.mark.parametrize(
     ("data", "says"),
-    [(b"hello, this is a text", "text ("), (b"\x01\x02\x03\x04\x05", "01 02"), (b"", "nothing")],
+    [(b"hello, this is a text", "text ("), (b"\x01\x02\x03\x04\x05", "01 02")],
 )
 def test_what_is_no_audio_is_named(encoding: Encoding, data: bytes, says: str) -> None:
     error = decode(encoding, data).error
     assert error is not None
     assert says in error.message
+
+
+@pytest.mark.parametrize("encoding", CONTAINED)
+def test_of_no_bytes_nothing_is_missing(encoding: Encoding) -> None:
+    decoded = decode(encoding, b"")
+    assert decoded.error is None
+    assert len(decoded.samples) == 0
 
 
 TRUNCATABLE = ["WAV", "FLAC", "OGG_FLAC", "OGG_OPUS", "WEBM_OPUS", "MP3"]

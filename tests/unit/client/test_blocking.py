@@ -16,11 +16,14 @@ from siren_client import (
     Final,
     Partial,
     Reason,
+    Reconnect,
     ServingStatus,
     SirenClient,
     SirenError,
     Started,
 )
+from siren_client._feed_blocking import BlockingFeed
+from siren_client.unbroken import UnbrokenStream
 
 WAIT_S = 20.0
 
@@ -144,6 +147,39 @@ def test_no_thread_is_left_behind(client, echo):
         if not thread.name.startswith("ThreadPoolExecutor"):  # the double's own
             thread.join(WAIT_S)
             assert not thread.is_alive(), thread
+
+
+def test_nothing_is_no_audio(client):
+    with pytest.raises(TypeError, match="NoneType"):
+        list(client.stream([b"ab", None, b"cd"]))
+
+
+def test_an_error_of_the_audio_is_raised_though_the_connection_broke_meanwhile(client):
+    fails = threading.Event()
+
+    def failing() -> Iterator[bytes]:
+        fails.wait(WAIT_S)
+        raise OSError("microphone unplugged")
+        yield
+
+    feed = BlockingFeed(failing(), UnbrokenStream(pb.StreamingConfig(), Reconnect()))
+    cancelled = []
+    first = feed.requests(lambda: cancelled.append("first"))
+    next(first)
+    started = pb.StreamingRecognizeResponse(started=pb.StreamStarted(resume_token="t"))
+    feed.receive(started, now=0.0)
+    drawing = threading.Thread(target=lambda: list(first))
+    drawing.start()
+    broken = SirenError(grpc.StatusCode.UNAVAILABLE, "the connection broke")
+    feed.fail(broken, now=1.0, jitter=0.0)
+    second = feed.requests(lambda: cancelled.append("second"))
+    assert next(second).resume.token == "t"
+    feed.receive(started, now=2.0)
+    fails.set()
+    drawing.join(WAIT_S)
+    assert list(second) == []
+    assert isinstance(feed.error, OSError)
+    assert "second" in cancelled
 
 
 @pytest.mark.parametrize("error", [OSError("microphone unplugged"), KeyboardInterrupt()])

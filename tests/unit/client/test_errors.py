@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import copy
+import pickle
 import re
 import subprocess
 import sys
@@ -124,3 +126,16 @@ if {order == "alone"}:
         [sys.executable, "-W", "error", "-c", program], capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "OVERLOADED\n", "")
+
+
+def test_an_error_survives_the_way_to_another_process():
+    error = SirenError(
+        grpc.StatusCode.RESOURCE_EXHAUSTED,
+        "no session is free",
+        reason=Reason.OVERLOADED,
+        retry_after_s=2.0,
+        violations=(FieldViolation("config.model", "unknown"),),
+    )
+    for again in (pickle.loads(pickle.dumps(error)), copy.copy(error)):
+        assert type(again) is SirenError
+        assert (str(again), vars(again)) == (str(error), vars(error))

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from siren_grpc.session.delivery_log import DeliveryLog, Forgotten
+from siren_grpc.session.delivery_log import DeliveryLog, Forgotten, NeverSent
 
 
 def make_log(*results: str, max_results: int = 10) -> DeliveryLog[str]:
@@ -33,9 +33,14 @@ def test_the_newest_partial_of_the_current_utterance_comes_last():
     assert log.since(2) == ["final 2"]
 
 
-def test_results_sent_too_long_ago_or_never_are_forgotten():
+def test_results_sent_too_long_ago_are_forgotten():
     log = make_log("a", "b", "c", max_results=2)
     assert log.since(1) == ["b", "c"]
-    for number in (0, -1, 4):
-        with pytest.raises(Forgotten):
-            log.since(number)
+    with pytest.raises(Forgotten, match="result 0 of 3"):
+        log.since(0)
+
+
+@pytest.mark.parametrize("number", [-1, 4])
+def test_results_that_never_were_are_not_forgotten(number):
+    with pytest.raises(NeverSent, match="of 3"):
+        make_log("a", "b", "c", max_results=2).since(number)

@@ -146,5 +146,33 @@ def test_the_size_of_chunks_changes_no_endpoint(until: int) -> None:
 def test_other_rules_leave_the_utterance_as_it_is() -> None:
     endpointer = Endpointer(None, HERTZ, start_samples=0)
     hear(endpointer, 1000, (100, "word"), (900, "more"))
-    endpointer.set_rules(EndpointRules(EndpointDetector.DECODER, min_silence_ms=500))
+    endpointer.set_rules(
+        EndpointRules(EndpointDetector.DECODER, min_silence_ms=500), from_samples=1000
+    )
     assert hear(endpointer, 2000) == [Endpoint(1400, FinalCause.SILENCE, 0, 900)]
+
+
+def test_a_silence_from_before_the_rules_ends_the_utterance_where_they_begin() -> None:
+    endpointer = Endpointer(None, HERTZ, start_samples=0)
+    hear(endpointer, 4000, (100, "word"))
+    endpointer.set_rules(
+        EndpointRules(EndpointDetector.DECODER, min_silence_ms=500, no_speech_ms=1500),
+        from_samples=4000,
+    )
+    assert [end[:2] for end in ends(hear(endpointer, 6000))] == [
+        (4000, FinalCause.SILENCE),
+        (5500, FinalCause.NO_SPEECH),
+    ]
+
+
+def test_no_speech_before_the_rules_is_one_utterance_without_speech() -> None:
+    endpointer = Endpointer(None, HERTZ, start_samples=0)
+    hear(endpointer, 4000)
+    endpointer.set_rules(
+        EndpointRules(EndpointDetector.DECODER, min_silence_ms=500, no_speech_ms=1000),
+        from_samples=4000,
+    )
+    assert [end[:2] for end in ends(hear(endpointer, 5200))] == [
+        (4000, FinalCause.NO_SPEECH),
+        (5000, FinalCause.NO_SPEECH),
+    ]

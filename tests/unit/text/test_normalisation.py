@@ -74,6 +74,19 @@ def test_marks_stay_and_nothing_is_combined_across_them(spoken: str, text: str) 
     assert written(spoken) == text
 
 
+@pytest.mark.parametrize(
+    ("spoken", "text"),
+    [
+        ("one two f*** five one", "12 f*** 51"),
+        ("f***", "f***"),
+        ("five f*** p m", "five f*** p m"),
+        ("f*** f*** one two", "f*** f*** 12"),
+    ],
+)
+def test_a_masked_word_is_no_concern_of_the_grammar(spoken: str, text: str) -> None:
+    assert written(spoken) == text
+
+
 def test_words_and_what_is_between_them_are_the_text() -> None:
     parts, marks = split("Well, twenty-five (25%) p.m. — ok?", at_hyphens=True)
     assert [part.word for part in parts] == ["Well", "twenty", "five", "25%", "p.m", "ok"]

@@ -34,7 +34,7 @@ from siren_client.cli.show import shown
 from siren_client.cli.standard_input import StandardInput, StandardInputError
 from siren_client.cli.stopping import interrupt_calls
 from siren_client.cli.transcribe_many import transcribe_many
-from siren_client.errors import SirenError
+from siren_client.errors import Reason, SirenError
 from siren_client.types import AudioEncoding, ChannelMode, RecognitionOptions
 
 STANDARD_INPUT = "-"
@@ -356,6 +356,8 @@ def _transcribe_one(
             for result in results:
                 show(named(result))
         except (SirenError, AudioFileError, StandardInputError) as error:
+            if interrupt.is_set and getattr(error, "reason", None) is Reason.INVALID_AUDIO:
+                raise typer.Exit(INTERRUPTED) from None  # the rest of it was not sent
             if output_format is Format.JSON:
                 print(to_json_error_line(error, file=source.name), flush=True)
             if isinstance(error, SirenError):

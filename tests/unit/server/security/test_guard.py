@@ -168,7 +168,14 @@ async def test_every_method_wants_a_token_and_health_and_reflection_none() -> No
             assert not tuple(await call.initial_metadata())
         health = health_pb2_grpc.HealthStub(channel)
         await health.Check(health_pb2.HealthCheckRequest(), timeout=WAIT_S)
-        assert await reflected(channel)
+        listed = await health.List(health_pb2.HealthListRequest(), timeout=WAIT_S)
+        assert {"", "siren.v1.SpeechService"} <= set(listed.statuses)
+        assert {f"grpc.reflection.{v}.ServerReflection" for v in ("v1", "v1alpha")} <= set(
+            await reflected(channel)
+        )
+        assert b"grpc/reflection/v1/reflection.proto" in await described(
+            channel, "grpc.reflection.v1.ServerReflection"
+        )
 
 
 async def reflected(channel: grpc.aio.Channel) -> list[str]:
@@ -176,6 +183,14 @@ async def reflected(channel: grpc.aio.Channel) -> list[str]:
     request = reflection_pb2.ServerReflectionRequest(list_services="")
     async for answer in stub.ServerReflectionInfo(iter([request]), timeout=WAIT_S):
         return [service.name for service in answer.list_services_response.service]
+    raise AssertionError("no answer")
+
+
+async def described(channel: grpc.aio.Channel, symbol: str) -> bytes:
+    stub = reflection_pb2_grpc.ServerReflectionStub(channel)
+    request = reflection_pb2.ServerReflectionRequest(file_containing_symbol=symbol)
+    async for answer in stub.ServerReflectionInfo(iter([request]), timeout=WAIT_S):
+        return b"".join(answer.file_descriptor_response.file_descriptor_proto)
     raise AssertionError("no answer")
 
 
