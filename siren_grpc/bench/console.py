@@ -16,7 +16,7 @@ from siren_grpc.bench.audio import UnusableAudio, load_recordings
 from siren_grpc.bench.server_process import ServerDidNotStart, ServerProcess
 from siren_grpc.domain.work import Samples
 
-console = Console(stderr=True)
+console = Console(stderr=True, emoji=False)
 """For progress and warnings; the tables go to stdout."""
 _MOST_FAULTS = 50
 

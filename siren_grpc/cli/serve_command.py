@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import typer
 from pydantic import ValidationError
 
 from siren_grpc.bench.console import fail
@@ -77,6 +78,9 @@ def serve(given: dict[str, Any], file: Path | None) -> None:
         app = asyncio.run(_run(settings, lambda: _reload(given, file)))
     except expected as error:
         told = describe_file(error, settings) if isinstance(error, OSError) else str(error)
+        if settings.log_format == "json":
+            _log.critical(told)
+            raise typer.Exit(1) from None
         raise fail(told) from None
     if app.is_loading:
         # Stopped early: the loading thread is inside torch, whose threads would abort the
@@ -89,6 +93,8 @@ def _reload(given: dict[str, Any], file: Path | None) -> Settings:
     """Read the settings again. Raises ValueError (pydantic's is one)."""
     try:
         return load_settings(given, file)
+    except ValidationError as error:
+        raise ValueError("; ".join(describe(error))) from None
     except FileNotFoundError as error:
         raise ValueError(str(error)) from error
 

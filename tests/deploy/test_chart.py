@@ -62,8 +62,8 @@ def container_of(objects: list[Object]) -> Object:
     return container
 
 
-def env_of(objects: list[Object]) -> dict[str, str]:
-    return {each["name"]: each["value"] for each in container_of(objects)["env"]}
+def env_of(objects: list[Object]) -> dict[str, str | None]:
+    return {each["name"]: each.get("value") for each in container_of(objects)["env"]}
 
 
 def values_of(example: Path) -> Object:
@@ -326,3 +326,36 @@ def test_the_readme_names_every_value() -> None:
 
 WHOLE = {"resources", "podSecurityContext", "securityContext", "topologySpread", "strategy"}
 """Values described as a whole."""
+
+
+def test_tokens_may_come_from_the_environment() -> None:
+    secret = {"secretKeyRef": {"name": "tokens", "key": "tokens"}}
+    tokens = {"name": "SIREN_TOKENS", "valueFrom": secret}
+    env = env_of(render({"auth": {"allowAnonymous": False}, "env": [tokens]}))
+    assert "SIREN_TOKENS" in env
+    assert "SIREN_ALLOW_ANONYMOUS" not in env
+
+
+def test_health_that_wants_a_token_has_a_port_of_its_own_for_probes() -> None:
+    objects = render({"settings": {"open_health": False}})
+    assert env_of(objects)["SIREN_HEALTH_PORT"] == "50052"
+    container = container_of(objects)
+    for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
+        assert container[probe]["grpc"]["port"] == 50052
+    asked = the("Pod", objects)["spec"]["containers"][0]["args"]
+    assert any(argument.endswith(":50052") for argument in asked)
+    assert "--tls" not in asked
+
+
+@pytest.mark.parametrize(
+    ("values", "says"),
+    [
+        ({"tls": {"clientCaKey": "ca.crt"}}, "needs tls.enabled"),
+        ({"settings": {"jwt_jwks_file": "/keys.json"}}, "jwt_issuer"),
+        ({"auth": {}, "settings": {"jwt_jwks_file": None}}, "nobody would be asked"),
+        ({"metrics": {"enabled": True, "port": 50051}}, "metrics.port is taken"),
+    ],
+)
+def test_values_that_no_server_starts_with_are_refused(values: Object, says: str) -> None:
+    with pytest.raises(Exception, match=says):
+        render(values)

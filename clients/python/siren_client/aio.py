@@ -185,6 +185,8 @@ class AsyncSirenClient:
                         raise outcome.error
                     return
                 await asyncio.sleep(outcome.delay_s)
+                if self._is_closed:
+                    raise SirenError(grpc.StatusCode.CANCELLED, "the client was closed")
         finally:
             await feed.close()
             await self._leave(stream)

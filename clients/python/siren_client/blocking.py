@@ -7,6 +7,7 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
+from queue import Empty, SimpleQueue
 from random import random
 from time import monotonic
 from types import TracebackType
@@ -101,6 +102,8 @@ class SirenClient:
                 target, credentials, options=self._connection.options
             )
         self._feeds: weakref.WeakSet[BlockingFeed] = weakref.WeakSet()
+        self._dropped: SimpleQueue[pb.StreamingRecognizeRequest] = SimpleQueue()
+        """What the server is to be told of streams that nobody will read to their end."""
         self._stub = SpeechServiceStub(self._channel)
         self._check = self._channel.unary_unary(
             CHECK_METHOD, request_serializer=serialize_check, response_deserializer=parse_check
@@ -119,14 +122,25 @@ class SirenClient:
 
     def close(self) -> None:
         """Close the connection; streams that are still open are cancelled."""
-        feeds = list(self._feeds)
-        for feed in feeds:
+        for feed in list(self._feeds):
             feed.stop(SirenError(grpc.StatusCode.CANCELLED, "the client was closed"))
-        goodbyes = [call for feed in feeds if (call := self._leave(feed)) is not None]
-        for call in goodbyes:
-            with suppress(grpc.RpcError):
-                next(call, None)
+            if (goodbye := feed.leave()) is not None:
+                self._dropped.put(goodbye)
+        self._leave_dropped()
         self._channel.close()
+
+    def _leave_dropped(self) -> None:
+        """Tell the server of all streams that were dropped since this was last called."""
+        goodbyes = []
+        while True:
+            try:
+                goodbyes.append(self._say(self._dropped.get_nowait()))
+            except Empty:
+                break
+        for call in goodbyes:
+            if call is not None:
+                with suppress(grpc.RpcError):
+                    next(call, None)
 
     def _leave(self, feed: BlockingFeed) -> Any | None:
         """Tell the server, without waiting, that nobody comes back for a stream.
@@ -134,8 +148,9 @@ class SirenClient:
         It would take its end for a break, and keep its place for a while. None if there is no need.
         """
         goodbye = feed.leave()
-        if goodbye is None:
-            return None
+        return None if goodbye is None else self._say(goodbye)
+
+    def _say(self, goodbye: pb.StreamingRecognizeRequest) -> Any | None:
         with suppress(Exception):  # the channel is closed, or the interpreter about to end
             call: Any = self._stub.StreamingRecognize(
                 iter([goodbye]), timeout=LEAVE_S, metadata=self._connection.metadata
@@ -185,7 +200,8 @@ class SirenClient:
                 requests, timeout=left_s, metadata=self._connection.metadata
             )
 
-        return RecognitionStream(feed, start, self._is_served, self._leave)
+        self._leave_dropped()
+        return RecognitionStream(feed, start, self._is_served, self._leave, self._dropped)
 
     def _is_served(self) -> bool:
         """Ask who takes new calls, quickly."""
@@ -265,11 +281,13 @@ class RecognitionStream(Iterator[Result]):
         start: Callable[..., Any],
         is_served: Callable[[], bool],
         leave: Callable[[BlockingFeed], Any | None],
+        dropped: SimpleQueue[pb.StreamingRecognizeRequest],
     ) -> None:
         self._feed = feed
         self._start = start
         self._is_served = is_served
         self._leave = leave
+        self._dropped = dropped
         self._results: deque[Result] = deque()
         self._error: SirenError | None = None
         """What to raise when the results are out."""
@@ -310,8 +328,8 @@ class RecognitionStream(Iterator[Result]):
         # A thread that waits to send for a stream its owner dropped.
         self._feed.stop()
         # A collection of garbage may run anywhere, within gRPC's locks too: not from here.
-        with suppress(RuntimeError):  # the interpreter ends
-            threading.Thread(target=self._leave, args=[self._feed], daemon=True).start()
+        if (goodbye := self._feed.leave()) is not None:
+            self._dropped.put(goodbye)
 
     def close(self) -> None:
         """Cancel the call, if it is not over; iterating ends."""

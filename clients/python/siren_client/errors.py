@@ -15,6 +15,7 @@ from siren_client import _wire
 from siren_client.convert import from_duration
 
 _DETAILS_KEY = "grpc-status-details-bin"
+_SESSION_KEY = "siren-session-id"
 _DOMAIN = "siren"
 
 
@@ -71,6 +72,8 @@ class SirenError(Exception):
         retry_after_s: Seconds after which a retry may help; None if the server
             gave none.
         violations: The fields the server does not accept.
+        session_id: The stream or recording in the server's log; None for a call that
+            did not get so far.
     """
 
     def __init__(
@@ -81,6 +84,7 @@ class SirenError(Exception):
         reason: Reason | str | None = None,
         retry_after_s: float | None = None,
         violations: tuple[FieldViolation, ...] = (),
+        session_id: str | None = None,
     ) -> None:
         super().__init__(message)
         self.status = status
@@ -88,6 +92,7 @@ class SirenError(Exception):
         self.reason = reason
         self.retry_after_s = retry_after_s
         self.violations = violations
+        self.session_id = session_id
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Say how to make it again: it may be raised in another process."""
@@ -120,7 +125,9 @@ def to_siren_error(
     reason: str | None = None
     retry_after_s: float | None = None
     violations: tuple[FieldViolation, ...] = ()
-    for detail in _details(metadata):
+    pairs = tuple(metadata or ())
+    session_id = next((value for key, value in pairs if key == _SESSION_KEY), None)
+    for detail in _details(pairs):
         match detail.type_url.rpartition("/")[2]:
             case "google.rpc.ErrorInfo":
                 error = _decode(_wire.ErrorInfo, detail.value)
@@ -143,6 +150,7 @@ def to_siren_error(
         reason=_to_reason(reason),
         retry_after_s=retry_after_s,
         violations=violations,
+        session_id=session_id if isinstance(session_id, str) else None,
     )
 
 

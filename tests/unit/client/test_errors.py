@@ -139,3 +139,9 @@ def test_an_error_survives_the_way_to_another_process():
     for again in (pickle.loads(pickle.dumps(error)), copy.copy(error)):
         assert type(again) is SirenError
         assert (str(again), vars(again)) == (str(error), vars(error))
+
+
+def test_an_error_names_the_session_for_whoever_reads_the_servers_log():
+    metadata = [("siren-session-id", "abc123")]
+    assert to_siren_error(grpc.StatusCode.INTERNAL, "x", metadata).session_id == "abc123"
+    assert to_siren_error(grpc.StatusCode.INTERNAL, "x", None).session_id is None

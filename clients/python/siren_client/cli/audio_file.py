@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,7 +81,7 @@ def probe(path: Path, channels: Channels | None = None) -> AudioFile:
             )
         return AudioFile(path, 0, 0, None, channels, is_sent_as_it_is=True)
     try:
-        header = soundfile.info(str(path))
+        header = soundfile.info(os.fsencode(path))
     except (soundfile.SoundFileError, OSError) as error:
         if path.is_file() and path.stat().st_size == 0:
             raise AudioFileError(f"{path}: the file is empty") from error
@@ -148,7 +149,7 @@ def _read(file: AudioFile, message_ms: int) -> Iterator[bytes]:
     read_s = 0.0
     to_bytes = to_linear16 if file.channels.mode is ChannelMode.MIX else _to_interleaved
     try:
-        with soundfile.SoundFile(str(file.path)) as sound:
+        with soundfile.SoundFile(os.fsencode(file.path)) as sound:
             message_samples = max(1, sound.samplerate * message_ms // 1000)
             # Not sound.blocks(): it wants to seek, and a file of GSM 6.10, say, cannot.
             while len(block := sound.read(message_samples, dtype="float32", always_2d=True)):

@@ -24,6 +24,8 @@ _SAME_FOR_ALL = (
     Reason.MODEL_NOT_FOUND,
     Reason.SHUTTING_DOWN,
 )
+_OF_ONE_FILE = ("config.channel", "config.sample_rate")
+"""Fields of the config that say what is in a file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,4 +180,6 @@ def _is_same_for_all(error: SirenError | AudioFileError) -> bool:
         return False
     if error.reason is None:
         return error.status is grpc.StatusCode.UNAVAILABLE  # nobody answers
+    if error.violations and all(v.field.startswith(_OF_ONE_FILE) for v in error.violations):
+        return False
     return error.reason in _SAME_FOR_ALL

@@ -38,8 +38,11 @@ def find_inputs(names: Iterable[str], *, recursive: bool) -> list[Input]:
     """
     found: dict[Path, Input] = {}
     for name in names:
-        for given in _resolve(name, recursive=recursive):
-            found.setdefault(given.path.resolve(), given)
+        try:
+            for given in _resolve(name, recursive=recursive):
+                found.setdefault(given.path.resolve(), given)
+        except OSError as error:
+            raise InputError(f"{name}: {error.strerror}") from error
     return list(found.values())
 
 

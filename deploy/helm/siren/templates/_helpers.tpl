@@ -46,9 +46,37 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 
 {{/* Fails unless callers must show who they are, or need not. */}}
 {{- define "siren.checkAuth" -}}
-{{- $asks := or (include "siren.tokensSecret" .) .Values.tls.clientCaKey (hasKey .Values.settings "jwt_jwks_file") -}}
+{{- $jwks := get .Values.settings "jwt_jwks_file" -}}
+{{- if and .Values.tls.clientCaKey (not .Values.tls.enabled) -}}
+{{- fail "tls.clientCaKey needs tls.enabled: client certificates are part of TLS" -}}
+{{- end -}}
+{{- if and $jwks (not .Values.env) (not .Values.envFrom) (not (and (get .Values.settings "jwt_issuer") (get .Values.settings "jwt_audience"))) -}}
+{{- fail "settings.jwt_jwks_file needs settings.jwt_issuer and settings.jwt_audience: whose tokens, and for whom" -}}
+{{- end -}}
+{{- $asks := or (include "siren.asksForTokens" .) .Values.tls.clientCaKey $jwks -}}
 {{- if not (or $asks .Values.auth.allowAnonymous) -}}
-{{- fail "nobody would be asked who they are: set auth.existingSecret or auth.tokens (siren token new --name NAME), tls.clientCaKey or settings.jwt_jwks_file, or auth.allowAnonymous=true to let in whoever networkPolicy lets reach the servers" -}}
+{{- fail "nobody would be asked who they are: set auth.existingSecret or auth.tokens (siren token new --name NAME), SIREN_TOKENS in env, tls.clientCaKey or settings.jwt_jwks_file, or auth.allowAnonymous=true to let in whoever networkPolicy lets reach the servers" -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Not empty when callers need a token: from a Secret's file, or from the environment. */}}
+{{- define "siren.asksForTokens" -}}
+{{- include "siren.tokensSecret" . -}}
+{{- range .Values.env -}}
+{{- if eq .name "SIREN_TOKENS" }}env{{ end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* The port of health alone, in plain text, where the main one would not answer probes: they speak
+no TLS and have no token. Empty where it does. */}}
+{{- define "siren.healthPort" -}}
+{{- $isClosed := eq (get .Values.settings "open_health" | toString) "false" -}}
+{{- if or .Values.tls.enabled $isClosed }}50052{{ end -}}
+{{- end -}}
+
+{{- define "siren.checkPorts" -}}
+{{- if and .Values.metrics.enabled (has (int .Values.metrics.port) (list 50051 50052)) -}}
+{{- fail "metrics.port is taken: 50051 is gRPC's, 50052 that of health alone" -}}
 {{- end -}}
 {{- end -}}
 
@@ -86,7 +114,7 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
   "tls_cert_file" "tls"
   "tls_key_file" "tls"
   "tls_client_ca_file" "tls.clientCaKey"
-  "health_port" "tls.enabled"
+  "health_port" "tls.enabled and settings.open_health, by which it is 50052"
   "metrics_host" "metrics.enabled"
   "metrics_port" "metrics.port"
 -}}
