@@ -60,7 +60,8 @@ def size_deployment(
             "it is to carry": f"{sizing.usable} streams ({headroom:.0%} headroom)",
             "replicas": f"{sizing.replicas} for {peak} streams ({spare} spare)",
             "--max-sessions": f"{measured.streams}: more are refused before they make others late",
-            "scale out at": f"{sizing.threshold} streams a replica on average",
+            "scale out at": f"{sizing.threshold} streams a replica on average: targetLoad "
+            f"{sizing.threshold / measured.streams:.2f} of the chart",
             **_memory(measured),
         }
     )

@@ -50,7 +50,12 @@ class Settings(  # pydantic takes the fields of the last base first
     """Every setting of `siren serve`."""
 
     model_config = SettingsConfigDict(
-        env_prefix="SIREN_", extra="forbid", frozen=True, hide_input_in_errors=True
+        env_prefix="SIREN_",
+        # A variable that is set to nothing is none: Compose and Helm pass such for what is unset.
+        env_ignore_empty=True,
+        extra="forbid",
+        frozen=True,
+        hide_input_in_errors=True,
     )
 
     @classmethod

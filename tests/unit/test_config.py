@@ -73,3 +73,10 @@ def test_lists_are_separated_by_commas_or_written_as_such(
 def test_an_alias_needs_a_model() -> None:
     with pytest.raises(ValidationError, match="fast=siren-mini-en"):
         load_settings({"aliases": "fast"}, None)
+
+
+def test_a_variable_set_to_nothing_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SIREN_TOKENS_FILE", "")
+    monkeypatch.setenv("SIREN_MAX_BATCH", "")
+    settings = load_settings({}, None)
+    assert (settings.tokens_file, settings.max_batch) == (None, None)
