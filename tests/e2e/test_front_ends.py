@@ -176,9 +176,9 @@ def test_streams_of_the_other_front_ends_go_on() -> None:
     recording = spoken_digits()[0]
     has_died, has_begun = threading.Event(), threading.Barrier(9)
     with serving("--front-ends=2") as server:
-        alone = Wire(server.target).recognise(
-            recording.pcm, sample_rate_hertz=recording.sample_rate_hertz
-        )
+        wire = Wire(server.target)
+        alone = wire.recognise(recording.pcm, sample_rate_hertz=recording.sample_rate_hertz)
+        wire.close()  # its connection is not to be counted
 
         def requests() -> Iterator[pb.StreamingRecognizeRequest]:
             yield config(sample_rate_hertz=recording.sample_rate_hertz)
