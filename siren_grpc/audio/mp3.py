@@ -86,7 +86,6 @@ def parse_mp3(stream: ByteStream) -> Parser[None]:
     yield AudioFormat("MP3", first.hertz, first.n_channels)
     codec = Codec("mp3float", hertz=first.hertz, n_channels=first.n_channels)
     gap = _Gap()
-    is_first = True
     while (head := (yield from _next_frame(stream))) is not None:
         if (head.hertz, head.n_channels) != (first.hertz, first.n_channels):
             raise InvalidAudio(
@@ -101,10 +100,8 @@ def parse_mp3(stream: ByteStream) -> Parser[None]:
             gap = _gap(tag, head)
             codec = Codec("mp3float", hertz=first.hertz, n_channels=first.n_channels)
             continue
-        if is_first and frame[36:40] == b"VBRI":
-            is_first = False
+        if tag and frame[36:40] == b"VBRI":
             continue
-        is_first = False
         if gap.left is not None and gap.frames == 0:
             gap = _Gap()  # another file, without a tag
         gap.frames -= 1

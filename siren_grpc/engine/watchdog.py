@@ -6,6 +6,8 @@ from collections.abc import Collection
 from enum import Enum
 
 LOOK_EVERY_S = 1.0
+LEAST_SILENT_S = 15.0
+"""For how long an import, a large allocation or a machine out of breath may silence a process."""
 _LONGEST_GAP_S = 2 * LOOK_EVERY_S
 
 

@@ -180,11 +180,7 @@ class BufferedBackend:
         def keep() -> None:
             parts.windows.keep(slots[kept], windows, starts + lengths, kept)
             keep_decoder(slots[kept], kept)
-            if any(row.keeps_frames for row in rows):
-                ends = lengths.tolist()
-                for i, row in enumerate(rows):
-                    if row.keeps_frames and isinstance(row.work, Chunk):
-                        parts.readings.frames.push(row.slot, fresh[i, : ends[i]])
+            parts.readings.frames.push_step(rows, fresh, lengths)
 
         results = _results(emitted, tail)[: len(rows)]
         if any(row.wants_timing for row in rows):

@@ -192,11 +192,7 @@ class NemoBackend:
             parts.features.tail[where] = torch.cat(tails)[which]
             keep_encoder(where, which)
             keep_decoder(where, which)
-            if any(rows[i].keeps_frames for i in kept):
-                ends = lengths.tolist()
-                for i in kept:
-                    if rows[i].keeps_frames:
-                        parts.readings.frames.push(rows[i].slot, encoded[i, : ends[i]])
+            parts.readings.frames.push_step(rows, encoded, lengths)
         return results
 
     def _featurise(self, lane: Lane, rows: list[StepRow]) -> tuple[FeatureGroup, torch.Tensor]:

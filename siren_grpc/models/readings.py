@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -22,6 +22,8 @@ from nemo.collections.asr.parts.submodules.tdt_malsd_batched_computer import (
 
 from siren_grpc.domain.model import DecoderKind
 from siren_grpc.domain.readings import FrameSpan, Reading
+from siren_grpc.domain.step import StepRow
+from siren_grpc.domain.work import Chunk
 
 _MOST_FRAMES = 750
 """Kept of a session: a minute at 80 ms. A longer utterance has no other readings."""
@@ -53,6 +55,21 @@ class SlotFrames:
     def push(self, slot: int, encoded: torch.Tensor) -> None:
         """Keep the frames of a chunk: [n_frames, d_model]."""
         self._logs[slot].push(encoded)
+
+    def push_step(
+        self, rows: Sequence[StepRow], encoded: torch.Tensor, lengths: torch.Tensor
+    ) -> None:
+        """Keep the frames of a step's chunks, of the sessions that ask for it.
+
+        encoded: [at least len(rows), n_encoder_frames, d_model], of which `lengths`, int64, count.
+        """
+        keeping = [
+            i for i, row in enumerate(rows) if row.keeps_frames and isinstance(row.work, Chunk)
+        ]
+        if keeping:
+            ends = lengths.tolist()  # one wait for the device, not one for each row
+            for i in keeping:
+                self.push(rows[i].slot, encoded[i, : ends[i]])
 
     def take(self, slot: int, span: FrameSpan) -> torch.Tensor | None:
         """Return frames [n_frames, d_model], and forget those before the span's end.

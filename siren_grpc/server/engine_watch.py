@@ -9,12 +9,10 @@ import signal
 
 from siren_grpc.domain.errors import ShuttingDown, SirenError
 from siren_grpc.engine.engine import Engine
-from siren_grpc.engine.watchdog import LOOK_EVERY_S, Silence, Verdict
+from siren_grpc.engine.watchdog import LEAST_SILENT_S, LOOK_EVERY_S, Silence, Verdict
 from siren_grpc.server.front_end import FrontEnd
 
 _log = logging.getLogger(__name__)
-_LEAST_SILENT_S = 15.0
-"""An import or a large allocation may keep the other process from its event loop for a while."""
 _RETRY_S = 1.0
 
 
@@ -32,7 +30,7 @@ class EngineWatch:
         """Prepare; `run` watches. The times: as for `Silence`."""
         self._engine = engine
         self._front_end = front_end
-        self._silence = Silence(silent_s=max(silent_s, _LEAST_SILENT_S), exit_s=exit_s)
+        self._silence = Silence(silent_s=max(silent_s, LEAST_SILENT_S), exit_s=exit_s)
         self._process = os.getppid()
         self._says_stuck = False
         self._is_stuck = False

@@ -67,7 +67,6 @@ class FrontEndProcess:
         self._link: Link | None = None
         self._bound: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._is_gone = asyncio.Event()
-        self._was_heard = False
         self._is_ending = False
 
     async def start(self) -> int:
@@ -124,11 +123,6 @@ class FrontEndProcess:
         """Give it a sign of life. is_stuck: a step seems to have no end."""
         self._send(Beat(is_stuck))
 
-    def was_heard(self) -> bool:
-        """Return whether it has said anything since this was last asked."""
-        was_heard, self._was_heard = self._was_heard, False
-        return was_heard
-
     def end(self) -> bool:
         """End a process that does not answer, and return whether that was not under way already.
 
@@ -184,7 +178,6 @@ class FrontEndProcess:
         self._send([_without_samples(delivery) for delivery in deliveries])
 
     def _receive(self, message: Any) -> None:
-        self._was_heard = True
         if isinstance(message, list):
             self._host.post(message)
         elif isinstance(message, Answer):

@@ -14,6 +14,7 @@ from siren_grpc.server.inspection_messages import (
     Ask,
     EndSession,
     ListSessions,
+    Ping,
     Pulse,
     Report,
     SessionRow,
@@ -48,6 +49,8 @@ class Inspector:
             return Answer(ask.number, census_of({**self._engine.counts, **self._service.counts}))
         if isinstance(question, ListSessions):
             return Answer(ask.number, tuple(self._rows()))
+        if isinstance(question, Ping):
+            return Answer(ask.number, None)
         return Answer(ask.number, self._end(question))
 
     def report(self) -> Report:

@@ -92,7 +92,12 @@ class TakeCensus:
     """Asks for a `census.Census`: what the process holds at this moment."""
 
 
-Question: TypeAlias = Pulse | ListSessions | EndSession | TakeCensus
+@dataclass(frozen=True, slots=True)
+class Ping:
+    """Asks for None: whether the event loop turns."""
+
+
+Question: TypeAlias = Pulse | ListSessions | EndSession | TakeCensus | Ping
 
 
 @dataclass(frozen=True, slots=True)

@@ -77,8 +77,6 @@ class Observer:
         self._tally = Tally()
         self._reports: dict[int, Report] = {}
         """The last of each front end there is or was, by its number."""
-        self._gone: set[int] = set()
-        """Those of them that are no more."""
         self._moments: deque[_Moment] = deque(maxlen=_WINDOW)
         self._tasks: list[asyncio.Task[None]] = []
         self._http: MetricsServer | None = None
@@ -138,7 +136,7 @@ class Observer:
         now: Snapshot = {
             (metrics.SERVING.name, ()): float(self.state == "serving"),
             (metrics.START_TIME.name, ()): self.started_at,
-            (metrics.FRONT_ENDS.name, ()): float(len(self._reports) - len(self._gone)),
+            (metrics.FRONT_ENDS.name, ()): float(len(self._reports.keys() & self._present())),
             (metrics.FRONT_END_DEATHS.name, ()): float(self.front_ends.n_deaths),
             (metrics.STEP_WORKERS.name, ()): float(load.n_workers),
             (metrics.UTILIZATION.name, ()): self.load.steps,
@@ -168,7 +166,7 @@ class Observer:
             except Exception:
                 _log.exception("the server's load cannot be measured")
             await asyncio.gather(*(self._ask(front_end) for front_end in self.front_ends))
-            self._note_gone()
+            self._forget_dead()
             await asyncio.sleep(_PULSE_S)
 
     async def _ask(self, front_end: FrontEndProcess) -> None:
@@ -178,13 +176,14 @@ class Observer:
             return  # its last numbers stay: counters do not go back
         self._reports[front_end.number] = report
 
-    def _note_gone(self) -> None:
-        """Keep what dead front ends have counted, and nothing of what they had."""
-        present = {front_end.number for front_end in self.front_ends}
-        for number in self._reports.keys() - present - self._gone:
+    def _present(self) -> set[int]:
+        return {front_end.number for front_end in self.front_ends}
+
+    def _forget_dead(self) -> None:
+        """Keep what dead front ends have counted, and nothing of what they held."""
+        for number in self._reports.keys() - self._present():
             report = self._reports[number]
             self._reports[number] = replace(report, numbers=without_gauges(report.numbers))
-            self._gone.add(number)
 
     def _measure(self, processes: Snapshot) -> ServerLoad:
         engine = self._host.load

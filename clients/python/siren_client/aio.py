@@ -102,6 +102,7 @@ class AsyncSirenClient:
             )
         self._is_closed = False
         self._calls: weakref.WeakSet[Any] = weakref.WeakSet()
+        self._streams: weakref.WeakSet[UnbrokenStream] = weakref.WeakSet()
         self._stub = SpeechServiceStub(self._channel)
         self._check = self._channel.unary_unary(
             CHECK_METHOD, request_serializer=serialize_check, response_deserializer=parse_check
@@ -125,6 +126,7 @@ class AsyncSirenClient:
         # grpcio's version, misses those whose reader waits in a generator.
         for call in list(self._calls):
             call.cancel()
+        await asyncio.gather(*(self._leave(stream) for stream in list(self._streams)))
         await self._channel.close()
 
     def stream(
@@ -160,6 +162,7 @@ class AsyncSirenClient:
         """
         check_audio(audio)
         stream = UnbrokenStream(to_config(**options), reconnect)
+        self._streams.add(stream)
         return self._stream(stream, AsyncFeed(audio, stream), timeout_s)
 
     async def _stream(
@@ -239,7 +242,7 @@ class AsyncSirenClient:
     async def _leave(self, stream: UnbrokenStream) -> None:
         """Tell the server of a stream left before its end, if that takes no time."""
         goodbye = stream.leave()
-        if goodbye is not None and not self._is_closed:
+        if goodbye is not None:
             with suppress(Exception), siren_errors():
                 call = self._stub.StreamingRecognize(
                     iter([goodbye]), timeout=LEAVE_S, metadata=self._connection.metadata

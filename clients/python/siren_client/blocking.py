@@ -7,7 +7,6 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from queue import Empty, SimpleQueue
 from random import random
 from time import monotonic
 from types import TracebackType
@@ -18,6 +17,7 @@ from siren.v1 import speech_pb2 as pb
 from siren.v1.speech_pb2_grpc import SpeechServiceStub
 
 from siren_client._feed_blocking import BlockingFeed
+from siren_client._goodbyes import Goodbyes
 from siren_client.connection import (
     DEFAULT_TARGET,
     ChannelOptions,
@@ -102,9 +102,12 @@ class SirenClient:
                 target, credentials, options=self._connection.options
             )
         self._feeds: weakref.WeakSet[BlockingFeed] = weakref.WeakSet()
-        self._dropped: SimpleQueue[pb.StreamingRecognizeRequest] = SimpleQueue()
-        """What the server is to be told of streams that nobody will read to their end."""
         self._stub = SpeechServiceStub(self._channel)
+        self._goodbyes = Goodbyes(
+            lambda goodbye: self._stub.StreamingRecognize(
+                iter([goodbye]), timeout=LEAVE_S, metadata=self._connection.metadata
+            )
+        )
         self._check = self._channel.unary_unary(
             CHECK_METHOD, request_serializer=serialize_check, response_deserializer=parse_check
         )
@@ -124,41 +127,9 @@ class SirenClient:
         """Close the connection; streams that are still open are cancelled."""
         for feed in list(self._feeds):
             feed.stop(SirenError(grpc.StatusCode.CANCELLED, "the client was closed"))
-            if (goodbye := feed.leave()) is not None:
-                self._dropped.put(goodbye)
-        self._leave_dropped()
+            self._goodbyes.defer(feed)
+        self._goodbyes.say_deferred()
         self._channel.close()
-
-    def _leave_dropped(self) -> None:
-        """Tell the server of all streams that were dropped since this was last called."""
-        goodbyes = []
-        while True:
-            try:
-                goodbyes.append(self._say(self._dropped.get_nowait()))
-            except Empty:
-                break
-        for call in goodbyes:
-            if call is not None:
-                with suppress(grpc.RpcError):
-                    next(call, None)
-
-    def _leave(self, feed: BlockingFeed) -> Any | None:
-        """Tell the server, without waiting, that nobody comes back for a stream.
-
-        It would take its end for a break, and keep its place for a while. None if there is no need.
-        """
-        goodbye = feed.leave()
-        return None if goodbye is None else self._say(goodbye)
-
-    def _say(self, goodbye: pb.StreamingRecognizeRequest) -> Any | None:
-        with suppress(Exception):  # the channel is closed, or the interpreter about to end
-            call: Any = self._stub.StreamingRecognize(
-                iter([goodbye]), timeout=LEAVE_S, metadata=self._connection.metadata
-            )
-            # It would be cancelled with the last reference to it.
-            call.add_done_callback(lambda _, call=call: None)
-            return call
-        return None
 
     def stream(
         self,
@@ -200,8 +171,8 @@ class SirenClient:
                 requests, timeout=left_s, metadata=self._connection.metadata
             )
 
-        self._leave_dropped()
-        return RecognitionStream(feed, start, self._is_served, self._leave, self._dropped)
+        self._goodbyes.say_deferred()
+        return RecognitionStream(feed, start, self._is_served, self._goodbyes)
 
     def _is_served(self) -> bool:
         """Ask who takes new calls, quickly."""
@@ -280,14 +251,12 @@ class RecognitionStream(Iterator[Result]):
         feed: BlockingFeed,
         start: Callable[..., Any],
         is_served: Callable[[], bool],
-        leave: Callable[[BlockingFeed], Any | None],
-        dropped: SimpleQueue[pb.StreamingRecognizeRequest],
+        goodbyes: Goodbyes,
     ) -> None:
         self._feed = feed
         self._start = start
         self._is_served = is_served
-        self._leave = leave
-        self._dropped = dropped
+        self._goodbyes = goodbyes
         self._results: deque[Result] = deque()
         self._error: SirenError | None = None
         """What to raise when the results are out."""
@@ -327,19 +296,14 @@ class RecognitionStream(Iterator[Result]):
     def __del__(self) -> None:
         # A thread that waits to send for a stream its owner dropped.
         self._feed.stop()
-        # A collection of garbage may run anywhere, within gRPC's locks too: not from here.
-        if (goodbye := self._feed.leave()) is not None:
-            self._dropped.put(goodbye)
+        self._goodbyes.defer(self._feed)
 
     def close(self) -> None:
         """Cancel the call, if it is not over; iterating ends."""
         self._feed.stop()
         self._call.cancel()
         if self._feed.stopped_with is None:
-            goodbye = self._leave(self._feed)
-            if goodbye is not None:
-                with suppress(grpc.RpcError):
-                    next(goodbye, None)
+            self._goodbyes.say(self._feed)
 
     def _read(self) -> None:
         try:
@@ -360,7 +324,7 @@ class RecognitionStream(Iterator[Result]):
     def _fail(self, error: SirenError) -> None:
         if self._feed.error is not None:
             self._is_over = True
-            self._leave(self._feed)
+            self._goodbyes.say(self._feed)
             raise self._feed.error from None
         outcome = self._feed.fail(error, now=monotonic(), jitter=random())
         if isinstance(outcome, Retry):
@@ -374,7 +338,7 @@ class RecognitionStream(Iterator[Result]):
         self._results.extend(outcome.results)
         self._error = outcome.error
         if error.status is grpc.StatusCode.DEADLINE_EXCEEDED and error.reason is None:
-            self._leave(self._feed)  # its time is up, by the caller's word
+            self._goodbyes.say(self._feed)  # its time is up, by the caller's word
 
     def _begin_call(self) -> Any:
         """Start a call that its audio can cancel.

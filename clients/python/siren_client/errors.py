@@ -100,7 +100,7 @@ class SirenError(Exception):
         return (
             _make_again,
             (type(self), attributes.pop("status"), attributes.pop("message")),
-            (attributes),
+            attributes,
         )
 
     def __str__(self) -> str:
