@@ -184,6 +184,17 @@ def test_ctrl_c_keeps_what_is_done_and_says_what_is_not(running_server, tmp_path
     assert [path.name for path in out.iterdir()] == ["digits-ked-8k.txt"]
 
 
+def test_ctrl_c_on_a_compressed_file_is_no_damage(running_server, tmp_path, long_recording):
+    path = tmp_path / "talk.flac"
+    soundfile.write(path, *soundfile.read(long_recording, dtype="int16"))
+    with start(running_server, "transcribe", path, "--json", "--partials") as command:
+        while json.loads(command.stdout.readline())["type"] != "partial":
+            pass
+        command.send_signal(signal.SIGINT)
+        assert b"INVALID_AUDIO" not in command.stdout.read() + command.stderr.read()
+        assert command.wait(WAIT_S) == 130
+
+
 @pytest.mark.parametrize("n_files", [1, 3])
 def test_a_reader_that_goes_ends_it_quietly(running_server, tmp_path, long_recording, n_files):
     files = [tmp_path / f"{number}.wav" for number in range(n_files)]

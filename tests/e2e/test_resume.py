@@ -9,6 +9,7 @@ import random
 import re
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 
 import grpc
@@ -83,6 +84,64 @@ def unbroken(server: SirenServer) -> dict[str, list[Result]]:
             name: list(client.stream(iter(items), **options))
             for name, (items, options) in CASES.items()
         }
+
+
+@pytest.fixture
+def small() -> Iterator[str]:
+    """A server with room for two, which keeps a broken stream's place for long."""
+    with serving("--max-sessions=2", "--resume-grace-s=60") as server:
+        yield server.target
+
+
+def slow() -> Iterator[bytes]:
+    for item in itertools.cycle(ITEMS):
+        yield item
+        time.sleep(0.02)
+
+
+def failing() -> Iterator[bytes]:
+    yield from itertools.islice(slow(), 20)
+    raise OSError("microphone unplugged")
+
+
+def fits(target: str) -> None:
+    """Fail unless the server has room for a stream at once, for a client that does not wait."""
+    with SirenClient(target) as client:
+        assert list(client.stream(iter(ITEMS[:3]), reconnect=None))
+
+
+def test_a_stream_that_is_left_gives_its_place_back(small):
+    with SirenClient(small) as client:
+        for _ in range(4):
+            for result in client.stream(slow()):
+                if isinstance(result, Partial):
+                    break
+        for _ in range(3):
+            with pytest.raises(OSError, match="unplugged"):
+                list(client.stream(failing()))
+        for _ in range(3):
+            with pytest.raises(SirenError, match="DEADLINE_EXCEEDED"):
+                list(client.stream(slow(), timeout_s=0.5))
+        held = [client.stream(slow()) for _ in range(2)]
+        for stream in held:
+            next(stream)
+    fits(small)
+
+
+async def test_streams_open_when_an_asyncio_client_closes_give_their_places_back(small):
+    async def audio():
+        for item in itertools.cycle(ITEMS):
+            yield item
+            await asyncio.sleep(0.02)
+
+    client = AsyncSirenClient(small)
+    held = [client.stream(audio()) for _ in range(2)]
+    for stream in held:
+        await anext(stream)
+    await client.close()
+    await asyncio.to_thread(fits, small)
+    for stream in held:
+        await stream.aclose()
 
 
 def breaks_of(proxy: FaultyProxy) -> list[Callable[[], object]]:

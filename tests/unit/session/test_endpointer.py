@@ -152,27 +152,18 @@ def test_other_rules_leave_the_utterance_as_it_is() -> None:
     assert hear(endpointer, 2000) == [Endpoint(1400, FinalCause.SILENCE, 0, 900)]
 
 
-def test_a_silence_from_before_the_rules_ends_the_utterance_where_they_begin() -> None:
+@pytest.mark.parametrize(
+    ("sounds", "cause"),
+    [([(100, "word")], FinalCause.SILENCE), ([], FinalCause.NO_SPEECH)],
+)
+def test_a_silence_from_before_the_rules_ends_one_utterance_where_they_begin(
+    sounds: list[tuple[int, str]], cause: FinalCause
+) -> None:
     endpointer = Endpointer(None, HERTZ, start_samples=0)
-    hear(endpointer, 4000, (100, "word"))
-    endpointer.set_rules(
-        EndpointRules(EndpointDetector.DECODER, min_silence_ms=500, no_speech_ms=1500),
-        from_samples=4000,
-    )
+    hear(endpointer, 4000, *sounds)
+    rules = EndpointRules(EndpointDetector.DECODER, min_silence_ms=500, no_speech_ms=1500)
+    endpointer.set_rules(rules, from_samples=4000)
     assert [end[:2] for end in ends(hear(endpointer, 6000))] == [
-        (4000, FinalCause.SILENCE),
+        (4000, cause),
         (5500, FinalCause.NO_SPEECH),
-    ]
-
-
-def test_no_speech_before_the_rules_is_one_utterance_without_speech() -> None:
-    endpointer = Endpointer(None, HERTZ, start_samples=0)
-    hear(endpointer, 4000)
-    endpointer.set_rules(
-        EndpointRules(EndpointDetector.DECODER, min_silence_ms=500, no_speech_ms=1000),
-        from_samples=4000,
-    )
-    assert [end[:2] for end in ends(hear(endpointer, 5200))] == [
-        (4000, FinalCause.NO_SPEECH),
-        (5000, FinalCause.NO_SPEECH),
     ]
