@@ -19,6 +19,15 @@ settings.register_profile(
 settings.load_profile("siren")
 
 
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip what needs a GPU where there is none."""
+    if item.get_closest_marker("gpu") is not None:
+        import torch  # not where it is for nothing: most tests need none
+
+        if not torch.cuda.is_available():
+            pytest.skip("no GPU")
+
+
 @pytest.fixture(scope="session")
 def running_server() -> Iterator[SirenServer]:
     """A `siren serve` of the embedded model, loaded and warmed up."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from siren_grpc.domain.model import DecoderKind, Lane, ModelInfo, ModelOptions
@@ -102,6 +102,14 @@ class ModelBackend(Protocol):
     @property
     def n_parallel(self) -> int:
         """How many steps at once are worth it on its device."""
+        ...
+
+    @property
+    def step_seconds(self) -> Mapping[Lane, Mapping[int, float]]:
+        """What steps take alone, in seconds by rows, of lanes for which that was measured.
+
+        Lanes without the model's name; of each the smallest and the largest batch at least.
+        """
         ...
 
     def open_slot(self, slot: int, options: ModelOptions) -> None:

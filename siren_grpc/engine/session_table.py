@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import monotonic
 
 from siren_grpc.domain.errors import ModelNotFound, SirenError
@@ -93,6 +93,8 @@ class SessionTable:
         """Take a model into service; lanes call it by a name that was never used before."""
         slots = SlotTable(backend.n_slots)
         self._models[name] = ServedModel(backend, slots, backend.batch_sizes, phrases)
+        for lane, alone_s in backend.step_seconds.items():
+            self._admission.load.expect(self.work_of(replace(lane, model=name)), alone_s)
 
     def retire_model(self, name: str, on_freed: Callable[[], None]) -> None:
         """Take a model out of service. on_freed: called when its last session has been released."""
@@ -214,4 +216,5 @@ class SessionTable:
         model = self._models[name]
         if model.on_freed is not None and model.slots.n_taken == 0:
             del self._models[name]
+            self._admission.load.forget(name)
             model.on_freed()

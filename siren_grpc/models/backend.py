@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Protocol
 
+from siren_grpc.domain.model import Lane
 from siren_grpc.domain.ports import ModelBackend
 
 
@@ -28,6 +30,14 @@ class LoadedBackend(ModelBackend, Protocol):
 
     @n_parallel.setter
     def n_parallel(self, count: int) -> None: ...
+
+    @property
+    def step_seconds(self) -> Mapping[Lane, Mapping[int, float]]:
+        """What steps take alone, as `ModelBackend` says; `warm_up` measures it."""
+        ...
+
+    @step_seconds.setter
+    def step_seconds(self, seconds: Mapping[Lane, Mapping[int, float]]) -> None: ...
 
     @property
     def bytes_per_slot(self) -> int:

@@ -58,6 +58,8 @@ class BufferedBackend:
         self._batch_sizes = batch_sizes
         self.threads: int | None = None
         """CPU threads of a step; None for torch's own choice."""
+        self.step_seconds: Mapping[Lane, Mapping[int, float]] = {}
+        """What steps take alone; none are known until it is warmed up."""
         self._n_parallel = 1
         self._contexts = {context.chunk_frames: context for context in parts.info.buffered}
         parameter = next(parts.model.encoder.parameters())

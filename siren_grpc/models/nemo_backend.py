@@ -58,6 +58,8 @@ class NemoBackend:
         self._n_parallel = 1
         self.threads: int | None = None
         """CPU threads of a step; None for torch's own choice."""
+        self.step_seconds: Mapping[Lane, Mapping[int, float]] = {}
+        """What steps take alone; none are known until it is warmed up."""
 
     @property
     def info(self) -> ModelInfo:

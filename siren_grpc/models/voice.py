@@ -8,7 +8,7 @@ state when the batch changes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from importlib.metadata import distribution
 
@@ -160,6 +160,15 @@ class ListeningBackend:
     @n_parallel.setter
     def n_parallel(self, count: int) -> None:
         self._backend.n_parallel = count
+
+    @property
+    def step_seconds(self) -> Mapping[Lane, Mapping[int, float]]:
+        """What steps take alone."""
+        return self._backend.step_seconds
+
+    @step_seconds.setter
+    def step_seconds(self, seconds: Mapping[Lane, Mapping[int, float]]) -> None:
+        self._backend.step_seconds = seconds
 
     @property
     def threads(self) -> int | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from time import perf_counter
+
 import numpy as np
 
 from siren_grpc.domain.errors import InvalidConfig
@@ -14,7 +16,7 @@ from siren_grpc.models.backend import LoadedBackend
 
 
 def warm_up(backend: LoadedBackend) -> None:
-    """Step silence in every look-ahead and decoder; no slot changes.
+    """Step silence in every look-ahead and decoder, and note how long it takes; no slot changes.
 
     The first step of a shape is slow: memory is allocated, kernels are chosen, and on a GPU graphs
     are captured, hence every batch size there, the largest first, for its graphs hold the smaller
@@ -22,14 +24,27 @@ def warm_up(backend: LoadedBackend) -> None:
     """
     every = backend.batch_sizes
     sizes = every[::-1] if backend.is_on_gpu else tuple(sorted({every[0], every[-1]}))
+    seconds: dict[Lane, dict[int, float]] = {}
     for chunk_frames in backend.info.look_aheads:
         for decoder in backend.info.decoders:
             lane = Lane(chunk_frames, decoder)
-            for size in sizes:
-                for is_first in (True, False):
-                    backend.step(lane, silent_rows(backend.info, lane, size, is_first=is_first))
+            seconds[lane] = {size: _step_shapes(backend, lane, size) for size in sizes}
+    backend.step_seconds = seconds
     if backend.is_on_gpu and backend.phrase_trees is not None:
         _warm_up_phrases(backend, backend.phrase_trees)
+
+
+def _step_shapes(backend: LoadedBackend, lane: Lane, n_rows: int) -> float:
+    """Step a first and a later chunk; return how long a later one takes, the quicker of two."""
+    backend.step(lane, silent_rows(backend.info, lane, n_rows, is_first=True))
+    rows = silent_rows(backend.info, lane, n_rows, is_first=False)
+    backend.step(lane, rows)
+    took_s = []
+    for _ in range(2):
+        began = perf_counter()
+        backend.step(lane, rows)
+        took_s.append(perf_counter() - began)
+    return min(took_s)
 
 
 def _warm_up_phrases(backend: LoadedBackend, trees: PhraseTrees) -> None:

@@ -3,9 +3,8 @@
 Two questions, both asked of the steps of live chunks as they were measured. How late is it now: how
 much of its chunk's duration each row took that was due, waiting included, on average. And would one
 more fit: the rows that come in a second, with those of sessions too new to have been measured,
-against what the device does in the batches it is quickest with. The first is the truth but comes
-after the fact: a queue needs seconds to grow. The second knows before; but it has to guess what
-batches cost that are larger than any there was, and where it guesses it only slows a rush down.
+against what the device does in its largest batches. The first is the truth but comes after the
+fact: a queue needs seconds to grow. The second knows before.
 """
 
 from __future__ import annotations
@@ -16,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from siren_grpc.domain.model import Lane
+from siren_grpc.scheduling.step_cost import StepCost
 
 _MEMORY_S = 2.0
 """Time constant of what was measured: some chunks of every session."""
@@ -23,15 +23,11 @@ _PRIOR_ROWS = 3.0
 """The mean begins with as many rows that took no time: a single slow step is no load."""
 _RELEASE = 0.75
 """A device that was too slow takes sessions again at this part of the bound: it does not flap."""
-_CALM = 0.5
-"""Below this part of the bound there is room, whatever a guess says."""
-_LEAP_S = 1.0
-_LEAST_LEAP = 8
-_LEAP_SHARE = 4
-"""Sessions that do not fit by a guess, on a calm device: in so many seconds the larger of so many,
-and one for each four that are there, may start. Their chunks then show what they cost."""
-_NEW = 0.2
-"""Weight of a new measurement of a batch size's cost."""
+_NEW_S = 2 * _MEMORY_S
+"""For so long a session is new: it is taken to speak, whatever was seen of it."""
+_CAUTION = 1.5
+"""Rows to reckon with from a session of which none was measured. A rush makes the machine slower,
+by messages and whatever comes with them, and that shows only when all are there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,32 +55,24 @@ class _Decaying:
 
 @dataclass(slots=True)
 class _LaneLoad:
-    step_s: dict[int, float] = field(default_factory=dict)
-    """What a step takes, by its batch size."""
+    work: LaneWork
+    cost: StepCost | None = None
+    """None if nothing was expected: then only lateness keeps sessions of the lane out."""
     due_rows: _Decaying = field(default_factory=_Decaying)
-    starts: _Decaying = field(default_factory=_Decaying)
-    """As `due_rows` comes to know a new session's rows, this forgets it: together they count it
-    once."""
+    starts: deque[float] = field(default_factory=deque)
+    """Of the sessions that are new."""
 
-    def note(self, size: int, step_s: float) -> None:
-        had = self.step_s.get(size)
-        self.step_s[size] = step_s if had is None else had + _NEW * (step_s - had)
+    def n_rows(self, n_live: int, now: float) -> float:
+        """Return how many rows to reckon with in a chunk's duration from so many sessions.
 
-    def rows_per_s(self, most: int) -> float:
-        """Return the most that batches of up to `most` rows do in a second.
-
-        Larger ones than were seen cost what the two largest that were seen suggest.
+        Not all of them speak, and ends of utterances bring rows of their own: it is what was
+        measured, and more than one from each new session whose rows are still to come.
         """
-        sizes = sorted(size for size in self.step_s if size <= most)
-        if not sizes:
-            return math.inf
-        best = max(size / self.step_s[size] for size in sizes)
-        last = sizes[-1]
-        slope = 0.0
-        if len(sizes) > 1:
-            before = sizes[-2]
-            slope = max(0.0, self.step_s[last] - self.step_s[before]) / (last - before)
-        return max(best, most / (self.step_s[last] + slope * (most - last)))
+        measured = self.due_rows.get(now) / _MEMORY_S * self.work.chunk_s
+        while self.starts and now - self.starts[0] > _NEW_S:
+            self.starts.popleft()
+        n_unknown = min(len(self.starts), max(0.0, n_live - measured))
+        return measured + _CAUTION * n_unknown
 
 
 class Load:
@@ -93,18 +81,25 @@ class Load:
     def __init__(self, *, max_load: float) -> None:
         """Start with an idle device. max_load: in (0, 1], of a chunk's duration; 0 for no bound."""
         self._max_load = max_load
-        self._lanes: dict[LaneWork, _LaneLoad] = {}
+        self._lanes: dict[Lane, _LaneLoad] = {}
         self._rows = 0.0
         self._taken = 0.0
         """How much of their chunks' durations these rows took, summed."""
         self._at = 0.0
         self._is_late = False
-        self._leaps: deque[float] = deque()
 
     @property
     def is_bounded(self) -> bool:
         """Whether anybody is ever refused."""
         return self._max_load > 0
+
+    def expect(self, work: LaneWork, alone_s: Mapping[int, float]) -> None:
+        """Take note of what a lane's steps take alone: `alone_s` as for `StepCost`."""
+        self._lanes[work.lane] = _LaneLoad(work, StepCost(alone_s))
+
+    def forget(self, model: str) -> None:
+        """Forget the lanes of a model that has no sessions and gets no more."""
+        self._lanes = {lane: load for lane, load in self._lanes.items() if lane.model != model}
 
     def note_step(
         self, work: LaneWork, n_rows: int, waits_s: Sequence[float], step_s: float, now: float
@@ -114,8 +109,10 @@ class Load:
         n_rows: it had. waits_s: of each row that was due when it began, for how long; files that
         are sent ahead of the pace of speech have none, and are no load. step_s: it took.
         """
-        lane = self._lanes.setdefault(work, _LaneLoad())
-        lane.note(next((size for size in work.batch_sizes if size >= n_rows), n_rows), step_s)
+        lane = self._lane(work)
+        size = next((size for size in work.batch_sizes if size >= n_rows), n_rows)
+        if lane.cost is not None:
+            lane.cost.note(size, step_s)
         n_due = len(waits_s)
         lane.due_rows.add(n_due, now)
         keep = self._keep(now)
@@ -147,30 +144,23 @@ class Load:
             return True
         if self.is_late(now) or not self._fits(work, n_live, n_workers, now):
             return False
-        self._lanes.setdefault(work, _LaneLoad()).starts.add(1, now)
+        self._lane(work).starts.append(now)
         return True
 
     def _fits(self, work: LaneWork, n_live: Mapping[Lane, int], n_workers: int, now: float) -> bool:
-        share = n_sessions = 0.0
-        is_guess = False
-        for each, lane in self._lanes.items():
-            n_speaking = lane.starts.get(now) + lane.due_rows.get(now) / _MEMORY_S * each.chunk_s
-            n_of_lane = min(n_speaking, n_live.get(each.lane, 0))
-            n_sessions += n_of_lane
-            most = each.batch_sizes[-1]
-            is_guess = is_guess or most not in lane.step_s
-            added = 1 if each == work else 0
-            share += (n_of_lane + added) / each.chunk_s / (lane.rows_per_s(most) * n_workers)
-        if share <= self._max_load:
-            return True
-        if not is_guess or self.taken(now) > _CALM * self._max_load:
-            return False
-        while self._leaps and now - self._leaps[0] > _LEAP_S:
-            self._leaps.popleft()
-        if len(self._leaps) >= max(_LEAST_LEAP, n_sessions // _LEAP_SHARE):
-            return False
-        self._leaps.append(now)
-        return True
+        added = self._lane(work)
+        share = 0.0
+        for lane in self._lanes.values():
+            n_rows = lane.n_rows(n_live.get(lane.work.lane, 0), now) + (lane is added)
+            if lane.cost is not None:
+                rows_per_s = lane.cost.rows_per_s(lane.work.batch_sizes[-1]) * n_workers
+                share += n_rows / lane.work.chunk_s / rows_per_s
+        return share <= self._max_load
+
+    def _lane(self, work: LaneWork) -> _LaneLoad:
+        lane = self._lanes.setdefault(work.lane, _LaneLoad(work))
+        lane.work = work  # its batches may have been limited since
+        return lane
 
     def _keep(self, now: float) -> float:
         return math.exp(min(0.0, self._at - now) / _MEMORY_S)

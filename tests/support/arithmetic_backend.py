@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import threading
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from siren_grpc.domain.errors import InvalidConfig
 from siren_grpc.domain.model import DecoderKind, Lane, ModelInfo, ModelOptions
@@ -90,6 +90,10 @@ class ArithmeticBackend:
     @property
     def n_slots(self) -> int:
         return self._n_slots
+
+    @property
+    def step_seconds(self) -> Mapping[Lane, Mapping[int, float]]:
+        return {}
 
     @property
     def batch_sizes(self) -> tuple[int, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -34,6 +34,7 @@ class RecordingBackend:
 
     def __init__(self, *, is_on_gpu: bool) -> None:
         self.is_on_gpu = is_on_gpu
+        self.step_seconds: Mapping[Lane, Mapping[int, float]] = {}
         self.shapes: set[tuple[int, DecoderKind, int, bool]] = set()
         self.with_phrases: set[tuple[int, DecoderKind, int]] = set()
         self.trees: dict[int, int] = {}
@@ -84,6 +85,12 @@ def test_every_shape_is_run(is_on_gpu: bool, sizes: tuple[int, ...]) -> None:
         for size in sizes
         for is_first in (True, False)
     }
+    assert {(lane.chunk_frames, lane.decoder) for lane in backend.step_seconds} == {
+        (chunk_frames, decoder) for chunk_frames in (1, 7) for decoder in DecoderKind
+    }
+    for alone_s in backend.step_seconds.values():
+        assert tuple(sorted(alone_s)) == sizes
+        assert min(alone_s.values()) > 0
     # A CPU has no graphs to capture.
     assert backend.with_phrases == {
         (chunk_frames, decoder, 4)

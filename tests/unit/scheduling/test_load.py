@@ -20,6 +20,14 @@ def step_s(n_rows: int) -> float:
 
 
 CAPACITY = 128
+IN_A_RUSH = 68
+"""Sessions that may start at once: each counts one and a half while nothing is known of it."""
+
+
+def expecting() -> Load:
+    load = Load(max_load=BOUND)
+    load.expect(WORK, {size: step_s(size) for size in (SIZES[0], SIZES[-1])})
+    return load
 
 
 def note(load: Load, taken: float, now: float, *, n_rows: int = 8) -> None:
@@ -81,29 +89,49 @@ def test_no_bound_refuses_nobody() -> None:
 
 
 def test_who_does_not_fit_by_the_cost_is_refused_before_anybody_is_late() -> None:
-    load = Load(max_load=BOUND)
-    for size in SIZES:
-        note(load, 0.1, 0.0, n_rows=size)
-    now = 20.0
-    assert sum(may_start(load, now) for _ in range(2 * CAPACITY)) == int(BOUND * CAPACITY)
-    assert load.taken(now) < 0.01
+    load = expecting()
+    assert sum(may_start(load, 0.0) for _ in range(2 * CAPACITY)) == IN_A_RUSH
 
 
-def test_where_the_cost_is_a_guess_a_calm_device_only_slows_a_rush() -> None:
+def test_whose_cost_nobody_knows_is_bounded_by_lateness_alone() -> None:
     load = Load(max_load=BOUND)
-    load.note_step(WORK, 1, [0.0], 0.010, 0.0)
-    load.note_step(WORK, 2, [0.0], 0.100, 0.0)  # as if each row more took 90 ms
-    taken = [sum(may_start(load, 20.0 + second) for _ in range(200)) for second in range(0, 8, 2)]
-    assert taken[0] == 12 + 8, "12 by the cost of single rows"
-    assert all(later >= 8 for later in taken)
+    assert all(may_start(load, 0.0) for _ in range(2 * CAPACITY))
+    for i in range(50):
+        note(load, 1.0, i * 0.05)
+    assert not may_start(load, 2.5)
+
+
+def test_what_else_the_machine_does_leaves_room_for_fewer() -> None:
+    load = expecting()
+    for _ in range(50):
+        load.note_step(WORK, 2, [], 1.6 * step_s(2), 0.0)
+    taken = sum(may_start(load, 0.0) for _ in range(2 * CAPACITY))
+    assert taken == pytest.approx(IN_A_RUSH / 1.6, abs=1)
+
+
+def test_sessions_whose_first_step_is_still_to_come_count() -> None:
+    load = expecting()
+    n_taken = 0
+    for tenth in range(30):  # nothing is stepped for three seconds
+        n_taken += sum(may_start(load, 20.0 + tenth / 10) for _ in range(10))
+    assert n_taken == IN_A_RUSH
+
+
+def test_rows_that_ends_of_utterances_bring_count() -> None:
+    load = expecting()
+    n_live, per_s = 40, 2 * 40 / CHUNK_S  # each brings twice the rows of its audio
+    for i in range(400):
+        load.note_step(WORK, 32, [0.0] * 32, step_s(32), i * 32 / per_s)
+    now = 400 * 32 / per_s
+    rows_that_fit = (BOUND * CAPACITY - 2 * n_live) / 1.5
+    taken = sum(load.may_start(WORK, {LANE: 2000}, n_workers=1, now=now) for _ in range(100))
+    assert taken == pytest.approx(rows_that_fit, abs=3)
 
 
 def test_sessions_that_say_nothing_are_no_load() -> None:
-    load = Load(max_load=BOUND)
-    for size in SIZES:
-        note(load, 0.1, 0.0, n_rows=size)
+    load = expecting()
     for second in range(60):
-        assert all(may_start(load, 20.0 + second) for _ in range(30))
+        assert all(may_start(load, 20.0 + second) for _ in range(12))
 
 
 def latencies(device: SimulatedDevice, behind: float) -> list[float]:
@@ -112,7 +140,7 @@ def latencies(device: SimulatedDevice, behind: float) -> list[float]:
 
 @pytest.mark.parametrize("per_s", [5, 40, 400])
 def test_twice_the_capacity_offered_keeps_those_taken_in_time(per_s: int) -> None:
-    device = SimulatedDevice(Load(max_load=BOUND), step_s)
+    device = SimulatedDevice(expecting(), step_s)
     noise = random.Random(1)
     at, n_taken, n_offered = 0.0, 0, 0
     while n_offered < 2 * CAPACITY or device.now < 20:
@@ -126,21 +154,37 @@ def test_twice_the_capacity_offered_keeps_those_taken_in_time(per_s: int) -> Non
     assert percentiles[94] < CHUNK_S
 
 
-def test_a_rush_on_a_device_just_started_is_taken_and_then_no_more() -> None:
-    """Nothing is known of it: whoever comes in its first moment may stay, and makes it late."""
-    device = SimulatedDevice(Load(max_load=BOUND), step_s)
+def test_a_rush_on_a_device_just_started_is_taken_as_far_as_it_fits() -> None:
+    device = SimulatedDevice(expecting(), step_s)
     noise = random.Random(3)
-    for _ in range(2 * CAPACITY):
-        assert device.offer(lasting_s=6, phase=noise.random() * CHUNK_S)
+    taken = [
+        device.offer(lasting_s=6, phase=noise.random() * CHUNK_S) for _ in range(2 * CAPACITY)
+    ]
+    assert taken.index(False) == sum(taken) == IN_A_RUSH
     for tenth in range(10, 60):
         device.run(tenth / 10)
-        assert not device.offer(lasting_s=6)
+        taken.append(device.offer(lasting_s=6))
+    assert BOUND * CAPACITY * 0.9 < sum(taken) <= CAPACITY
     device.run(40)
     assert device.offer(lasting_s=6)
+    assert quantiles(latencies(device, 0), n=100)[94] < CHUNK_S
+
+
+def test_a_device_that_others_use_too_takes_fewer_in_a_rush() -> None:
+    """Its steps take twice what they took at start as soon as there is a load."""
+    device = SimulatedDevice(expecting(), lambda n_rows: 2 * step_s(n_rows))
+    noise = random.Random(5)
+    n_taken = 0
+    for i in range(2 * CAPACITY):  # within two seconds
+        device.run(i / CAPACITY)
+        n_taken += device.offer(lasting_s=30, phase=noise.random() * CHUNK_S)
+    assert 0.3 * CAPACITY < n_taken < 0.55 * CAPACITY
+    device.run(12)
+    assert quantiles(latencies(device, 3), n=100)[94] < CHUNK_S
 
 
 def test_room_that_comes_free_is_taken_again() -> None:
-    device = SimulatedDevice(Load(max_load=BOUND), step_s)
+    device = SimulatedDevice(expecting(), step_s)
     noise = random.Random(2)
     n_taken, length_s = 0, 30
     for i in range(length_s * 60):  # 60 a second, of 4 s each: twice what there is room for
@@ -151,7 +195,7 @@ def test_room_that_comes_free_is_taken_again() -> None:
 
 
 def test_recordings_that_fill_the_idle_time_are_no_load() -> None:
-    device = SimulatedDevice(Load(max_load=BOUND), step_s)
+    device = SimulatedDevice(expecting(), step_s)
     for _ in range(16):
         device.record(2000)
     for i in range(30):
@@ -161,7 +205,7 @@ def test_recordings_that_fill_the_idle_time_are_no_load() -> None:
 
 
 def test_files_sent_as_live_audio_far_ahead_of_its_pace_are_no_load() -> None:
-    load = Load(max_load=BOUND)
+    load = expecting()
     for i in range(1000):
         load.note_step(WORK, 32, [], step_s(32), i * 0.04)
-    assert all(may_start(load, 40.0) for _ in range(int(BOUND * CAPACITY)))
+    assert all(may_start(load, 40.0) for _ in range(IN_A_RUSH))
