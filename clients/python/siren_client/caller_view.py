@@ -50,8 +50,6 @@ class CallerView:
         self._is_behind = False
         """The replay has not come to what was shown of the current utterance, or heard it
         otherwise."""
-        self._reset_ns: int | None = None
-        """Where the utterance that was shown is thrown away."""
 
     def start_replay(self, buffer: ReplayBuffer) -> None:
         """Expect a stream that begins at the buffer's point of replay."""
@@ -61,7 +59,6 @@ class CallerView:
         self._n_repeated_updates = max(0, self._n_updates - buffer.n_folded_updates)
         self._is_behind = True
         self._held_end = None
-        self._reset_ns = buffer.reset_behind(round(self._processed_s * _NS))
 
     def expect_utterance(self) -> None:
         """Take the next utterance for begun, though none of its text was shown."""
@@ -80,7 +77,7 @@ class CallerView:
         if isinstance(result, Final):
             return self._show_final(result, response.final, buffer)
         if isinstance(result, Partial):
-            result = self._show_partial(result)
+            result = self._show_partial(result, buffer)
         elif isinstance(result, SpeechEvent):
             result = self._show_event(result)
         return [] if result is None else [result]
@@ -102,12 +99,11 @@ class CallerView:
             self._has_shown_start, self._start_s = True, event.time_s
         return event
 
-    def _show_partial(self, partial: Partial) -> Partial | None:
+    def _show_partial(self, partial: Partial, buffer: ReplayBuffer) -> Partial | None:
         if self._is_repeating:
             return None
         if self._is_behind:
-            if self._lies_behind_reset(round(partial.audio_processed_s * _NS) - 1):
-                self._forget_before_reset()
+            self._forget_before_reset(round(partial.audio_processed_s * _NS) - 1, buffer)
             is_new = partial.audio_processed_s >= self._processed_s
             if not is_new or partial.stable_len < len(self._stable):
                 return None
@@ -132,8 +128,7 @@ class CallerView:
             return []
         if self._is_behind:
             # One of no audio ends where the reset is, and is behind it all the same.
-            if self._lies_behind_reset(max(_to_ns(message.start_time), end_ns - 1)):
-                self._forget_before_reset()
+            self._forget_before_reset(max(_to_ns(message.start_time), end_ns - 1), buffer)
             text, _ = keep_stable(self._stable, final.text, len(final.text))
             final = replace(final, text=text)
         # A replay may begin before the last final's end, and with no message heard whole. Else the
@@ -177,16 +172,17 @@ class CallerView:
             self._repeats_until_ns = None
         return True
 
-    def _lies_behind_reset(self, time_ns: int) -> bool:
-        return self._reset_ns is not None and time_ns >= self._reset_ns
+    def _forget_before_reset(self, time_ns: int, buffer: ReplayBuffer) -> None:
+        """Expect nothing of what was shown where an ACTION_RESET before a time threw it away.
 
-    def _forget_before_reset(self) -> None:
-        """Expect nothing of what was shown once ACTION_RESET has thrown it away."""
+        The caller may have asked for it only since the replay began.
+        """
+        reset_ns = buffer.reset_behind(round(self._processed_s * _NS))
+        if reset_ns is None or time_ns < reset_ns:
+            return
         # Speech that started there, or later, did so behind it.
-        self._has_shown_start = self._has_shown_start and self._lies_behind_reset(
-            round(self._start_s * _NS)
-        )
-        self._stable, self._reset_ns = "", None
+        self._has_shown_start = self._has_shown_start and round(self._start_s * _NS) >= reset_ns
+        self._stable = ""
 
 
 def _to_ns(duration: Duration) -> int:

@@ -195,6 +195,19 @@ def test_a_final_of_no_audio_behind_a_reset_has_no_old_text(audio_s: float):
     assert shown.text == ""
 
 
+def test_a_reset_that_is_asked_for_while_it_is_replayed_holds_too():
+    caller = Caller(1)
+    caller.sent()
+    caller.hear(started(""), partial("old words", 9, 1.0, 1))
+    caller.break_and_begin()
+    for item in (Control.RESET, Control.FINALIZE):
+        caller.stream.push(item)
+    caller.sent()
+    caller.hear(started(""))
+    (shown,) = caller.hear(final("", 1.0, 1.0, 1, 1, "FINALIZE"))
+    assert shown.text == ""
+
+
 def test_the_final_of_a_server_that_stops_is_for_the_worst_case():
     stopping = SirenError(grpc.StatusCode.UNAVAILABLE, "stops", reason=Reason.SHUTTING_DOWN)
     caller = Caller(2)
