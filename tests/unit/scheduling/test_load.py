@@ -157,9 +157,7 @@ def test_twice_the_capacity_offered_keeps_those_taken_in_time(per_s: int) -> Non
 def test_a_rush_on_a_device_just_started_is_taken_as_far_as_it_fits() -> None:
     device = SimulatedDevice(expecting(), step_s)
     noise = random.Random(3)
-    taken = [
-        device.offer(lasting_s=6, phase=noise.random() * CHUNK_S) for _ in range(2 * CAPACITY)
-    ]
+    taken = [device.offer(lasting_s=6, phase=noise.random() * CHUNK_S) for _ in range(2 * CAPACITY)]
     assert taken.index(False) == sum(taken) == IN_A_RUSH
     for tenth in range(10, 60):
         device.run(tenth / 10)
