@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import signal
 import threading
@@ -105,6 +106,14 @@ def test_a_server_that_cannot_serve_says_why(arguments: list[str], code: int, sa
         assert "Traceback" not in server.log
         # Only what cannot be known before is told when the model is loaded, seconds later.
         assert ("importing NeMo" in server.log) == ("--chunk-frames" in arguments)
+
+
+def test_a_json_log_is_json_to_its_last_line() -> None:
+    with closing(SirenServer("--log-format=json", "--model=/no/such.nemo")) as server:
+        assert server.wait() == 1
+        lines = [json.loads(line) for line in server.log.splitlines()]
+    assert "/no/such.nemo" in lines[-1]["message"]
+    assert lines[-1]["level"] == "critical"
 
 
 def test_a_taken_port_is_an_error(running_server: SirenServer) -> None:

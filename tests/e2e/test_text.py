@@ -141,6 +141,21 @@ def test_masked_words_of_a_live_stream(wire: Wire) -> None:
         assert not masked & set(partial.text.split()[:-1]), "only a word that may grow is shown"
 
 
+@pytest.mark.itn
+@pytest.mark.usefixtures("needs_itn")
+def test_masked_words_stay_masked_among_written_numbers(wire: Wire) -> None:
+    recording = next(each for each in SPOKEN if each.name == "digits-male-16k")
+    exchange = wire.recognise(
+        recording.pcm,
+        sample_rate_hertz=recording.sample_rate_hertz,
+        text=pb.TextOptions(inverse_text_normalization=True, masked_words=["five"]),
+    )
+    (final,) = exchange.of("final")
+    assert recording.reference == "two one eight five zero eight two eight"
+    assert re.sub(r"[ -]", "", final.text) == "218f***0828"
+    assert final.spoken_text == "two one eight f*** zero eight two eight"
+
+
 @pytest.mark.parametrize(
     ("options", "field"),
     [

@@ -10,7 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from siren_grpc.domain.endpointing import EndpointDetector, EndpointRules, FinalCause
-from siren_grpc.domain.results import Final, Partial, Result, SpeechEvent, SpeechEventKind
+from siren_grpc.domain.results import (
+    Final,
+    Partial,
+    Reconfigured,
+    Result,
+    SpeechEvent,
+    SpeechEventKind,
+)
 from siren_grpc.domain.step import StepResult
 from siren_grpc.domain.work import (
     Chunk,
@@ -380,3 +387,39 @@ def test_an_utterance_that_the_server_cuts_short_has_one_final(is_hard: bool) ->
     *_, final = utterance.finish(EndUtterance(end, 0, FinalCause.SHUTDOWN))
     assert isinstance(final, Final)
     assert (final.text, final.cause) == ("a b", FinalCause.SHUTDOWN)
+
+
+def test_speech_that_lasts_into_the_padding_ends_with_the_audio() -> None:
+    """The detector hears whole windows, the last of them with zeros behind what was said."""
+    geometry = INFO.geometry(7)
+    utterance = Utterance(
+        Detokenizer(INFO.token_texts, INFO.punctuation),
+        geometry,
+        StreamOptions(EndpointRules(EndpointDetector.VAD, min_silence_ms=240)),
+    )
+    end = 12 * geometry.features.voice_window_samples - 1
+    chunk = make_chunk(end=end)
+    heard = (0.0, 0.0, *[0.9] * 10)
+    (start, *_) = utterance.advance(chunk, replace(found("a"), speech=heard))
+    assert isinstance(start, SpeechEvent)
+    ended, final = utterance.finish(EndUtterance(end, 1))
+    assert ended == SpeechEvent(SpeechEventKind.SPEECH_ENDED, end)
+    assert isinstance(final, Final)
+    assert final.end_samples == end
+
+
+def test_rules_that_come_later_end_no_utterance_before_their_place() -> None:
+    rules = EndpointRules(EndpointDetector.DECODER, min_silence_ms=240)
+    geometry = INFO.geometry(25)
+    utterance = Utterance(Detokenizer(INFO.token_texts, INFO.punctuation), geometry)
+    end = geometry.chunk_samples(is_first=True)
+    frames = geometry.feature_frames(is_first=True)
+    chunk = Chunk(np.zeros(0, np.float32), frames, True, end, 0)
+    utterance.advance(chunk, found("a", 1))
+    # The silence behind the word is long enough by now, but nobody had asked for it before.
+    assert utterance.reconfigure(Reconfigure(StreamOptions(rules), end)) == [
+        Reconfigured(StreamOptions(rules), end)
+    ]
+    later = replace(chunk, is_first=False, end_samples=end + geometry.chunk_samples(is_first=False))
+    final = final_of(utterance.advance(later, StepResult((), ())))
+    assert (final.text, final.end_samples, final.cause) == ("a", end, FinalCause.SILENCE)
