@@ -7,6 +7,7 @@ server are those it had when it started to serve, whatever it has been through.
 from __future__ import annotations
 
 import asyncio
+import gc
 import itertools
 import json
 import logging
@@ -32,7 +33,11 @@ Census: TypeAlias = dict[str, float]
 
 
 def census_of(counts: Mapping[str, float]) -> Census:
-    """Return a process's own counts, and those that every process has; in its event loop."""
+    """Return a process's own counts, and those that every process has; in its event loop.
+
+    What waits to be collected is not held, so it is collected first.
+    """
+    gc.collect()
     # Python's own threads: how many gRPC and torch have, the system knows.
     common = {"tasks": len(asyncio.all_tasks()), "threads": threading.active_count()}
     return {"pid": os.getpid(), **common, **counts}

@@ -12,22 +12,25 @@ _LOOK_S = 0.5
 _BUSY_S = 60.0
 
 
+def give_back() -> None:
+    """Give freed memory back to the system; does nothing elsewhere than on glibc."""
+    if sys.platform.startswith("linux"):
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+        if trim is not None:  # musl has none
+            trim(0)
+
+
 async def give_back_freed(is_idle: Callable[[], bool]) -> None:
     """Give freed memory back to the system, until cancelled.
 
     When the last stream has gone, and every minute while streams are there. glibc gives back only
     what lies at the end of its heaps: one small block that stays, of a connection say, keeps all
-    the room below it that streams had. Does nothing elsewhere than on glibc.
+    the room below it that streams had.
 
     Args:
         is_idle: whether no stream is there.
 
     """
-    if not sys.platform.startswith("linux"):
-        return
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-    if trim is None:  # musl
-        return
     was_idle, given_at = True, time.monotonic()
     while True:
         await asyncio.sleep(_LOOK_S)
@@ -35,6 +38,6 @@ async def give_back_freed(is_idle: Callable[[], bool]) -> None:
         has_emptied = idle and not was_idle
         is_due = not idle and time.monotonic() - given_at >= _BUSY_S
         if has_emptied or is_due:
-            await asyncio.to_thread(trim, 0)
+            await asyncio.to_thread(give_back)
             given_at = time.monotonic()
         was_idle = idle

@@ -8,6 +8,7 @@ from time import monotonic
 from siren_grpc.domain.errors import ShuttingDown
 from siren_grpc.engine.engine import Engine
 from siren_grpc.server.census import census_of
+from siren_grpc.server.free_memory import give_back
 from siren_grpc.server.front_end_tally import FrontEndTally, sessions_of
 from siren_grpc.server.inspection_messages import (
     Answer,
@@ -46,7 +47,9 @@ class Inspector:
             self._loads.update(question.load)
             return Answer(ask.number, self.report())
         if isinstance(question, TakeCensus):
-            return Answer(ask.number, census_of({**self._engine.counts, **self._service.counts}))
+            census = census_of({**self._engine.counts, **self._service.counts})
+            give_back()  # whoever asks looks at the process's memory, too
+            return Answer(ask.number, census)
         if isinstance(question, ListSessions):
             return Answer(ask.number, tuple(self._rows()))
         if isinstance(question, Ping):
