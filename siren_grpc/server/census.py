@@ -14,11 +14,13 @@ import logging
 import os
 import re
 import signal
+import sys
 import threading
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from siren_grpc.engine.host import EngineHost
+from siren_grpc.server.free_memory import heap_in_use
 from siren_grpc.server.inspection_messages import TakeCensus
 
 if TYPE_CHECKING:
@@ -38,9 +40,15 @@ def census_of(counts: Mapping[str, float]) -> Census:
     What waits to be collected is not held, so it is collected first.
     """
     gc.collect()
-    # Python's own threads: how many gRPC and torch have, the system knows.
-    common = {"tasks": len(asyncio.all_tasks()), "threads": threading.active_count()}
-    return {"pid": os.getpid(), **common, **counts}
+    return {
+        "pid": os.getpid(),
+        "tasks": len(asyncio.all_tasks()),
+        # Python's own: how many gRPC and torch have, the system knows.
+        "threads": threading.active_count(),
+        "heap_bytes": heap_in_use(),
+        "python_blocks": sys.getallocatedblocks(),
+        **counts,
+    }
 
 
 def on_signal(host: EngineHost, front_ends: FrontEnds) -> None:

@@ -1,4 +1,4 @@
-"""What the C library keeps of freed memory, in a process that serves gRPC."""
+"""What the C library keeps of freed memory in a process that serves gRPC, and what is in use."""
 
 from __future__ import annotations
 
@@ -7,17 +7,48 @@ import ctypes
 import sys
 import time
 from collections.abc import Callable
+from typing import Any
 
 _LOOK_S = 0.5
 _BUSY_S = 60.0
 
 
+class _MallInfo(ctypes.Structure):
+    """`struct mallinfo2` of glibc's malloc.h."""
+
+    _fields_ = tuple(
+        (name, ctypes.c_size_t)
+        for name in (
+            *("arena", "ordblks", "smblks", "hblks", "hblkhd"),
+            *("usmblks", "fsmblks", "uordblks", "fordblks", "keepcost"),
+        )
+    )
+
+
 def give_back() -> None:
     """Give freed memory back to the system; does nothing elsewhere than on glibc."""
-    if sys.platform.startswith("linux"):
-        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-        if trim is not None:  # musl has none
-            trim(0)
+    trim = _of_glibc("malloc_trim")
+    if trim is not None:
+        trim(0)
+
+
+def heap_in_use() -> int:
+    """Return the bytes that are allocated and not freed; 0 elsewhere than on glibc 2.33.
+
+    Most of Python's own objects are not among them: it has an allocator of its own.
+    """
+    count = _of_glibc("mallinfo2")
+    if count is None:
+        return 0
+    count.restype = _MallInfo
+    found = count()
+    return int(found.uordblks + found.hblkhd)
+
+
+def _of_glibc(name: str) -> Any | None:
+    if not sys.platform.startswith("linux"):
+        return None
+    return getattr(ctypes.CDLL(None), name, None)  # musl has none of them
 
 
 async def give_back_freed(is_idle: Callable[[], bool]) -> None:

@@ -48,6 +48,8 @@ class ChurnReport:
     refused_full: int = 0
     growth_percent: dict[str, float] = field(default_factory=dict)
     """Of the memory of each process, behind the warm-up."""
+    bytes_a_session: dict[str, float] = field(default_factory=dict)
+    """By how much what each process has allocated grows, behind the warm-up."""
     faults: list[str] = field(default_factory=list)
     n_faults: int = 0
 
@@ -65,6 +67,7 @@ class ChurnReport:
             "outcomes": self.outcomes,
             "refused_full": self.refused_full,
             "growth_percent": self.growth_percent,
+            "bytes_a_session": self.bytes_a_session,
             "n_faults": self.n_faults,
         }
 
@@ -86,7 +89,7 @@ async def play(
     random, share = Random(settings.seed), settings.cancelled_percent / 100
     report = ChurnReport()
     started_at = monotonic()
-    memory = Series()
+    memory, heap = Series(), Series()
     baseline: list[ProcessCounts] = []
     try:
         while report.done < settings.sessions and not client.n_faults and not is_stopping.is_set():
@@ -100,6 +103,7 @@ async def play(
                 baseline = counts
             for process in counts:
                 memory.note(f"memory of the {process.name}", report.done, process.use.own_bytes)
+                heap.note(process.name, report.done, process.count("heap_bytes"))
             report.take_over(client)
             journal.write(
                 **report.as_json(),
@@ -112,6 +116,8 @@ async def play(
     counts, _ = await server.wait_idle(baseline)
     percents = memory.percents(growth, since=settings.warm_up)
     report.growth_percent = {name: round(percent, 3) for name, percent in percents.items()}
+    slopes = heap.slopes(since=settings.warm_up)
+    report.bytes_a_session = {name: round(grows, 1) for name, grows in slopes.items()}
     report.faults += leaks(baseline, counts) + grown_beyond(percents, settings.bound_percent)
     report.n_faults = max(report.n_faults, len(report.faults))
     return report

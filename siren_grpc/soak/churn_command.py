@@ -53,7 +53,7 @@ def churn(
             min=0,
             max=100,
             help="Sessions that are cancelled. 0 shows what the server alone leaves behind: "
-            "grpcio keeps 96 bytes for each call that its client cancels (grpc/grpc#43360).",
+            "grpcio keeps some memory of each call that its client cancels (grpc/grpc#43360).",
         ),
     ] = 10.0,
     audio: Audio = None,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from statistics import median
+from statistics import linear_regression, median
 from typing import Protocol
 
 _SHARE = 10
@@ -51,6 +51,17 @@ def growth(points: Sequence[tuple[float, float]], *, since: float) -> Growth | N
     return Growth(median(figures[:n]), median(figures[-n:]))
 
 
+def slope(points: Sequence[tuple[float, float]], *, since: float) -> float | None:
+    """Return by how much a figure grows for each unit behind its warm-up, by least squares.
+
+    Parameters as for `growth`; None where fewer than two points are left.
+    """
+    behind = [point for point in points if point[0] >= since]
+    if len(behind) < 2:
+        return None
+    return linear_regression(*zip(*behind, strict=True)).slope
+
+
 class Comparison(Protocol):
     """`growth` or `drift`."""
 
@@ -74,6 +85,11 @@ class Series:
         """Return by how many percent each kind has grown; absent where there is too little."""
         found = {name: compare(points, since=since) for name, points in self._points.items()}
         return {name: grown.percent for name, grown in found.items() if grown is not None}
+
+    def slopes(self, *, since: float) -> dict[str, float]:
+        """Return by how much each kind grows for each unit; absent where there is too little."""
+        found = {name: slope(points, since=since) for name, points in self._points.items()}
+        return {name: grows for name, grows in found.items() if grows is not None}
 
 
 def grown_beyond(percents: Mapping[str, float], bound_percent: float) -> list[str]:

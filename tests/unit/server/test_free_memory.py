@@ -41,3 +41,11 @@ async def test_it_is_given_back(monkeypatch: pytest.MonkeyPatch, goes_idle: bool
     await asyncio.wait_for(is_given_back(before), 10)
     giving.cancel()
     assert len(blocks) == 1
+
+
+def test_what_is_allocated_counts_until_it_is_freed() -> None:
+    before = free_memory.heap_in_use()
+    blocks = [bytes(_BLOCK) for _ in range(100)]
+    assert 100 * _BLOCK <= free_memory.heap_in_use() - before < 101 * _BLOCK
+    del blocks
+    assert abs(free_memory.heap_in_use() - before) < _BLOCK

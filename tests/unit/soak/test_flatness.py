@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from siren_grpc.soak.flatness import Series, drift, grown_beyond, growth
+from siren_grpc.soak.flatness import Series, drift, grown_beyond, growth, slope
 
 
 def test_growth_is_counted_behind_the_warm_up():
@@ -23,7 +23,16 @@ def test_a_busy_machine_is_no_drift_but_longer_steps_are():
     assert drift(longer, since=0).percent == pytest.approx(20.0)
 
 
-@pytest.mark.parametrize("judge", [growth, drift])
+def test_a_slope_is_what_each_unit_adds_behind_the_warm_up():
+    points = [(i, 900.0 if i < 100 else 1000.0 + 2.5 * i) for i in range(0, 1000, 50)]
+    assert slope(points, since=100) == pytest.approx(2.5)
+    series = Series()
+    for at, figure in points:
+        series.note("heap", at, figure)
+    assert series.slopes(since=100) == {"heap": pytest.approx(2.5)}
+
+
+@pytest.mark.parametrize("judge", [growth, drift, slope])
 def test_too_little_to_judge(judge):
     assert judge([(0, 1.0), (1, 2.0)], since=1) is None
 
