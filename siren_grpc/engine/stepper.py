@@ -14,6 +14,7 @@ from siren_grpc.domain.model import Lane
 from siren_grpc.domain.ports import ModelBackend, OutOfMemory
 from siren_grpc.domain.step import StepResult, StepRow
 from siren_grpc.domain.work import Chunk, DiscardUtterance, EndUtterance, RestartState, UsePhrases
+from siren_grpc.engine.aside import Aside, AsideMessage
 from siren_grpc.engine.batch import error_of
 from siren_grpc.engine.heartbeat import Heartbeat
 from siren_grpc.engine.inbox import Inbox
@@ -21,23 +22,16 @@ from siren_grpc.engine.messages import (
     Close,
     Delivery,
     Failed,
-    Found,
     Message,
     Notice,
     Open,
     Opened,
     Outcome,
-    Prepare,
-    Prepared,
     Push,
     Recognised,
     Refused,
-    Search,
 )
-from siren_grpc.engine.phrases import PhraseStore, TreeBuilt
-from siren_grpc.engine.search import SearchEnded, Searches
 from siren_grpc.engine.session_table import SessionTable
-from siren_grpc.engine.side_worker import SideWorker
 from siren_grpc.engine.step_tally import EngineLoad, StepTally, trace_step
 from siren_grpc.engine.step_workers import StepDone, StepWorkers
 from siren_grpc.observe.tracing import Tracing
@@ -67,9 +61,7 @@ class _CloseAll:
 
 
 _LEAVING = (Close, _CloseAll)
-_Inbound: TypeAlias = (
-    Message | _AddModel | _RetireModel | _CloseAll | StepDone | TreeBuilt | SearchEnded
-)
+_Inbound: TypeAlias = Message | AsideMessage | _AddModel | _RetireModel | _CloseAll | StepDone
 
 
 class Stepper:
@@ -111,9 +103,9 @@ class Stepper:
         self._tally = StepTally()
         self.heartbeat = Heartbeat()
         self._workers = StepWorkers(self._post, self.heartbeat)
-        self._phrase_worker = SideWorker("phrases", self.heartbeat)
-        self._search_worker = SideWorker("search", self.heartbeat)
-        self._searches = Searches(self._search_worker, self._post)
+        self._aside = Aside(
+            self._sessions, deliver=deliver, post=self._post, heartbeat=self.heartbeat
+        )
         self._inbox: Inbox[_Inbound] = Inbox(self.heartbeat.rest, self.heartbeat.beat)
         self._thread = threading.Thread(target=self._run, name="stepper", daemon=True)
 
@@ -126,8 +118,7 @@ class Stepper:
         self._inbox.close()
         self._thread.join(timeout_s)
         self._workers.stop()
-        self._phrase_worker.stop()
-        self._search_worker.stop()
+        self._aside.stop()
 
     @property
     def is_alive(self) -> bool:
@@ -211,14 +202,8 @@ class Stepper:
         elif isinstance(message, StepDone):
             self._workers.note_posted()
             self._end(message)
-        elif isinstance(message, Prepare):
-            self._prepare(message)
-        elif isinstance(message, TreeBuilt):
-            message.store.receive(message)
-        elif isinstance(message, Search):
-            self._search(message)
-        elif isinstance(message, SearchEnded):
-            self._deliver([Delivery(message.session_id, Found(message.readings))])
+        elif isinstance(message, AsideMessage):
+            self._aside.receive(message)
         elif isinstance(message, Close):
             self._close(message.session_id)
             self._note_left()
@@ -228,8 +213,7 @@ class Stepper:
             self._note_left()
         elif isinstance(message, _AddModel):
             backend = message.backend
-            trees = backend.phrase_trees
-            phrases = None if trees is None else PhraseStore(trees, self._phrase_worker, self._post)
+            phrases = self._aside.phrase_store(backend)
             self._sessions.add_model(message.name, backend, phrases)
             self._workers.grow(backend.n_parallel)
         else:
@@ -264,34 +248,6 @@ class Stepper:
 
         store = model.phrase_store
         store.prepare(session_id, session.slot, message.phrases, on_ready)
-
-    def _prepare(self, message: Prepare) -> None:
-        session_id = message.session_id
-        session = self._sessions.get(session_id)
-        if session is not None:
-            session.model.phrase_store.prepare(
-                session_id,
-                session.slot,
-                message.phrases,
-                lambda error: self._deliver([Delivery(session_id, Prepared(error))]),
-            )
-
-    def _search(self, message: Search) -> None:
-        session = self._sessions.get(message.session_id)
-        if session is None:
-            return
-        readings = session.model.backend.readings
-        if readings is None:
-            self._deliver([Delivery(message.session_id, Found(()))])
-            return
-        self._searches.begin(
-            message.session_id,
-            readings,
-            session.decoder,
-            session.slot,
-            message.span,
-            session.alternatives,
-        )
 
     def quick_refusal(self, message: Open) -> SirenError | None:
         """Return what a session is refused with, if that is certain before its turn comes.
@@ -340,25 +296,12 @@ class Stepper:
         plan, batch = done.plan, done.outcome
         if isinstance(batch, BaseException):
             raise RuntimeError("a worker died") from batch
+        if plan.lane is None:
+            raise AssertionError("a step without a lane")
         now = monotonic()
-        if plan.lane is not None and batch.most_rows is not None:
+        if batch.most_rows is not None:
             self._limit(plan.lane, batch.most_rows)
-        if plan.lane is not None:
-            info = self._sessions.model(plan.lane).info
-            self._tally.note(plan, info, batch.found, now)
-            if self._tracing is not None:
-                parents = [self._sessions[session].traceparent for session, _ in plan.rows]
-                trace_step(self._tracing, plan, info.id, parents, now)
-        if plan.deadline is not None:
-            self._admission.note_late(now - plan.deadline, now)
-        if plan.lane is not None and plan.kind is StepKind.LIVE and self._admission.load.is_bounded:
-            self._admission.load.note_step(
-                self._sessions.work_of(plan.lane),
-                len(plan.rows),
-                plan.waits_s,
-                now - plan.began_at,
-                now,
-            )
+        self._note(plan, plan.lane, batch.found, now)
         deliveries = []
         for (session_id, work), result in zip(plan.rows, batch.found, strict=True):
             self._in_flight.discard(session_id)
@@ -376,6 +319,22 @@ class Stepper:
         for session_id in self._closing.intersection(s for s, _ in plan.rows):
             self._closing.remove(session_id)
             self._close(session_id)
+
+    def _note(
+        self, plan: StepPlan, lane: Lane, found: Sequence[StepResult | Exception], now: float
+    ) -> None:
+        """Take a step down for metrics, traces and admission."""
+        info = self._sessions.model(lane).info
+        self._tally.note(plan, info, found, now)
+        if self._tracing is not None:
+            parents = [self._sessions[session].traceparent for session, _ in plan.rows]
+            trace_step(self._tracing, plan, info.id, parents, now)
+        if plan.deadline is not None:
+            self._admission.note_late(now - plan.deadline, now)
+        if plan.kind is StepKind.LIVE and self._admission.load.is_bounded:
+            work = self._sessions.work_of(lane)
+            took_s = now - plan.began_at
+            self._admission.load.note_step(work, len(plan.rows), plan.waits_s, took_s, now)
 
     def _limit(self, lane: Lane, most_rows: int) -> None:
         """Make no larger batches of a model from now on: they found no memory."""

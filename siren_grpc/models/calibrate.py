@@ -7,15 +7,13 @@ threads can be slower than one, and a batch of 64 no better for each of its rows
 from __future__ import annotations
 
 import logging
-import time
 
 from siren_grpc.domain.model import Lane
 from siren_grpc.models.backend import LoadedBackend
-from siren_grpc.models.warmup import silent_rows
+from siren_grpc.models.warmup import step_seconds
 from siren_grpc.runtime import cores
 
 _log = logging.getLogger(__name__)
-_REPEATS = 3
 _SHORT_SHARE = 0.1
 """Of a chunk's duration: what a step of one row may take before more threads share it."""
 _LONGEST_SHARE = 0.1
@@ -71,7 +69,7 @@ def _fewest_threads(backend: LoadedBackend, lane: Lane, n_cores: int) -> int:
     for count in sorted({*(1 << shift for shift in range(n_cores.bit_length())), n_cores}):
         if count <= n_cores:
             backend.threads = count
-            seconds[count] = _seconds(backend, lane, 1)
+            seconds[count] = step_seconds(backend, lane, 1)
             if seconds[count] <= short:
                 return count
     return min(seconds, key=lambda count: seconds[count])
@@ -83,24 +81,13 @@ def _worthwhile(backend: LoadedBackend, lane: Lane) -> tuple[int, ...]:
     seconds: dict[int, float] = {}
     best = backend.batch_sizes[0]
     for size in sorted({best, *backend.batch_sizes[::-2]}):  # every other one tells enough
-        seconds[size] = _seconds(backend, lane, size)
+        seconds[size] = step_seconds(backend, lane, size)
         if seconds[size] > longest and size > 1:
             break
         if seconds[size] / size <= _WORTH * seconds[best] / best:
             best = size
     _log.info("largest batch: %d (%s)", best, _milliseconds(seconds, "row(s)"))
     return tuple(size for size in backend.batch_sizes if size <= best)
-
-
-def _seconds(backend: LoadedBackend, lane: Lane, n_rows: int) -> float:
-    """Return how long a step of later chunks takes, the quickest of a few."""
-    rows = silent_rows(backend.info, lane, n_rows, is_first=False)
-    times = []
-    for _ in range(_REPEATS):
-        began = time.perf_counter()
-        backend.step(lane, rows)
-        times.append(time.perf_counter() - began)
-    return min(times)
 
 
 def _milliseconds(seconds: dict[int, float], what: str) -> str:

@@ -14,6 +14,8 @@ from siren_grpc.domain.step import StepRow
 from siren_grpc.domain.work import Preview
 from siren_grpc.models.backend import LoadedBackend
 
+_REPEATS = 3
+
 
 def warm_up(backend: LoadedBackend) -> None:
     """Step silence in every look-ahead and decoder, and note how long it takes; no slot changes.
@@ -28,23 +30,23 @@ def warm_up(backend: LoadedBackend) -> None:
     for chunk_frames in backend.info.look_aheads:
         for decoder in backend.info.decoders:
             lane = Lane(chunk_frames, decoder)
-            seconds[lane] = {size: _step_shapes(backend, lane, size) for size in sizes}
+            for size in sizes:
+                backend.step(lane, silent_rows(backend.info, lane, size, is_first=True))
+            seconds[lane] = {size: step_seconds(backend, lane, size) for size in sizes}
     backend.step_seconds = seconds
     if backend.is_on_gpu and backend.phrase_trees is not None:
         _warm_up_phrases(backend, backend.phrase_trees)
 
 
-def _step_shapes(backend: LoadedBackend, lane: Lane, n_rows: int) -> float:
-    """Step a first and a later chunk; return how long a later one takes, the quicker of two."""
-    backend.step(lane, silent_rows(backend.info, lane, n_rows, is_first=True))
+def step_seconds(backend: LoadedBackend, lane: Lane, n_rows: int) -> float:
+    """Return how long a step of later chunks takes, the quickest of a few."""
     rows = silent_rows(backend.info, lane, n_rows, is_first=False)
-    backend.step(lane, rows)
-    took_s = []
-    for _ in range(2):
+    times = []
+    for _ in range(_REPEATS):
         began = perf_counter()
         backend.step(lane, rows)
-        took_s.append(perf_counter() - began)
-    return min(took_s)
+        times.append(perf_counter() - began)
+    return min(times)
 
 
 def _warm_up_phrases(backend: LoadedBackend, trees: PhraseTrees) -> None:
