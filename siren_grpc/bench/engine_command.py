@@ -27,7 +27,7 @@ from siren_grpc.bench.options import (
 HELP = """Compare the engine, without gRPC, with NeMo 3.0's pipelines and with the bare model.
 
 All hear the same audio with the same model and take turns of a few steps, so that noise of
-the machine hits them alike. `real-time streams` = streams x chunk duration / mean step.
+the machine hits them alike. `real-time streams` = streams x chunk duration / median step.
 
 Examples:
 

@@ -58,7 +58,7 @@ def engine_tables(report: dict[str, Any]) -> list[Table]:
                     name,
                     *(f"{step[percent]:.1f}" for percent in ("p50", "p95", "p99")),
                     f"{cpu:.1f}",
-                    f"{found['real_time_streams']:.0f}",
+                    f"{found['real_time_streams_median']:.0f}",
                     "" if ratio is None else f"{ratio:.2f}",
                     f"{cpu / own_cpu:.2f}",
                     "" if state is None else f"{state / 1024:.0f}",

@@ -13,9 +13,9 @@ class ComputeSettings(BaseModel):
     max_sessions: int = Field(
         256,
         ge=1,
-        description="Streams served at once; one more is refused with OVERLOADED, and one in "
-        "eight is kept from recordings. Each holds a slot of the model's caches, allocated at "
-        "start.",
+        description="Streams of each model served at once; one more is refused with OVERLOADED, "
+        "and one in eight is kept from recordings. Each holds a slot of its model's caches, "
+        "allocated at start.",
     )
     max_batch: int | None = Field(
         None,
@@ -34,9 +34,9 @@ class ComputeSettings(BaseModel):
     front_ends: int = Field(
         0,
         ge=0,
-        description="Processes that speak gRPC and share the port; 0 for one per four cores. The "
-        "system deals connections out to them, and all streams of a connection stay where it "
-        "went.",
+        description="Processes that speak gRPC and share the port; 0 for one per four cores, at "
+        "most 8. The system deals connections out to them, and all streams of a connection stay "
+        "where it went.",
     )
     threads: int = Field(
         0,

@@ -449,7 +449,7 @@ class EndpointingConfig(_message.Message):
         """DETECTOR_DECODER."""
         DETECTOR_DECODER: EndpointingConfig._Detector.ValueType  # 1
         """The recogniser itself: silence is where it emits nothing. It says so some
-        100 ms after the sound.
+        100 to 300 ms after the sound.
         """
         DETECTOR_VAD: EndpointingConfig._Detector.ValueType  # 2
         """A voice activity detector (Silero) beside the recogniser: it hears voice
@@ -473,7 +473,7 @@ class EndpointingConfig(_message.Message):
     """DETECTOR_DECODER."""
     DETECTOR_DECODER: EndpointingConfig.Detector.ValueType  # 1
     """The recogniser itself: silence is where it emits nothing. It says so some
-    100 ms after the sound.
+    100 to 300 ms after the sound.
     """
     DETECTOR_VAD: EndpointingConfig.Detector.ValueType  # 2
     """A voice activity detector (Silero) beside the recogniser: it hears voice
@@ -1478,9 +1478,9 @@ class SpeechEvent(_message.Message):
     """
     @_builtins.property
     def time(self) -> _duration_pb2.Duration:
-        """When, to the 80 ms encoder frame the decoder emitted at: some 100 ms after
-        the sound itself; of a voice to 32 ms. Of TYPE_SERVER_DRAINING: the audio
-        received by then.
+        """When, to the 80 ms encoder frame the decoder emitted at: some 100 to 300
+        ms after the sound itself; of a voice to 32 ms. Of TYPE_SERVER_DRAINING: the
+        audio received by then.
         """
 
     @_builtins.property

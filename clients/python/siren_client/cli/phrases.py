@@ -20,7 +20,7 @@ PhraseFlag = Annotated[
         "--phrase",
         metavar="TEXT[:BOOST]",
         help="A phrase to be preferred where it might have been said, spelled as the model would "
-        "write it. BOOST is 0 to 10. May be repeated.",
+        "write it. BOOST is above 0 and at most 10 (3 if left out). May be repeated.",
         show_default=False,
     ),
 ]

@@ -78,6 +78,11 @@ no TLS and have no token. Empty where it does. */}}
 {{- if and .Values.metrics.enabled (has (int .Values.metrics.port) (list 50051 50052)) -}}
 {{- fail "metrics.port is taken: 50051 is gRPC's, 50052 that of health alone" -}}
 {{- end -}}
+{{- with .Values.settings.admin_port -}}
+{{- if has (int .) (list 50051 50052 (int $.Values.metrics.port)) -}}
+{{- fail "settings.admin_port is taken: 50051 is gRPC's, 50052 that of health alone, and metrics.port that of metrics" -}}
+{{- end -}}
+{{- end -}}
 {{- end -}}
 
 {{/* Kubernetes kills a pod so many seconds after it has asked it to stop. */}}
