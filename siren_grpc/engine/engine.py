@@ -148,7 +148,7 @@ class Engine:
             self._tally.histogram(QUEUE_DELAY, name) if self._tally is not None else None,
         )
         if alternatives:
-            session.list_alternatives(alternatives, self._detokenizers[name])
+            session.list_alternatives(alternatives, self._detokenizers[info.key])
         if text != _AS_RECOGNISED:
             session.present(text, self._normaliser)
         self._sessions[session_id] = session

@@ -202,22 +202,35 @@ class App:
         dying = asyncio.create_task(host.wait_dead())
         try:
             while not dying.done():
-                reloading = asyncio.create_task(self._reload.wait())
-                await asyncio.wait({dying, reloading}, return_when=asyncio.FIRST_COMPLETED)
-                reloading.cancel()
-                if self._reload.is_set():
-                    self._reload.clear()
-                    try:
-                        await self._models.update(self._read_models(), front_ends, host)
-                        names = ", ".join(self._models.ids)
-                        _log.info("SIGHUP: models and aliases read again, serving %s", names)
-                    except Exception as error:
-                        _log.error("SIGHUP: %s; serving what was served before", error)
+                # A load takes seconds or minutes: streams must not wait so long to hear of it.
+                await _until_either(dying, self._follow(front_ends, host))
         finally:
             dying.cancel()
         for front_end in front_ends:
             front_end.die()
         raise StepperDied("the recogniser died; see the log above")
+
+    async def _follow(self, front_ends: FrontEnds, host: EngineHost) -> None:
+        """Wait for a SIGHUP and follow it."""
+        await self._reload.wait()
+        self._reload.clear()
+        try:
+            await self._models.update(self._read_models(), front_ends, host)
+            names = ", ".join(self._models.ids)
+            _log.info("SIGHUP: models and aliases read again, serving %s", names)
+        except Exception as error:
+            _log.error("SIGHUP: %s; serving what was served before", error)
+
+
+async def _until_either(task: asyncio.Task[None], work: Coroutine[Any, Any, None]) -> None:
+    """Run until the work is done or the task is; the work is cancelled then."""
+    working = asyncio.create_task(work)
+    try:
+        await asyncio.wait({task, working}, return_when=asyncio.FIRST_COMPLETED)
+        if working.done():
+            working.result()
+    finally:
+        working.cancel()
 
 
 async def _cancel(task: asyncio.Task[None] | None) -> None:

@@ -49,12 +49,7 @@ class NormaliserProcess:
 
     async def prepare(self, language: str) -> None:
         """Return when the language can be written. Raises InternalError when it cannot."""
-        link = await self._running()
-        ready = self._prepared.get(language)
-        if ready is None:
-            ready = self._prepared[language] = asyncio.get_running_loop().create_future()
-            link.send(Prepare(language))
-        await asyncio.shield(ready)  # others may wait for it, too
+        await self._prepared_link(language)
 
     def preload(self, language: str) -> None:
         """Start to prepare a language; a failure is in the log, and told to who needs it."""
@@ -63,13 +58,15 @@ class NormaliserProcess:
         task.add_done_callback(self._end_preload)
 
     async def write(self, language: str, task: Task) -> Written:
-        """Write words of a prepared language. Raises InternalError when the process is gone."""
-        if self._link is None:
-            raise InternalError(_GONE)
+        """Write words of a prepared language. Raises InternalError when the process dies of it.
+
+        The process may be another than was prepared: it has died since, of something else.
+        """
+        link = await self._prepared_link(language)
         number = next(self._numbers)
         written: asyncio.Future[Written] = asyncio.get_running_loop().create_future()
         self._written[number] = written
-        self._link.send(Write(number, language, task))
+        link.send(Write(number, language, task))
         try:
             return await written
         finally:
@@ -86,6 +83,15 @@ class NormaliserProcess:
         except asyncio.TimeoutError:
             self._process.kill()  # it is compiling a grammar
             await self._process.wait()
+
+    async def _prepared_link(self, language: str) -> Link:
+        link = await self._running()
+        ready = self._prepared.get(language)
+        if ready is None:
+            ready = self._prepared[language] = asyncio.get_running_loop().create_future()
+            link.send(Prepare(language))
+        await asyncio.shield(ready)  # others may wait for it, too
+        return link
 
     async def _running(self) -> Link:
         async with self._starting:

@@ -71,6 +71,7 @@ class SpeechService(speech_pb2_grpc.SpeechServiceServicer):
         self._all_done = asyncio.Event()
         self._all_done.set()
         self._drains_until: float | None = None
+        self._is_drained = False
 
     @property
     def counts(self) -> dict[str, int]:
@@ -111,6 +112,7 @@ class SpeechService(speech_pb2_grpc.SpeechServiceServicer):
         await asyncio.wait(waits, timeout=grace_s, return_when=asyncio.FIRST_COMPLETED)
         for task in waits:
             task.cancel()
+        self._is_drained = True
         for stream in self._streams.values():
             stream.interrupt(_shutting_down())
 
@@ -128,9 +130,10 @@ class SpeechService(speech_pb2_grpc.SpeechServiceServicer):
     ) -> AsyncIterator[pb.StreamingRecognizeResponse]:
         """Recognise live audio; see the protocol."""
         async with self._call("StreamingRecognize", context) as call:
-            engine = self._running_engine()
+            self._running_engine()  # who is refused should not have to say first what it wants
             requests = aiter(request_iterator)
             first = await self._first_request(requests)
+            engine = self._running_engine()
             last_result = None
             if first.WhichOneof("request") == "resume":
                 stream = self._parking.claim(first.resume.token, call.id.principal)
@@ -250,6 +253,8 @@ class SpeechService(speech_pb2_grpc.SpeechServiceServicer):
         self._all_done.clear()
         if self._drains_until is not None:  # since this one began
             stream.announce_draining(max(0.0, self._drains_until - monotonic()))
+        if self._is_drained:
+            stream.interrupt(_shutting_down())
         try:
             yield
         finally:

@@ -148,6 +148,9 @@ class Ingress:
         self._require_open("ACTION_RESET")
         self._received_samples += len(self._resampler.flush())
         self._chunker.reset()
+        if self._history is not None:
+            # Nothing before it is heard again; what the resampler gave up was never in it.
+            self._history = History(at_samples=self._received_samples)
         self._start_utterance()
         return [DiscardUtterance(self._received_samples)]
 

@@ -80,6 +80,14 @@ async def test_each_final_lists_the_readings_of_its_own_utterance(engine: LocalE
     assert not any(final.alternatives for final in plain)
 
 
+async def test_a_model_that_took_another_s_place_has_them_too() -> None:
+    engine = LocalEngine(LIMITS)
+    engine.start()
+    engine.add_model(ArithmeticBackend(max_batch=2), generation=1)
+    assert all(final.alternatives for final in finals(await results_of(engine, 3, n=2, most=2)))
+    await asyncio.to_thread(engine.stop, timeout_s=60)
+
+
 async def test_what_follows_a_final_waits_for_its_search(
     engine: LocalEngine, backend: ArithmeticBackend
 ) -> None:

@@ -45,8 +45,8 @@ class LocalEngine:
     def stop(self, *, timeout_s: float) -> None:
         self.host.stop(timeout_s=timeout_s)
 
-    def add_model(self, backend: ModelBackend) -> None:
-        self.host.add_model(backend)
+    def add_model(self, backend: ModelBackend, *, generation: int = 0) -> None:
+        self.host.add_model(backend, generation=generation)
         self._engine.serve(self.host.models)
 
     async def retire_model(self, model_id: str) -> None:

@@ -103,7 +103,8 @@ class CallerView:
         if self._is_repeating:
             return None
         if self._is_behind:
-            self._forget_before_reset(round(partial.audio_processed_s * _NS) - 1, buffer)
+            at_ns = round(partial.audio_processed_s * _NS) - 1
+            self._forget_before_reset(at_ns, partial.seq - 1, buffer)
             is_new = partial.audio_processed_s >= self._processed_s
             if not is_new or partial.stable_len < len(self._stable):
                 return None
@@ -128,7 +129,8 @@ class CallerView:
             return []
         if self._is_behind:
             # One of no audio ends where the reset is, and is behind it all the same.
-            self._forget_before_reset(max(_to_ns(message.start_time), end_ns - 1), buffer)
+            at_ns = max(_to_ns(message.start_time), end_ns - 1)
+            self._forget_before_reset(at_ns, final.seq, buffer)
             text, _ = keep_stable(self._stable, final.text, len(final.text))
             final = replace(final, text=text)
         # A replay may begin before the last final's end, and with no message heard whole. Else the
@@ -172,16 +174,24 @@ class CallerView:
             self._repeats_until_ns = None
         return True
 
-    def _forget_before_reset(self, time_ns: int, buffer: ReplayBuffer) -> None:
-        """Expect nothing of what was shown where an ACTION_RESET before a time threw it away.
+    def _forget_before_reset(self, time_ns: int, seq: int, buffer: ReplayBuffer) -> None:
+        """Expect nothing of what was shown where an ACTION_RESET threw it away.
 
-        The caller may have asked for it only since the replay began.
+        That is, before a time of the stream; where times tell nothing of the audio that was sent,
+        by a message. The caller may have asked for it only since the replay began.
         """
-        reset_ns = buffer.reset_behind(round(self._processed_s * _NS))
-        if reset_ns is None or time_ns < reset_ns:
-            return
-        # Speech that started there, or later, did so behind it.
-        self._has_shown_start = self._has_shown_start and round(self._start_s * _NS) >= reset_ns
+        is_start_kept = False
+        if buffer.can_cut:
+            reset_ns = buffer.reset_behind(round(self._processed_s * _NS))
+            if reset_ns is None or time_ns < reset_ns:
+                return
+            # Speech that started there, or later, did so behind it.
+            is_start_kept = round(self._start_s * _NS) >= reset_ns
+        else:
+            reset_seq = buffer.reset_behind_seq(self._seq)
+            if reset_seq is None or seq < reset_seq:
+                return
+        self._has_shown_start = self._has_shown_start and is_start_kept
         self._stable = ""
 
 

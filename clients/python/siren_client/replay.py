@@ -149,12 +149,37 @@ class ReplayBuffer:
         """Return a request that is kept."""
         return self._entries[index - self._first].request
 
+    @property
+    def can_cut(self) -> bool:
+        """Whether times tell where in the audio a request lies."""
+        return self._clock.can_cut
+
     def reset_behind(self, time_ns: int) -> int | None:
-        """Return when the first ACTION_RESET at or behind a time takes effect; None: never."""
+        """Return when the first ACTION_RESET at or behind a time takes effect; None: never.
+
+        Of audio that can be cut.
+        """
         for entry in self._entries:
             at = self._clock.time_of(entry.start)
             if entry.action == pb.Control.ACTION_RESET and at >= time_ns:
                 return at
+        return None
+
+    def reset_behind_seq(self, seq: int) -> int | None:
+        """Return the `seq` before the first ACTION_RESET at or behind another; None: there is none.
+
+        Of any audio. Nor is there one when an ACTION_FINALIZE without its final comes first.
+        """
+        before = 0
+        for index, entry in enumerate(self._entries, start=self._first):
+            if entry.request.HasField("audio"):
+                before = entry.request.audio.seq
+            elif before < seq:
+                continue
+            elif index in self._finalizes:
+                return None
+            elif entry.action == pb.Control.ACTION_RESET:
+                return before
         return None
 
     def note_final(

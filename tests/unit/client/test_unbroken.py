@@ -66,8 +66,11 @@ def final(
 class Caller:
     """Runs a stream against what the test says the server answers."""
 
-    def __init__(self, n_seconds: int, policy: Reconnect | None = POLICY) -> None:
-        self.stream = UnbrokenStream(pb.StreamingConfig(), policy)
+    def __init__(
+        self, n_seconds: int, policy: Reconnect | None = POLICY, encoding: str = "LINEAR16"
+    ) -> None:
+        config = pb.StreamingConfig(encoding=f"AUDIO_ENCODING_{encoding}")
+        self.stream = UnbrokenStream(config, policy)
         self.now = 0.0
         self.first = self.stream.begin_call()
         for _ in range(n_seconds):
@@ -170,8 +173,13 @@ def test_text_that_was_stable_stays(text, stable_len, kept):
     assert 7 <= length <= len(joined)
 
 
-def test_behind_a_reset_nothing_of_the_old_utterance_is_expected():
-    caller = Caller(1)
+# Of compressed audio, times do not tell where a message lies.
+EITHER_KIND = pytest.mark.parametrize("encoding", ["LINEAR16", "OGG_OPUS"])
+
+
+@EITHER_KIND
+def test_behind_a_reset_nothing_of_the_old_utterance_is_expected(encoding: str):
+    caller = Caller(1, encoding=encoding)
     caller.stream.push(Control.RESET)
     caller.stream.push(SECOND)
     caller.sent()
@@ -182,9 +190,34 @@ def test_behind_a_reset_nothing_of_the_old_utterance_is_expected():
     assert shown.text == "new"
 
 
+@EITHER_KIND
+def test_what_was_shown_behind_a_reset_stays(encoding: str):
+    caller = Caller(1, encoding=encoding)
+    caller.stream.push(Control.RESET)
+    caller.stream.push(SECOND)
+    caller.sent()
+    caller.hear(started(""), partial("old words", 9, 1.0, 1), partial("new", 3, 2.0, 2))
+    caller.break_and_begin()
+    _, shown = caller.hear(started(""), final("knew it", 1.0, 2.0, 2, 1))
+    assert shown.text == "new it"
+
+
+@EITHER_KIND
+def test_an_utterance_that_is_finalized_is_none_that_is_thrown_away(encoding: str):
+    caller = Caller(1, encoding=encoding)
+    caller.stream.push(Control.FINALIZE)
+    caller.stream.push(Control.RESET)
+    caller.sent()
+    caller.hear(started(""), partial("new", 3, 1.0, 1))
+    caller.break_and_begin()
+    _, shown = caller.hear(started(""), final("knew it", 0, 1.0, 1, 1, "FINALIZE"))
+    assert shown.text == "new it"
+
+
+@EITHER_KIND
 @pytest.mark.parametrize("audio_s", [1.0, 2.343])
-def test_a_final_of_no_audio_behind_a_reset_has_no_old_text(audio_s: float):
-    caller = Caller(0)
+def test_a_final_of_no_audio_behind_a_reset_has_no_old_text(audio_s: float, encoding: str):
+    caller = Caller(0, encoding=encoding)
     for item in (bytes(2 * round(audio_s * 16000)), Control.RESET, Control.FINALIZE):
         caller.stream.push(item)
     caller.sent()
@@ -195,8 +228,9 @@ def test_a_final_of_no_audio_behind_a_reset_has_no_old_text(audio_s: float):
     assert shown.text == ""
 
 
-def test_a_reset_that_is_asked_for_while_it_is_replayed_holds_too():
-    caller = Caller(1)
+@EITHER_KIND
+def test_a_reset_that_is_asked_for_while_it_is_replayed_holds_too(encoding: str):
+    caller = Caller(1, encoding=encoding)
     caller.sent()
     caller.hear(started(""), partial("old words", 9, 1.0, 1))
     caller.break_and_begin()

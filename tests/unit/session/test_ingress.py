@@ -412,6 +412,19 @@ def test_after_a_rewind_the_stream_goes_on() -> None:
     assert ends == [2000 + end for end in itertools.accumulate(spans)]
 
 
+def test_what_the_resampler_gave_up_at_resets_is_missing_nowhere_behind_them() -> None:
+    ingress = make_ingress(hertz=8000, options=StreamOptions(HARD))
+    for _ in range(6):
+        ingress.receive_audio(noise(2 * 4000), 0)
+        (discard,) = ingress.reset()
+    assert isinstance(discard, DiscardUtterance)
+    first, *more = chunks_of(ingress.receive_audio(noise(2 * 16_000), 0))
+    again = chunks_of(ingress.rewind(discard.end_samples, 0, [first, *more]))
+    for mine, theirs in zip(again, [first, *more], strict=True):
+        assert np.array_equal(mine.samples, theirs.samples)
+        assert mine.end_samples == theirs.end_samples
+
+
 def test_marks_tell_where_messages_end_within_a_chunk() -> None:
     rules = EndpointRules(EndpointDetector.DECODER, min_silence_ms=800)
     ingress = make_ingress(hertz=8000, options=StreamOptions(rules))

@@ -1,0 +1,71 @@
+"""Calls that come while a server drains, or have come and not yet said what they want."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from siren.v1 import speech_pb2 as pb
+
+from tests.support.history.play import Aborted, Context
+from tests.support.history.world import World, open_world
+
+CONFIG = pb.StreamingRecognizeRequest(config=pb.StreamingConfig())
+AUDIO = pb.StreamingRecognizeRequest(audio=pb.AudioChunk(data=bytes(3200)))
+
+
+@pytest.fixture
+async def world() -> AsyncIterator[World]:
+    async with open_world(n_slots=2, max_samples=None) as world:
+        yield world
+
+
+async def play(world: World, speaks: asyncio.Event) -> tuple[list[str], str]:
+    """Run a call whose client speaks when told to; return its responses and its reason."""
+
+    async def requests() -> AsyncIterator[pb.StreamingRecognizeRequest]:
+        await speaks.wait()
+        yield CONFIG
+        yield AUDIO
+        await asyncio.Event().wait()
+
+    kinds: list[str] = []
+    try:
+        async for response in world.service.StreamingRecognize(requests(), Context()):  # type: ignore[arg-type]
+            kinds.append(response.WhichOneof("response"))
+    except Aborted as error:
+        return kinds, error.reason
+    return kinds, "OK"
+
+
+async def test_who_says_behind_the_drain_what_it_wants_is_refused(world: World) -> None:
+    speaks = asyncio.Event()
+    call = asyncio.create_task(play(world, speaks))
+    await asyncio.sleep(0)
+    await world.service.drain(grace_s=10, hurry=asyncio.Event())  # nobody is there to wait for
+    speaks.set()
+    assert await asyncio.wait_for(call, 10) == ([], "SHUTTING_DOWN")
+
+
+async def test_who_is_let_in_as_the_drain_ends_is_sent_away_in_order(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    open_session = world.engine.open
+    is_opening, may_open = asyncio.Event(), asyncio.Event()
+
+    async def open_later(*args: Any, **options: Any) -> Any:
+        is_opening.set()
+        await may_open.wait()
+        return await open_session(*args, **options)
+
+    monkeypatch.setattr(world.engine, "open", open_later)
+    speaks = asyncio.Event()
+    speaks.set()
+    call = asyncio.create_task(play(world, speaks))
+    await asyncio.wait_for(is_opening.wait(), 10)
+    await world.service.drain(grace_s=10, hurry=asyncio.Event())
+    may_open.set()
+    kinds, reason = await asyncio.wait_for(call, 10)
+    assert (kinds[0], reason) == ("started", "SHUTTING_DOWN")
