@@ -186,6 +186,7 @@ class Ingress:
             raise AssertionError("only a stream with hard endpoints is rewound")
         markers = [item for item in work if not isinstance(item, (Chunk, Preview))]
         marks = [mark for item in work if isinstance(item, Chunk) for mark in item.marks]
+        marks += self._rewound_marks  # of another rewind, since which no chunk was cut
         audio = self._history.since(at_samples)
         self._chunker.reset()
         self._previewed_samples = 0

@@ -38,7 +38,7 @@ class CallerView:
         self._start_s = 0.0
         """Where speech started, if that was shown; a replay may say so again behind a partial."""
         self._last_end_s = 0.0
-        self._seq = 0
+        self._seq = self._final_seq = 0
         # Of the current utterance:
         self._stable = ""
         self._processed_s = 0.0
@@ -133,9 +133,9 @@ class CallerView:
             self._forget_before_reset(at_ns, final.seq, buffer)
             text, _ = keep_stable(self._stable, final.text, len(final.text))
             final = replace(final, text=text)
-        # A replay may begin before the last final's end, and with no message heard whole. Else the
-        # final's own seq holds: a partial before it may have been read from behind its end.
-        start_s, seq = max(final.start_s, self._last_end_s), final.seq or self._seq
+        # A replay may begin before the last final's end, and with no message heard whole. A partial
+        # before it says nothing: it may have been read from behind its end.
+        start_s, seq = max(final.start_s, self._last_end_s), final.seq or self._final_seq
         final = replace(final, start_s=start_s, seq=seq)
         results = (final,) if self._held_end is None else (self._held_end, final)
         self._held_end = None
@@ -153,7 +153,8 @@ class CallerView:
             is_finalize=is_finalize,
             is_fresh_behind=is_hard and final.cause in _IN_SILENCE,
         )
-        self._seq, self._last_end_s = final.seq, final.end_s
+        self._seq = self._final_seq = final.seq
+        self._last_end_s = final.end_s
         self._stable, self._processed_s = "", final.end_s
         self._has_shown_start = self._is_behind = False
         self.is_between = True

@@ -412,6 +412,25 @@ def test_after_a_rewind_the_stream_goes_on() -> None:
     assert ends == [2000 + end for end in itertools.accumulate(spans)]
 
 
+def test_a_message_that_ends_behind_two_rewinds_is_accounted_for() -> None:
+    ingress = make_ingress(chunk_frames=7, options=StreamOptions(HARD))
+    chunks: list[Chunk] = []
+    seq = 0
+    while len(chunks) < 2:
+        seq += 1
+        chunks += chunks_of(ingress.receive_audio(noise(2 * 500), seq))
+    at = chunks[0].end_samples - 1600  # in the silence before the second chunk's endpoint
+    once = chunks_of(ingress.rewind(at, 0, chunks[1:]))
+    later = chunks_of(ingress.rewind(at + 1600, 0, once))
+    while len(later) < 2:
+        seq += 1
+        later += chunks_of(ingress.receive_audio(noise(2 * 500), seq))
+    marked = [mark for chunk in later for mark in chunk.marks]
+    assert marked == sorted(marked)
+    behind = [s for s in range(1, seq + 1) if at + 1600 < 500 * s <= later[-1].end_samples]
+    assert [s for end, s in marked if end > at + 1600] == behind
+
+
 def test_what_the_resampler_gave_up_at_resets_is_missing_nowhere_behind_them() -> None:
     ingress = make_ingress(hertz=8000, options=StreamOptions(HARD))
     for _ in range(6):
