@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
@@ -15,6 +16,8 @@ from siren_grpc.domain.geometry import (
 
 AUTO_LANGUAGE = "auto"
 """The language code under which a model finds out by itself what is spoken."""
+LANGUAGE_TAG = re.compile(r"[A-Za-z]{2,3}(-[A-Za-z0-9]{1,8})*")
+"""BCP-47 (RFC 5646, 2.1), but for the long primary subtags, none of which is in use."""
 
 
 class DecoderKind(str, Enum):
@@ -81,7 +84,8 @@ class ModelInfo:
     id: str
     family: str
     language_codes: tuple[str, ...]
-    """BCP-47 codes, and AUTO_LANGUAGE where the model finds out by itself; the default first."""
+    """BCP-47 codes, and AUTO_LANGUAGE where the model finds out by itself; the default first;
+    the latter alone where nothing tells what it recognises."""
     features: FeatureGeometry
     look_aheads: tuple[int, ...]
     """`chunk_frames` the model was trained for or, buffered, is offered with; ascending."""

@@ -16,10 +16,10 @@ from siren_grpc.models.checkpoint import (
     UnsupportedModel,
     decoders_of,
     feature_geometry_of,
-    languages_of,
     max_symbols_of,
     slot_phrases_of,
 )
+from siren_grpc.models.languages import languages_of
 from siren_grpc.models.prompts import prompts_of
 from siren_grpc.models.readings import readings_of
 from siren_grpc.models.vocabulary import end_tokens, language_tags, token_texts
@@ -32,12 +32,14 @@ _PRESETS = (
     BufferedSeconds(2.0, 0.25, 0.25),
 )
 _FAMILY = "buffered-fastconformer"
+_STYLES = ("regular", "chunked_limited_with_rc")
+"""Of attention. The second masks chunks in training; restored, it is full attention in NeMo too."""
 
 
 def is_buffered(model: ASRModel) -> bool:
     """Tell whether a model needs the sound on both sides: an offline one, not cache-aware."""
     encoder = getattr(model, "encoder", None)
-    return isinstance(encoder, ConformerEncoder) and encoder.att_context_style == "regular"
+    return isinstance(encoder, ConformerEncoder) and encoder.att_context_style in _STYLES
 
 
 def buffered_backend_of(

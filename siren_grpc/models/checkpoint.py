@@ -1,4 +1,4 @@
-"""What a restored checkpoint is made of: its decoders, languages and feature geometry."""
+"""What a restored checkpoint is made of: its decoders and feature geometry."""
 
 from __future__ import annotations
 
@@ -118,28 +118,7 @@ def _ctc(head: Any, n_slots: int, phrases: SlotPhrases | None) -> CtcSlotDecoder
 
 def max_symbols_of(model: Any) -> int:
     """Return the most tokens per encoder frame: the checkpoint's own setting, as NeMo uses it."""
-    greedy = model.cfg.decoding.get("greedy", None)
-    wanted = None if greedy is None else greedy.get("max_symbols", None)
+    greedy = model.cfg.decoding.get("greedy", None) or {}
+    # Older checkpoints have the setting's former name.
+    wanted = greedy.get("max_symbols", None) or greedy.get("max_symbols_per_step", None)
     return int(wanted) if wanted else _MAX_SYMBOLS_PER_FRAME
-
-
-def languages_of(model: Any, name: str) -> tuple[str, ...]:
-    """Return BCP-47 codes: of the config, else of an aggregate tokenizer, else from the name."""
-    configured = model.cfg.get("language_codes", None)
-    if configured:
-        return tuple(str(code) for code in configured)
-    by_language = getattr(getattr(model, "tokenizer", None), "tokenizers_dict", None)
-    if by_language:
-        return tuple(str(code) for code in by_language)
-    for part in name.replace("/", "_").replace("-", "_").split("_"):
-        if len(part) == 2 and part.isalpha() and part.lower() in _KNOWN_LANGUAGES:
-            return (part.lower(),)
-    return ("en",)
-
-
-# fmt: off
-_KNOWN_LANGUAGES = frozenset({
-    "ar", "be", "ca", "de", "en", "eo", "es", "fa", "fr", "hi", "hr", "it", "ja", "ka", "kk", "nl",
-    "pl", "pt", "ru", "rw", "sr", "uk", "uz", "zh",
-})
-# fmt: on

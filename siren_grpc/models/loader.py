@@ -23,13 +23,13 @@ from siren_grpc.models.checkpoint import (
     UnsupportedModel,
     decoders_of,
     feature_geometry_of,
-    languages_of,
     max_symbols_of,
     slot_phrases_of,
 )
 from siren_grpc.models.conformer import why_unsupported
 from siren_grpc.models.encoder import InputCacheEncoder, KeyValueEncoder, SlotEncoder
 from siren_grpc.models.features import StreamingFeatures
+from siren_grpc.models.languages import languages_of
 from siren_grpc.models.nemo_backend import NemoBackend, NemoParts
 from siren_grpc.models.prompts import prompts_of
 from siren_grpc.models.readings import readings_of
@@ -217,7 +217,7 @@ def _streaming_encoder(model: ASRModel, name: str) -> ConformerEncoder:
     if style != "chunked_limited":
         raise UnsupportedModel(
             f"{name} has an encoder this server cannot stream (attention style {style!r}; it takes "
-            "'chunked_limited' and 'regular'); use a model such as "
+            "'chunked_limited', 'regular' and 'chunked_limited_with_rc'); use a model such as "
             "nvidia/nemotron-speech-streaming-en-0.6b"
         )
     return encoder

@@ -7,18 +7,14 @@ is a column of the weights, so a language costs an addition, and a batch may hol
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
 import torch
 
 from siren_grpc.domain.errors import InvalidConfig
-from siren_grpc.domain.model import AUTO_LANGUAGE
+from siren_grpc.domain.model import AUTO_LANGUAGE, LANGUAGE_TAG
 from siren_grpc.models.checkpoint import UnsupportedModel
-
-_LANGUAGE_TAG = re.compile(r"[A-Za-z]{2,3}(-[A-Za-z0-9]{1,8})*")
-"""BCP-47 (RFC 5646, 2.1), but for the long primary subtags, none of which is in use."""
 
 
 class LanguagePrompts:
@@ -104,5 +100,5 @@ def _well_formed(dictionary: Mapping[str, int]) -> dict[str, int]:
     """
     by_code = {code.replace("_", "-"): index for code, index in dictionary.items()}
     found = {AUTO_LANGUAGE: by_code[AUTO_LANGUAGE]} if AUTO_LANGUAGE in by_code else {}
-    found |= {code: index for code, index in by_code.items() if _LANGUAGE_TAG.fullmatch(code)}
+    found |= {code: index for code, index in by_code.items() if LANGUAGE_TAG.fullmatch(code)}
     return found

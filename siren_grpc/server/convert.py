@@ -9,7 +9,13 @@ from siren.v1 import speech_pb2 as pb
 
 from siren_grpc.domain.endpointing import FinalCause
 from siren_grpc.domain.errors import InvalidConfig
-from siren_grpc.domain.model import DecoderKind, Lane, ModelInfo
+from siren_grpc.domain.model import (
+    AUTO_LANGUAGE,
+    LANGUAGE_TAG,
+    DecoderKind,
+    Lane,
+    ModelInfo,
+)
 from siren_grpc.domain.results import (
     Final,
     OfChannel,
@@ -69,13 +75,15 @@ def to_config(
         )
     decoder = _decoder(config.decoder, info)
     language_code = _language(config.language_code, info)
+    # Under `auto` nobody but the client may know in which language numbers are to be written.
+    written_in = config.language_code if language_code == AUTO_LANGUAGE else language_code
     phrases = to_phrases(config.biasing, info, decoder)
     return ValidConfig(
         audio=audio,
         language_code=language_code,
         lane=Lane(chunk_frames, decoder, info.id),
         options=to_options(config, info, n_phrases=len(phrases)),
-        text=to_text_options(config.text, language_code, server_masks),
+        text=to_text_options(config.text, written_in or language_code, server_masks),
         phrases=phrases,
         words=to_word_detail(config),
         is_resumable=config.resumable,
@@ -113,6 +121,9 @@ def _language(code: str, info: ModelInfo) -> str:
     for known in info.language_codes:
         if known.lower().startswith(f"{code.lower()}-"):
             return known
+    if info.language_codes == (AUTO_LANGUAGE,) and LANGUAGE_TAG.fullmatch(code):
+        # Nobody knows what it recognises: what the client says may be right, but is no fact.
+        return AUTO_LANGUAGE
     raise InvalidConfig.of_field(
         "language_code",
         f"model {info.id} does not recognise {code!r}; use {', '.join(info.language_codes)}, "

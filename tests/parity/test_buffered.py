@@ -51,6 +51,7 @@ CASES = [
     ("parakeet_rnnt", DecoderKind.RNNT),
     ("parakeet_tdt", DecoderKind.TDT),
     ("parakeet_ctc", DecoderKind.CTC),
+    ("parakeet_unified", DecoderKind.RNNT),
 ]
 CHUNKS = [3, 6, 25]
 LONG = sounds.babble(FRAME * 215, seed=1)
@@ -98,7 +99,7 @@ def model_of(folder: Path) -> MAKE:
     return make
 
 
-@pytest.fixture(params=CASES, ids=[kind.value for _, kind in CASES])
+@pytest.fixture(params=CASES, ids=[name for name, _ in CASES])
 def model(request: pytest.FixtureRequest, model_of: MAKE) -> Model:
     return model_of(*request.param)
 
@@ -122,6 +123,17 @@ class TestAgainstNemo:
         assert len(heard[-1].tokens) > 10
         # Else equal tokens would not show that the windows are NeMo's.
         assert theirs.tokens != model.offline(long).tokens
+
+
+def test_a_model_also_trained_under_chunk_masks_hears_its_whole_window(model_of: MAKE) -> None:
+    """Else nothing would show that the masks make a difference, and are not applied."""
+    model = model_of("parakeet_unified", DecoderKind.RNNT)
+    samples, encoder = SPEECH["longer than a chunk"], model.nemo.model.encoder
+    ours = recognise(model.siren, samples, model.lane(25))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(encoder, "att_context_size", [70, 13, 13])
+        masked = model.buffered(samples, 25)
+    assert ours.tokens == model.buffered(samples, 25).tokens != masked.tokens
 
 
 @pytest.mark.parametrize("n_sessions", [1, 2, 7])

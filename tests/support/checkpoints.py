@@ -23,6 +23,8 @@ and the widths are smaller. Where the figures come from:
   for v3, 8192 pieces, durations 0 to 4) and parakeet-tdt_ctc-110m: the offline FastConformer of
   examples/asr/conf/fastconformer/fast-conformer_{transducer,ctc}_bpe.yaml and of
   .../hybrid_transducer_ctc/*.yaml, with full attention and features normalised over a recording.
+* `parakeet_unified`: nvidia/parakeet-unified-en-0.6b, the same trained under masks of left context,
+  chunk and right context too: the `encoder` of its `model_config.yaml`.
 
 Random weights recognise nothing, so the output layers are scaled and shifted until blanks and
 tokens of many kinds take turns: a comparison of two empty transcripts would prove nothing.
@@ -128,6 +130,21 @@ def build_parakeet_rnnt(path: Path) -> Path:
     config = offline(features=80)
     config |= transducer(layers=2)
     config["tokenizer"] = _tokenizer(path.parent / f"{path.stem}-tokenizer", has_bytes=False)
+    return _save(EncDecRNNTBPEModel, config, path, seeds=_OFFLINE_SEEDS)
+
+
+def build_parakeet_unified(path: Path) -> Path:
+    """Write a small nvidia/parakeet-unified-en-0.6b to path."""
+    config = offline(features=128)
+    config["encoder"] |= {
+        "att_context_style": "chunked_limited_with_rc",
+        "att_context_size": [-1, -1],
+        "att_chunk_context_size": [[70], [1, 2, 7, 13], [0, 1, 2, 3, 4, 7, 13]],
+        "conv_context_style": "dcc",
+        "xscaling": True,
+    }
+    config |= transducer(layers=2)
+    config["tokenizer"] = _tokenizer(path.parent / f"{path.stem}-tokenizer", has_bytes=True)
     return _save(EncDecRNNTBPEModel, config, path, seeds=_OFFLINE_SEEDS)
 
 

@@ -84,6 +84,22 @@ def test_languages_are_matched(asked: str, chosen: str) -> None:
     assert convert.to_started(CallId(), info, config).language_code == chosen
 
 
+@pytest.mark.parametrize("asked", ["", "auto", "en", "de-AT", "zh-Hant-TW", "yue"])
+def test_a_model_that_does_not_say_its_languages_takes_any_and_promises_none(asked: str) -> None:
+    info = make_info(language_codes=("auto",))
+    config = convert.to_config(pb.StreamingConfig(language_code=asked), info)
+    assert config.language_code == "auto"
+    assert convert.to_started(CallId(), info, config).language_code == "auto"
+
+
+@pytest.mark.parametrize("asked", ["english!", "d", "e n", "de_AT", "en-"])
+def test_what_is_no_language_code_is_refused_by_it_too(asked: str) -> None:
+    with pytest.raises(InvalidConfig, match=r"does not recognise .* use auto, or leave it unset"):
+        convert.to_config(
+            pb.StreamingConfig(language_code=asked), make_info(language_codes=("auto",))
+        )
+
+
 def test_a_decoder_the_model_lacks_is_refused() -> None:
     info = make_info(decoders=(DecoderKind.CTC,))
     with pytest.raises(InvalidConfig, match="has no DECODER_RNNT; use DECODER_CTC"):
@@ -254,6 +270,21 @@ def test_written_language(language: str, monkeypatch: pytest.MonkeyPatch) -> Non
     text = pb.TextOptions(inverse_text_normalization=True)
     config = convert.to_config(pb.StreamingConfig(language_code=language, text=text), INFO)
     assert config.text.written_language == language[:2]
+
+
+def test_under_auto_only_the_client_says_the_written_language(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(itn, "is_installed", lambda: True)
+    text = pb.TextOptions(inverse_text_normalization=True)
+    unknown, several = (make_info(language_codes=codes) for codes in (("auto",), ("auto", "en")))
+    asked = pb.StreamingConfig(language_code="en-US", text=text)
+    assert convert.to_config(asked, unknown).text.written_language == "en"
+    assert convert.to_config(asked, several).text.written_language == "en"
+    for info in (unknown, several):
+        with pytest.raises(InvalidConfig, match="there is none for auto"):
+            convert.to_config(pb.StreamingConfig(text=text), info)
+    assert not convert.to_config(pb.StreamingConfig(), unknown).text.written_language
 
 
 @pytest.mark.parametrize(
