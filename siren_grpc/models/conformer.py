@@ -16,7 +16,7 @@ After Transformer-XL (https://arxiv.org/abs/1901.02860, section 3.3) as in NeMo'
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -36,6 +36,10 @@ def why_unsupported(encoder: ConformerEncoder) -> str | None:
         return f"self_attention_model {encoder.self_attention_model!r}"
     if encoder.reduction_position is not None:
         return "a reduction between its layers"
+    # Hooks run when a module is called, and most are not called here: a multi-talker model's
+    # speaker kernels, which hang on the layers, would be left out without a word.
+    if any(module._forward_hooks or module._forward_pre_hooks for module in encoder.modules()):
+        return "forward hooks"
     for layer in encoder.layers:
         conv = layer.conv
         if conv.depthwise_conv._right_padding:
@@ -217,10 +221,9 @@ class _Layer:
     def __init__(self, layer: Any, precision: Precision) -> None:
         def linear(*modules: Any) -> Linear:
             """Return one linear layer that gives several modules' outputs side by side."""
-            biases = [module.bias for module in modules]
-            # A pointwise convolution is a linear layer whose weights have one axis more.
-            weight = torch.cat([module.weight.detach().flatten(1) for module in modules])
-            bias = None if biases[0] is None else torch.cat([b.detach() for b in biases])
+            weight, bias = _side_by_side(modules)
+            if precision is Precision.FP32:
+                _share(weight, bias, modules)
             return make_linear(weight, bias, precision)
 
         attention, conv = layer.self_attn, layer.conv
@@ -279,3 +282,32 @@ class _Layer:
             y = y + self._depthwise_bias
         y = self._norm(y) if self._is_layer_norm else self._norm(y.transpose(1, 2)).transpose(1, 2)
         return self._pointwise2(F.silu(y))
+
+
+def _side_by_side(modules: Sequence[Any]) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Return the weight [d_out, d_in] and bias [d_out] of several modules as of one layer.
+
+    Those of a single module are its own, not a copy. A pointwise convolution is a linear layer
+    whose weights have one axis more.
+    """
+    weights = [module.weight.detach().flatten(1) for module in modules]
+    biases = [None if module.bias is None else module.bias.detach() for module in modules]
+    if len(modules) == 1:
+        return weights[0], biases[0]
+    return torch.cat(weights), None if biases[0] is None else torch.cat(biases)
+
+
+def _share(weight: torch.Tensor, bias: torch.Tensor | None, modules: Sequence[Any]) -> None:
+    """Make modules' parameters views of what `_side_by_side` made of them.
+
+    NeMo's modules stay in use, for other steps and for positions: a copy of every layer's queries,
+    keys and values beside them is memory for nothing.
+    """
+    if len(modules) == 1:
+        return
+    end = 0
+    for module in modules:
+        start, end = end, end + len(module.weight)
+        module.weight.data = weight[start:end].view_as(module.weight)
+        if bias is not None:
+            module.bias.data = bias[start:end]

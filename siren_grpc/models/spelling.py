@@ -7,6 +7,8 @@ from typing import Any
 
 from nemo.collections.common.tokenizers import AggregateTokenizer
 
+from siren_grpc.models.vocabulary import labels_of
+
 Spell = Callable[[str], list[int]]
 """Text to token ids; an unknown id where the vocabulary lacks a character."""
 
@@ -49,8 +51,7 @@ def _vocabularies(model: Any) -> list[tuple[Spell, int]]:
     """Return for each of a model's vocabularies how it spells, and its id for what it lacks."""
     tokenizer = getattr(model, "tokenizer", None)
     if tokenizer is None:
-        labels = getattr(model.cfg, "labels", None) or model.joint.vocabulary
-        ids = {str(label): i for i, label in enumerate(labels)}
+        ids = {label: i for i, label in enumerate(labels_of(model))}
         return [(lambda text: [ids.get(char, -1) for char in text], -1)]
     if not isinstance(tokenizer, AggregateTokenizer):
         return [(tokenizer.text_to_ids, tokenizer.unk_id)]

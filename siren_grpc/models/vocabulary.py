@@ -26,14 +26,23 @@ def token_texts(model: Any) -> tuple[str | int | None, ...]:
     """
     tokenizer = getattr(model, "tokenizer", None)
     if tokenizer is None:
-        labels = getattr(model.cfg, "labels", None) or model.joint.vocabulary
-        return tuple(str(label) for label in labels)
+        return labels_of(model)
     if isinstance(tokenizer, AggregateTokenizer):
         texts: list[str | int | None] = []
         for language in tokenizer.tokenizers_dict.values():
             texts.extend(_tokenizer_texts(language))
         return tuple(texts)
     return tuple(_tokenizer_texts(tokenizer))
+
+
+def labels_of(model: Any) -> tuple[str, ...]:
+    """Return the label of each token id of a model without a tokenizer, the blank not included.
+
+    They are those of its output layer: `cfg.labels` is a copy that not every model has, and that
+    `change_vocabulary` leaves as it was.
+    """
+    head = getattr(model, "joint", None) or model.decoder
+    return tuple(str(label) for label in head.vocabulary)
 
 
 def end_tokens(model: Any) -> frozenset[int]:

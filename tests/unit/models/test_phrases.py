@@ -27,7 +27,7 @@ CPU = torch.device("cpu")
 
 
 def slot_phrases(n_slots: int = 4) -> SlotPhrases:
-    speller = Speller(SimpleNamespace(tokenizer=None, cfg=SimpleNamespace(labels=LETTERS)))
+    speller = Speller(SimpleNamespace(decoder=SimpleNamespace(vocabulary=LETTERS)))
     return SlotPhrases(speller, len(LETTERS), n_slots=n_slots, device=CPU)
 
 
@@ -181,7 +181,7 @@ def test_a_phrase_the_vocabulary_cannot_write_is_named_by_its_index() -> None:
 
 
 def test_a_model_without_capitals_takes_phrases_in_lower_case() -> None:
-    model = SimpleNamespace(tokenizer=None, cfg=SimpleNamespace(labels=LETTERS))
+    model = SimpleNamespace(decoder=SimpleNamespace(vocabulary=LETTERS))
     assert Speller(model).spell("  Bad   CAB ") == Speller(model).spell("bad cab")
 
 

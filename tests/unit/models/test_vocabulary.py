@@ -81,8 +81,9 @@ def test_turn_marks_are_silent_and_the_end_of_an_utterance_is_known() -> None:
 
 
 def test_character_models_have_labels_for_tokens() -> None:
-    model = SimpleNamespace(cfg=SimpleNamespace(labels=[" ", "a", "b"]))
-    assert token_texts(model) == (" ", "a", "b")
+    head = SimpleNamespace(vocabulary=[" ", "a", "b"])
+    assert token_texts(SimpleNamespace(joint=head, decoder=object())) == (" ", "a", "b")
+    assert token_texts(SimpleNamespace(decoder=head)) == (" ", "a", "b")
 
 
 def test_wordpieces_continue_or_start_a_word() -> None:
