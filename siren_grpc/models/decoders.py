@@ -165,10 +165,15 @@ class TransducerSlotDecoder:
         state: BatchedLabelLoopingState,
         trees: RowTrees | None,
     ) -> tuple[Emitted, BatchedLabelLoopingState]:
-        if self._phrases is None or trees is None:
-            hypotheses, new_state = self._computer(encoded, lengths, state)
-        else:
-            hypotheses, new_state = self._phrases.computer(encoded, lengths, state, trees.ids)
+        computer, ids = self._computer, None
+        if self._phrases is not None and trees is not None:
+            computer, ids = self._phrases.computer, trees.ids
+        try:
+            hypotheses, new_state = computer(encoded, lengths, state, ids)
+        except Exception:
+            # A graph that found no memory half-way would be replayed on buffers of another size.
+            computer.reset_cuda_graphs_state()
+            raise
         # The computer's buffers are made for larger batches and longer audio than a chunk.
         n_rows, most = encoded.shape[0], encoded.shape[1] * self._computer.max_symbols
         emitted = (

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from itertools import groupby
 
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from siren_grpc.models.decoders import CtcSlotDecoder, frames_from
+from siren_grpc.models.decoders import CtcSlotDecoder, TransducerSlotDecoder, frames_from
 
 BLANK = 3
 LABELS = st.lists(st.integers(0, BLANK), max_size=12)
@@ -105,3 +106,22 @@ def test_frames_are_taken_from_each_rows_own_start(starts: list[int], n_frames: 
     assert taken.shape == (len(starts), n_frames, 2)
     for row, start in enumerate(starts):
         assert taken[row, :, 0].tolist() == [min(start + i, 5) for i in range(n_frames)]
+
+
+def test_a_decoding_that_fails_leaves_no_graphs_behind() -> None:
+    """What NeMo's computer has of them then is of no state, or of another's."""
+
+    class OutOfGraphMemory:
+        has_graphs = True
+
+        def __call__(self, *_: object) -> None:
+            raise torch.OutOfMemoryError
+
+        def reset_cuda_graphs_state(self) -> None:
+            self.has_graphs = False
+
+    decoder = TransducerSlotDecoder.__new__(TransducerSlotDecoder)
+    decoder._computer, decoder._phrases = OutOfGraphMemory(), None
+    with pytest.raises(torch.OutOfMemoryError):
+        decoder._decode(torch.zeros(1, 1, 4), torch.ones(1), None, None)
+    assert not decoder._computer.has_graphs
