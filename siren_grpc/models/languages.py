@@ -78,7 +78,7 @@ _PUBLISHED: dict[str, tuple[str, ...]] = {
     ),
     ("en",),
 )
-"""NVIDIA's models whose names do not say all of it, by their model cards on huggingface.co."""
+"""NVIDIA's models whose names do not say all of it."""
 
 _NAMES = {
     "arabic": "ar",
