@@ -148,6 +148,8 @@ class Load:
         return True
 
     def _fits(self, work: LaneWork, n_live: Mapping[Lane, int], n_workers: int, now: float) -> bool:
+        if not any(n_live.values()):
+            return True  # late it may be, on a slow machine, but it makes nobody else late
         added = self._lane(work)
         share = 0.0
         for lane in self._lanes.values():

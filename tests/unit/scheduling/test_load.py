@@ -93,6 +93,13 @@ def test_who_does_not_fit_by_the_cost_is_refused_before_anybody_is_late() -> Non
     assert sum(may_start(load, 0.0) for _ in range(2 * CAPACITY)) == IN_A_RUSH
 
 
+def test_a_machine_too_slow_for_one_session_takes_one() -> None:
+    load = Load(max_load=BOUND)
+    load.expect(WORK, {size: 2 * size * CHUNK_S for size in (1, 32)})
+    assert load.may_start(WORK, {}, n_workers=1, now=0.0)
+    assert not load.may_start(WORK, {LANE: 1}, n_workers=1, now=0.1)
+
+
 def test_whose_cost_nobody_knows_is_bounded_by_lateness_alone() -> None:
     load = Load(max_load=BOUND)
     assert all(may_start(load, 0.0) for _ in range(2 * CAPACITY))
