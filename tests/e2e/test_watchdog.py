@@ -1,4 +1,4 @@
-"""A recogniser that hangs: what streams, probes and the log are told, and how the process ends."""
+"""A recogniser that hangs or dies: what clients, probes and the log are told, and how it ends."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import grpc
@@ -18,7 +19,7 @@ from siren.v1 import speech_pb2 as pb
 from siren_grpc.server.engine_watchdog import STUCK_STATUS
 from tests.support.server import SirenServer
 from tests.support.slow_server import PROGRAM
-from tests.support.wire import Exchange, Wire, audio, config, failure
+from tests.support.wire import FINALIZE, Exchange, Wire, audio, config, failure
 
 pytestmark = pytest.mark.e2e
 
@@ -137,3 +138,29 @@ def test_a_process_of_which_nothing_is_heard_is_ended_by_its_front_end(
     assert server.wait(timeout_s=30) == -signal.SIGABRT
     assert "Fatal Python error: Aborted" in server.log
     wire.close()
+
+
+def test_a_recogniser_that_dies_while_a_model_is_loaded_ends_the_server(tmp_path: Path) -> None:
+    """Not when the load is over: its streams would hang for as long."""
+    settings, second = tmp_path / "siren.toml", tmp_path / "second.nemo"
+    load, death = tmp_path / "load", tmp_path / "death"
+    settings.touch()
+    second.touch()
+    with closing(
+        SirenServer(
+            *("--config", str(settings), "--preview-ms=0"),
+            program=PROGRAM,
+            SLOW_LOAD=str(load),
+            SLOW_DEATH=str(death),
+        )
+    ) as server:
+        wire = Wire(server.wait_serving())
+        load.touch()
+        settings.write_text(f"models = ['{second}']\n")
+        server.signal(signal.SIGHUP)
+        server.wait_for(re.compile(f"loading {re.escape(str(second))}"))
+        death.touch()
+        assert wire.exchange([config(), audio(bytes(16_000)), FINALIZE]).error is not None
+        assert server.wait(timeout_s=30) == 1
+        assert "the recogniser died" in server.log
+        wire.close()

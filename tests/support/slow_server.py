@@ -1,8 +1,10 @@
 """`siren` whose models take as long as a test says, and recognise nothing.
 
 `python -m tests.support.slow_server serve ...`. From the environment: SLOW_STEP_MS, SLOW_ROW_MS, of
-a step and of each of its rows; SLOW_BLOCK, a file: while it is there, steps do not end. What cannot
-be had here otherwise: a device at its limit although the machine is not, and one that hangs.
+a step and of each of its rows; SLOW_BLOCK, a file: while it is there, steps do not end; SLOW_LOAD
+likewise, of models; SLOW_DEATH: from when on it is there, whatever ends an utterance ends the
+stepper. What cannot be had here otherwise: a device at its limit although the machine is not, and
+one that hangs or fails.
 """
 
 from __future__ import annotations
@@ -27,17 +29,30 @@ class SlowBackend(ArithmeticBackend):
 
     def step(self, lane: Lane, rows: Sequence[StepRow]) -> list[StepResult]:
         """See `ModelBackend`."""
-        block = os.environ.get("SLOW_BLOCK")
-        while block and Path(block).exists():
+        while _is_there("SLOW_BLOCK"):
             time.sleep(0.01)
         step_ms, row_ms = (float(os.environ.get(f"SLOW_{of}_MS", "0")) for of in ("STEP", "ROW"))
         time.sleep((step_ms + row_ms * len(rows)) / 1000)
         return super().step(lane, rows)
 
+    def reset_slot(self, slot: int) -> None:
+        """See `ModelBackend`."""
+        self.dies = _is_there("SLOW_DEATH")
+        super().reset_slot(slot)
+
 
 def load_backend(name: str, settings: Settings) -> SlowBackend:
     """Stand for `siren_grpc.cli.models.load_backend`."""
-    return SlowBackend(n_slots=settings.max_sessions, max_batch=settings.max_batch or 8)
+    print(f"loading {name}", file=sys.stderr, flush=True)
+    while _is_there("SLOW_LOAD"):
+        time.sleep(0.01)
+    n_slots, max_batch = settings.max_sessions, settings.max_batch or 8
+    return SlowBackend(n_slots=n_slots, max_batch=max_batch, name=Path(name).stem)
+
+
+def _is_there(variable: str) -> bool:
+    file = os.environ.get(variable)
+    return file is not None and Path(file).exists()
 
 
 if __name__ == "__main__":
