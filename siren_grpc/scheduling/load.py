@@ -148,8 +148,6 @@ class Load:
         return True
 
     def _fits(self, work: LaneWork, n_live: Mapping[Lane, int], n_workers: int, now: float) -> bool:
-        if not any(n_live.values()):
-            return True  # late it may be, on a slow machine, but it makes nobody else late
         added = self._lane(work)
         share = 0.0
         for lane in self._lanes.values():
@@ -157,7 +155,8 @@ class Load:
             if lane.cost is not None:
                 rows_per_s = lane.cost.rows_per_s(lane.work.batch_sizes[-1]) * n_workers
                 share += n_rows / lane.work.chunk_s / rows_per_s
-        return share <= self._max_load
+        # Alone it may be late, on a slow machine, but makes nobody else late.
+        return share <= self._max_load or not any(n_live.values())
 
     def _lane(self, work: LaneWork) -> _LaneLoad:
         lane = self._lanes.setdefault(work.lane, _LaneLoad(work))

@@ -354,6 +354,7 @@ def test_health_that_wants_a_token_has_a_port_of_its_own_for_probes() -> None:
         ({"settings": {"jwt_jwks_file": "/keys.json"}}, "jwt_issuer"),
         ({"auth": {}, "settings": {"jwt_jwks_file": None}}, "nobody would be asked"),
         ({"metrics": {"enabled": True, "port": 50051}}, "metrics.port is taken"),
+        ({"settings": {"admin_port": 50052}}, "settings.admin_port is taken"),
     ],
 )
 def test_values_that_no_server_starts_with_are_refused(values: Object, says: str) -> None:

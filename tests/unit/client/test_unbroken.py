@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from copy import deepcopy
+
 import grpc
 import pytest
 from google.protobuf.duration_pb2 import Duration
@@ -177,29 +179,26 @@ def test_text_that_was_stable_stays(text, stable_len, kept):
 EITHER_KIND = pytest.mark.parametrize("encoding", ["LINEAR16", "OGG_OPUS"])
 
 
+OLD, NEW = partial("old words", 9, 1.0, 1), partial("new", 3, 2.0, 2)
+
+
 @EITHER_KIND
-def test_behind_a_reset_nothing_of_the_old_utterance_is_expected(encoding: str):
+@pytest.mark.parametrize(
+    ("before", "behind", "text"),
+    [
+        pytest.param([OLD], NEW, "new", id="nothing of the old utterance is expected"),
+        pytest.param([OLD, NEW], final("knew it", 1.0, 2.0, 2, 1), "new it", id="the new one's is"),
+    ],
+)
+def test_a_replay_shows_what_lies_behind_a_reset(encoding: str, before, behind, text: str):
     caller = Caller(1, encoding=encoding)
     caller.stream.push(Control.RESET)
     caller.stream.push(SECOND)
     caller.sent()
-    caller.hear(started(""), partial("old words", 9, 1.0, 1))
+    caller.hear(started(""), *map(deepcopy, before))
     caller.break_and_begin()
-    caller.hear(started(""))
-    (shown,) = caller.hear(partial("new", 3, 2.0, 2))
-    assert shown.text == "new"
-
-
-@EITHER_KIND
-def test_what_was_shown_behind_a_reset_stays(encoding: str):
-    caller = Caller(1, encoding=encoding)
-    caller.stream.push(Control.RESET)
-    caller.stream.push(SECOND)
-    caller.sent()
-    caller.hear(started(""), partial("old words", 9, 1.0, 1), partial("new", 3, 2.0, 2))
-    caller.break_and_begin()
-    _, shown = caller.hear(started(""), final("knew it", 1.0, 2.0, 2, 1))
-    assert shown.text == "new it"
+    _, shown = caller.hear(started(""), deepcopy(behind))
+    assert shown.text == text
 
 
 @EITHER_KIND

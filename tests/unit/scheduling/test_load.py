@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import random
 from statistics import quantiles
 
@@ -98,6 +99,14 @@ def test_a_machine_too_slow_for_one_session_takes_one() -> None:
     load.expect(WORK, {size: 2 * size * CHUNK_S for size in (1, 32)})
     assert load.may_start(WORK, {}, n_workers=1, now=0.0)
     assert not load.may_start(WORK, {LANE: 1}, n_workers=1, now=0.1)
+
+
+def test_sessions_one_after_the_other_leave_nothing_behind() -> None:
+    load = expecting()
+    before = len(pickle.dumps(load))
+    for i in range(1000):
+        assert load.may_start(WORK, {}, n_workers=1, now=10.0 * i)
+    assert len(pickle.dumps(load)) < before + 200
 
 
 def test_whose_cost_nobody_knows_is_bounded_by_lateness_alone() -> None:
