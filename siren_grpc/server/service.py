@@ -220,13 +220,16 @@ class SpeechService(speech_pb2_grpc.SpeechServiceServicer):
         self, requests: AsyncIterator[pb.StreamingRecognizeRequest]
     ) -> pb.StreamingRecognizeRequest:
         """Return a call's first message: a config, or a resume."""
-        try:
-            first = await asyncio.wait_for(anext(requests, None), self._limits.idle_timeout_s)
-        except asyncio.TimeoutError:
+        reading = asyncio.ensure_future(anext(requests, None))
+        reading.add_done_callback(_see)
+        # Left to end with the call, if that ends first: `grpc.aio` leaks a read that is cancelled.
+        await asyncio.wait([reading], timeout=self._limits.idle_timeout_s)
+        if not reading.done():
             raise IdleTimeout(
                 f"no config came within {self._limits.idle_timeout_s:g} s; send one as the first "
                 "message"
-            ) from None
+            )
+        first = reading.result()
         if first is None:
             raise InvalidMessage("the stream ended without a config; send one as first message")
         kind = first.WhichOneof("request")
@@ -261,6 +264,12 @@ class SpeechService(speech_pb2_grpc.SpeechServiceServicer):
             del self._streams[context]
             if not self._streams:
                 self._all_done.set()
+
+
+def _see(reading: asyncio.Future[Any]) -> None:
+    """Take note of how a read ended that nobody may wait for any more."""
+    if not reading.cancelled():
+        reading.exception()
 
 
 def _shutting_down() -> ShuttingDown:

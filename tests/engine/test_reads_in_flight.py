@@ -107,3 +107,14 @@ async def test_of_a_call_whose_client_is_gone(
     call.cancel()
     await asyncio.wait([call])
     await assert_left_alone(reads, caplog)
+
+
+async def test_of_a_client_that_is_gone_before_it_said_anything(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    reads = Reads([])
+    call = asyncio.create_task(play(world, reads))
+    await asyncio.wait_for(reads.is_waiting.wait(), 10)
+    call.cancel()
+    await asyncio.wait([call])
+    await assert_left_alone(reads, caplog)
