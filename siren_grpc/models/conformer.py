@@ -222,9 +222,12 @@ class _Layer:
         def linear(*modules: Any) -> Linear:
             """Return one linear layer that gives several modules' outputs side by side."""
             weight, bias = _side_by_side(modules)
+            made = make_linear(weight, bias, precision)
             if precision is Precision.FP32:
                 _share(weight, bias, modules)
-            return make_linear(weight, bias, precision)
+            else:
+                _let_go(modules)
+            return made
 
         attention, conv = layer.self_attn, layer.conv
         self._layer = layer
@@ -300,8 +303,7 @@ def _side_by_side(modules: Sequence[Any]) -> tuple[torch.Tensor, torch.Tensor | 
 def _share(weight: torch.Tensor, bias: torch.Tensor | None, modules: Sequence[Any]) -> None:
     """Make modules' parameters views of what `_side_by_side` made of them.
 
-    NeMo's modules stay in use, for other steps and for positions: a copy of every layer's queries,
-    keys and values beside them is memory for nothing.
+    A copy of every layer's queries, keys and values beside them is memory for nothing.
     """
     if len(modules) == 1:
         return
@@ -311,3 +313,14 @@ def _share(weight: torch.Tensor, bias: torch.Tensor | None, modules: Sequence[An
         module.weight.data = weight[start:end].view_as(module.weight)
         if bias is not None:
             module.bias.data = bias[start:end]
+
+
+def _let_go(modules: Sequence[Any]) -> None:
+    """Free modules' parameters, of which there is a coarser copy: four bytes each beside its two.
+
+    NeMo's own step of the layers is not taken any more, and would say so.
+    """
+    for module in modules:
+        for parameter in (module.weight, module.bias):
+            if parameter is not None:
+                parameter.data = parameter.data.new_empty(0)

@@ -136,13 +136,22 @@ class TestWeights:
         KeyValueEncoder(encoder, CONTEXTS, n_slots=2)
         assert self.bytes_of(list(encoder.layers.parameters())) == alone
 
-    @pytest.mark.parametrize("precision", [Precision.FP32, Precision.BF16])
-    def test_are_what_they_were_to_nemo(self, path: Path, precision: Precision) -> None:
+    @pytest.mark.parametrize("name", ["nemotron", "hybrid"])
+    def test_are_not_held_beside_coarser_ones(self, pair_of: MAKE, name: str) -> None:
+        model: Any = restore(str(pair_of.path_of(name)), device="cpu")
+        encoder = model.encoder
+        alone = self.bytes_of(list(encoder.layers.parameters()))
+        stepped = KeyValueEncoder(encoder, CONTEXTS, n_slots=2, precision=Precision.BF16)
+        ours = self.ours(stepped.layers)
+        assert self.bytes_of(ours) > 0.4 * alone, "the weights of the linear layers are not seen"
+        assert self.bytes_of([*encoder.layers.parameters(), *ours]) < 0.6 * alone
+
+    def test_are_what_they_were_to_nemo(self, path: Path) -> None:
         nemo = NemoReference(path)
         samples = sounds.babble(16_000 * 2, seed=3)
         before = nemo.encode(samples, CONTEXTS[7])
         weights = {name: value.clone() for name, value in nemo.model.state_dict().items()}
-        KeyValueEncoder(nemo.model.encoder, CONTEXTS, n_slots=2, precision=precision)
+        KeyValueEncoder(nemo.model.encoder, CONTEXTS, n_slots=2)
         assert torch.equal(nemo.encode(samples, CONTEXTS[7]), before)
         for name, value in nemo.model.state_dict().items():
             assert torch.equal(value, weights[name]), name
