@@ -20,7 +20,7 @@ from siren_grpc.observe.logging import configure_logging
 from siren_grpc.observe.loop_lag import watch_loop_lag
 from siren_grpc.observe.tracing import make_tracing
 from siren_grpc.server.engine_watch import EngineWatch
-from siren_grpc.server.free_memory import give_back_freed
+from siren_grpc.server.free_memory import give_back_freed, keep_one_heap
 from siren_grpc.server.front_end import Catalog, FrontEnd
 from siren_grpc.server.front_end_messages import (
     Beat,
@@ -157,6 +157,7 @@ def main() -> None:
     # Ended because it does not answer, or crashed in native code: it says where.
     faulthandler.enable(sys.__stderr__ or sys.stderr)
     os.nice(_NICENESS)
+    keep_one_heap()
     gc.freeze()  # what is imported stays: a collection of garbage would hold up every stream for it
     asyncio.run(_run(socket.socket(fileno=int(sys.argv[1]))))
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import platform
+import subprocess
+import sys
 
 import psutil
 import pytest
@@ -49,3 +51,29 @@ def test_what_is_allocated_counts_until_it_is_freed() -> None:
     assert 100 * _BLOCK <= free_memory.heap_in_use() - before < 101 * _BLOCK
     del blocks
     assert abs(free_memory.heap_in_use() - before) < _BLOCK
+
+
+_HEAPS = """
+import ctypes, sys, threading
+from siren_grpc.server.free_memory import keep_one_heap
+if sys.argv[1] == "one":
+    keep_one_heap()
+meet = threading.Barrier(4)
+def work():
+    block = ctypes.CDLL(None).malloc(100)
+    meet.wait()
+threads = [threading.Thread(target=work) for _ in range(4)]
+[thread.start() for thread in threads]
+[thread.join() for thread in threads]
+sys.stderr.flush()
+ctypes.CDLL(None).malloc_stats()
+"""
+
+
+@pytest.mark.parametrize(("how", "is_one"), [("one", True), ("many", False)])
+def test_threads_allocate_from_one_heap(how: str, is_one: bool) -> None:
+    told = subprocess.run(
+        [sys.executable, "-c", _HEAPS, how], capture_output=True, text=True, check=True
+    ).stderr
+    assert "Arena 0" in told
+    assert ("Arena 1" not in told) is is_one
