@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from siren_grpc.domain.pickling import pickled_as_call
 from siren_grpc.domain.results import WordDetail
 from siren_grpc.domain.work import AudioWork, Chunk
 
@@ -29,6 +30,7 @@ class StepRow:
         return self.words is WordDetail.PARTIALS
 
 
+@pickled_as_call
 @dataclass(frozen=True, slots=True)
 class TokenTiming:
     """When tokens end, and how certain they are.
@@ -41,6 +43,7 @@ class TokenTiming:
     confidences: tuple[float, ...] = ()
 
 
+@pickled_as_call
 @dataclass(frozen=True, slots=True)
 class StepTiming:
     """What a step found beside its tokens, for rows that asked.
@@ -56,6 +59,7 @@ class StepTiming:
     held: TokenTiming = TokenTiming()
 
 
+@pickled_as_call
 @dataclass(frozen=True, slots=True)
 class StepResult:
     """What a step found for one row.

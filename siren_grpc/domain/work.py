@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from siren_grpc.domain.endpointing import EndpointRules, FinalCause
 from siren_grpc.domain.errors import SirenError
 from siren_grpc.domain.phrases import Phrases
+from siren_grpc.domain.pickling import pickled_as_call
 
 Samples: TypeAlias = NDArray[np.float32]
 """Mono audio, [n_samples], in [-1, 1], at the model's sample rate."""
@@ -33,6 +34,7 @@ class Voice(str, Enum):
     ON = "on"
 
 
+@pickled_as_call
 @dataclass(frozen=True, slots=True)
 class Chunk:
     """The next stretch of audio; chunks tile the stream.
@@ -58,6 +60,7 @@ class Chunk:
     """The server stops, and so the utterance ends here: what is silent in it is no endpoint."""
 
 
+@pickled_as_call
 @dataclass(frozen=True, slots=True)
 class Preview:
     """A look at the chunk that is not complete yet: recognised, but nothing is kept of it."""
@@ -69,6 +72,7 @@ class Preview:
     seq: int
 
 
+@pickled_as_call
 @dataclass(frozen=True, slots=True)
 class EndUtterance:
     """The utterance ends here: send its final and start afresh."""

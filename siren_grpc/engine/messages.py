@@ -8,6 +8,7 @@ from typing import TypeAlias
 from siren_grpc.domain.errors import SirenError
 from siren_grpc.domain.model import DEFAULT_MODEL_OPTIONS, Lane, ModelOptions
 from siren_grpc.domain.phrases import Phrases
+from siren_grpc.domain.pickling import pickled_as_call
 from siren_grpc.domain.principal import ANONYMOUS_CALLER, Caller
 from siren_grpc.domain.readings import FrameSpan, Reading
 from siren_grpc.domain.results import WordDetail
@@ -67,6 +68,7 @@ class Prepare:
     phrases: Phrases
 
 
+@pickled_as_call
 @dataclass(frozen=True, slots=True)
 class Push:
     """Queue work of a session. received_at: when it came, by `time.monotonic`."""
@@ -113,6 +115,7 @@ class Found:
     readings: tuple[Reading, ...]
 
 
+@pickled_as_call
 @dataclass(frozen=True, slots=True)
 class Recognised:
     """A chunk or preview, and what its step found. step_s: how long that took, mates and all."""
@@ -143,6 +146,7 @@ class Notice:
 Outcome: TypeAlias = Opened | Refused | Prepared | Found | Notice | Recognised | Failed | Marker
 
 
+@pickled_as_call
 @dataclass(frozen=True, slots=True)
 class Delivery:
     """What one plan means for one session."""
