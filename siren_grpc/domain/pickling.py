@@ -20,5 +20,5 @@ def pickled_as_call(cls: _T) -> _T:
     def reduce(self: Any) -> tuple[type, tuple[Any, ...]]:
         return cls, read(self)
 
-    cls.__reduce__ = reduce  # type: ignore[method-assign]
+    cls.__reduce__ = reduce  # type: ignore[method-assign, assignment]
     return cls
