@@ -19,6 +19,7 @@ from siren_grpc.domain.work import Samples
 MIN_HERTZ, MAX_HERTZ = 8000, 48000
 DEFAULT_HERTZ = 16000
 _PIECE_S = 1.0
+_RAW_PIECE_BYTES = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +45,7 @@ class AudioSource(Protocol):
         ...
 
     def push(self, data: bytes) -> Iterable[Samples]:
-        """Decode what is now complete, in pieces of about a second as they are asked for.
+        """Decode what is now complete, in pieces of a second or so as they are asked for.
 
         Pieces are [n_samples]; where channels are separate, [n_samples, n_channels], or empty.
 
@@ -91,14 +92,16 @@ class RawSource:
 
     def push(self, data: bytes) -> Iterator[Samples]:
         """Decode the samples that are now complete; see `AudioSource`."""
-        samples = self._decoder.push(data)
-        self._n_bytes += len(data)
-        self._n_samples += len(samples) // self._n_channels
-        if self._n_channels > 1:
-            samples = to_heard(samples.reshape(-1, self._n_channels), self._plan)
-        yield samples
-        if self._decoder.fault is not None:
-            raise self._decoder.fault
+        for start in range(0, max(1, len(data)), _RAW_PIECE_BYTES):
+            piece = data[start : start + _RAW_PIECE_BYTES]
+            samples = self._decoder.push(piece)
+            self._n_bytes += len(piece)
+            self._n_samples += len(samples) // self._n_channels
+            if self._n_channels > 1:
+                samples = to_heard(samples.reshape(-1, self._n_channels), self._plan)
+            yield samples
+            if self._decoder.fault is not None:
+                raise self._decoder.fault
 
     def finish(self) -> Iterable[Samples]:
         """Raise InvalidAudio when the audio ends within a sample; see `AudioSource`."""

@@ -106,7 +106,7 @@ class FrontEnd:
 
         Raises OSError when the address cannot be bound.
         """
-        await self._set_health()
+        self._set_health()
         self._port = self._bind(self._server)
         if self._config.security.health_port is not None:
             address = _address(self._config.host, self._config.security.health_port)
@@ -120,13 +120,13 @@ class FrontEnd:
         self._engine.serve(catalog.models)
         self._service.serve(self._engine, catalog.names)
         self._is_serving = True
-        await self._set_health()
+        self._set_health()
 
     async def set_alive(self, *, is_alive: bool) -> None:
         """Say from now on whether the recogniser's loop turns; it does at first."""
         if is_alive != self._is_alive:
             self._is_alive = is_alive
-            await self._set_health()
+            self._set_health()
 
     async def stop(self, hurry: asyncio.Event) -> None:
         """Stop in order: health, then `drain_delay_s` as before, then `shutdown_grace_s` to end in.
@@ -134,7 +134,7 @@ class FrontEnd:
         hurry: set to grant running streams no more time.
         """
         self._is_serving = False
-        await self._set_health()
+        self._set_health()
         await _wait(hurry, self._config.drain_delay_s)
         grace_s = self._config.shutdown_grace_s
         draining = asyncio.create_task(self._service.drain(grace_s=grace_s, hurry=hurry))
@@ -147,6 +147,7 @@ class FrontEnd:
             await drain_server.start()
         await draining
         self._loads.close()
+        self._health.close()
         await self._server.stop(_FINISH_S)
         await asyncio.gather(going, drain_server.stop(), self._health_port.stop())
         self._guard.close()
@@ -181,12 +182,12 @@ class FrontEnd:
             raise OSError(f"cannot listen on {address}")
         return int(port)
 
-    async def _set_health(self) -> None:
+    def _set_health(self) -> None:
         status = health_pb2.HealthCheckResponse
         is_ready = self._is_serving and self._is_alive
         for name in _HEALTH_NAMES:
-            await self._health.set(name, status.SERVING if is_ready else status.NOT_SERVING)
-        await self._health.set(_LIVENESS, status.SERVING if self._is_alive else status.NOT_SERVING)
+            self._health.set(name, status.SERVING if is_ready else status.NOT_SERVING)
+        self._health.set(_LIVENESS, status.SERVING if self._is_alive else status.NOT_SERVING)
 
 
 async def _wait(hurry: asyncio.Event, timeout_s: float) -> None:

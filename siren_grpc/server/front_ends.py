@@ -15,6 +15,7 @@ _log = logging.getLogger(__name__)
 _MOST_DEATHS = 3
 _WITHIN_S = 60.0
 """More deaths than that in so long have a cause that another front end would die of, too."""
+_RETRY_S = 5.0
 
 
 class FrontEnds:
@@ -93,12 +94,22 @@ class FrontEnds:
         return waiting[done.pop()]
 
     async def _replace(self, dead: FrontEndProcess) -> None:
-        new = self._make(self._port)
-        self._all[self._all.index(dead)] = new
-        try:
-            await new.start()
-        except OSError as error:
-            raise FrontEndDied(f"no other front end can be started: {error}") from error
+        """Start another; as often as it takes while others serve, for a file may be broken now."""
+        place = self._all.index(dead)
+        while True:
+            new = self._all[place] = self._make(self._port)
+            try:
+                await new.start()
+                break
+            except OSError as error:
+                if len(self._all) == 1:
+                    raise FrontEndDied(f"no other front end can be started: {error}") from error
+                _log.error(
+                    "no other front end can be started: %s; the next attempt is in %g s",
+                    error,
+                    _RETRY_S,
+                )
+            await asyncio.sleep(_RETRY_S)
         if self._catalog is not None:
             await new.serve(self._catalog)
         _log.info("%s serves in the place of %s", new.name, dead.name)

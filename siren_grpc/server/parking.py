@@ -92,11 +92,13 @@ class Parking(Generic[_S]):
         if not self.keeps_streams:
             self._drop(token)
             return
-        rows = self._parked if stream.holds_session else self._finished
-        most = self._max_parked if stream.holds_session else _MAX_FINISHED
-        rows[token] = asyncio.get_running_loop().call_later(self._grace_s, self._drop, token)
-        while len(rows) > most:
-            self._drop(next(iter(rows)))
+        self._keep(token, asyncio.get_running_loop().call_later(self._grace_s, self._drop, token))
+
+    def settle(self, token: str) -> None:
+        """Take note that a stream holds no session any more; it is parked no more if it was."""
+        timer = self._parked.pop(token, None)
+        if timer is not None:
+            self._keep(token, timer)
 
     def claim(self, token: str, principal: Principal = ANONYMOUS) -> _S:
         """Return a stream for a new call, whether or not the old one is known to be over.
@@ -123,6 +125,13 @@ class Parking(Generic[_S]):
         self._is_closed = True
         for token in [*self._parked, *self._finished]:
             self._drop(token)
+
+    def _keep(self, token: str, timer: asyncio.TimerHandle) -> None:
+        holds_session = self._streams[token].holds_session
+        rows = self._parked if holds_session else self._finished
+        rows[token] = timer
+        while len(rows) > (self._max_parked if holds_session else _MAX_FINISHED):
+            self._drop(next(iter(rows)))
 
     def _drop(self, token: str) -> None:
         self._cancel_timer(token)

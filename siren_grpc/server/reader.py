@@ -123,7 +123,9 @@ class RequestReader:
             elif request.HasField("update"):
                 await self._update(request.update)
             else:
-                await self._parts.submit_pieces(self._receive(request))
+                # A message may hold hours: of one that is interrupted the rest is not heard.
+                pieces = self._receive(request)
+                await self._parts.submit_pieces(pieces, lambda: self._interruption is None)
 
     async def _is_broken(self, attached: Attachment) -> bool:
         """Wait until it is clear whether a call without another message is broken or half-closed.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AbstractAsyncContextManager, aclosing, contextmanager
+from contextlib import aclosing, asynccontextmanager, contextmanager
 from time import monotonic
 from typing import Any, TypeAlias
 
@@ -65,6 +65,10 @@ class SpeechService(speech_pb2_grpc.SpeechServiceServicer):
         self._names = ModelNames()
         self._streams: dict[_Context, Stream] = {}
         """Those with a call, by the call."""
+        self._early: set[SpeechCall] = set()
+        """Calls whose stream has not begun."""
+        self._silent: set[SpeechCall] = set()
+        """Of those, who has not said yet what it wants."""
         self._parking: Parking[Stream] = Parking(
             grace_s=limits.resume_grace_s, max_parked=limits.max_parked
         )
@@ -106,6 +110,8 @@ class SpeechService(speech_pb2_grpc.SpeechServiceServicer):
         """
         self._drains_until = monotonic() + grace_s
         self._parking.close()
+        for call in self._silent:
+            call.dismiss(_shutting_down())
         for stream in self._streams.values():
             stream.announce_draining(grace_s)
         waits = {asyncio.create_task(event.wait()) for event in (self._all_done, hurry)}
@@ -118,9 +124,13 @@ class SpeechService(speech_pb2_grpc.SpeechServiceServicer):
 
     def revoke(self, names: frozenset[str]) -> None:
         """End the streams of principals that may not have them any more, finals first."""
+        error = AuthFailed("the token of this stream is not good any more")
         for stream in self._streams.values():
             if stream.principal.name in names:
-                stream.interrupt(AuthFailed("the token of this stream is not good any more"))
+                stream.interrupt(error)
+        for call in self._early:
+            if call.id.principal.name in names:
+                call.dismiss(error)
 
     # The RPC methods are named by the protocol.
     async def StreamingRecognize(
@@ -132,7 +142,7 @@ class SpeechService(speech_pb2_grpc.SpeechServiceServicer):
         async with self._call("StreamingRecognize", context) as call:
             self._running_engine()  # who is refused should not have to say first what it wants
             requests = aiter(request_iterator)
-            first = await self._first_request(requests)
+            first = await self._first_request(call, requests)
             engine = self._running_engine()
             last_result = None
             if first.WhichOneof("request") == "resume":
@@ -180,9 +190,15 @@ class SpeechService(speech_pb2_grpc.SpeechServiceServicer):
             ]
         )
 
-    def _call(self, method: str, context: _Context) -> AbstractAsyncContextManager[SpeechCall]:
+    @asynccontextmanager
+    async def _call(self, method: str, context: _Context) -> AsyncIterator[SpeechCall]:
         call_id = CallId(self._caller_of(context))
-        return speech_call(method, context, call_id, self._tally, self._loads)
+        async with speech_call(method, context, call_id, self._tally, self._loads) as call:
+            self._early.add(call)
+            try:
+                yield call
+            finally:
+                self._early.discard(call)
 
     def _running_engine(self) -> Engine:
         """Return the engine. Raises ShuttingDown or Overloaded while it takes no new streams."""
@@ -217,17 +233,24 @@ class SpeechService(speech_pb2_grpc.SpeechServiceServicer):
         return Stream(parts, started, self._parking)
 
     async def _first_request(
-        self, requests: AsyncIterator[pb.StreamingRecognizeRequest]
+        self, call: SpeechCall, requests: AsyncIterator[pb.StreamingRecognizeRequest]
     ) -> pb.StreamingRecognizeRequest:
         """Return a call's first message: a config, or a resume."""
         reading = asyncio.ensure_future(anext(requests, None))
         reading.add_done_callback(_see)
-        # Left to end with the call, if that ends first: `grpc.aio` leaks a read that is cancelled.
-        await asyncio.wait([reading], timeout=self._limits.idle_timeout_s)
+        either: set[asyncio.Future[Any]] = {reading, call.dismissed}
+        self._silent.add(call)
+        try:
+            # Left to end with the call, if that ends first: `grpc.aio` leaks a cancelled read.
+            timeout_s = self._limits.idle_timeout_s
+            await asyncio.wait(either, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            self._silent.discard(call)
+        if call.dismissed.done():
+            raise call.dismissed.result()
         if not reading.done():
             raise IdleTimeout(
-                f"no config came within {self._limits.idle_timeout_s:g} s; send one as the first "
-                "message"
+                f"no config came within {timeout_s:g} s; send one as the first message"
             )
         first = reading.result()
         if first is None:
@@ -252,10 +275,13 @@ class SpeechService(speech_pb2_grpc.SpeechServiceServicer):
     def _attached(self, call: SpeechCall, context: _Context, stream: Stream) -> Iterator[None]:
         """Count a stream among those with a call while the body runs."""
         call.bind(stream)
+        self._early.discard(call)
         self._streams[context] = stream
         self._all_done.clear()
         if self._drains_until is not None:  # since this one began
             stream.announce_draining(max(0.0, self._drains_until - monotonic()))
+        if call.dismissed.done():
+            stream.interrupt(call.dismissed.result())
         if self._is_drained:
             stream.interrupt(_shutting_down())
         try:

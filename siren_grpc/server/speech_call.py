@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NoReturn, TypeAlias
 
 import grpc
@@ -23,16 +24,25 @@ _Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"  # generic for mypy o
 _UNEXPECTED = "the call failed unexpectedly; the cause is in the server's log under the session id"
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class SpeechCall:
     """A call whose handler runs.
 
-    id: its own or, once it resumes a stream, that of the call that began it.
+    id: its own or, once it resumes a stream, that of the call that began it. dismissed: what it is
+    to end with, though its stream has not begun.
     """
 
     id: CallId
     record: CallRecord
     stream: Stream | None = None
+    dismissed: asyncio.Future[SirenError] = field(
+        default_factory=lambda: asyncio.get_running_loop().create_future()
+    )
+
+    def dismiss(self, error: SirenError) -> None:
+        """End the call before its stream begins, or its stream as it begins."""
+        if not self.dismissed.done():
+            self.dismissed.set_result(error)
 
     def bind(self, stream: Stream) -> None:
         """Note which stream the call runs."""

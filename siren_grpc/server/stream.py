@@ -78,6 +78,11 @@ class Stream:
         """Whose it is."""
         return self._parts.id.principal
 
+    @property
+    def _is_ending(self) -> bool:
+        """Whether nothing is read any more: only results are still to come."""
+        return self._parts.ingress.is_ended or self._reader.interruption is not None
+
     def interrupt(self, error: SirenError) -> None:
         """End the stream from outside: no more is read, and it ends with this error."""
         self._reader.interrupt(error)
@@ -243,6 +248,8 @@ class Stream:
         if isinstance(session, EngineSession):
             await session.wait_over()
             session.close()
+        if self._resumption is not None:
+            self._parking.settle(self._resumption.token)
 
     async def _watch_idle(self, attached: Attachment) -> None:
         timeout_s, session = self._parts.idle_timeout_s, self._parts.session
@@ -253,6 +260,6 @@ class Stream:
         await watch_idle(
             attached,
             timeout_s,
-            is_unread=lambda: session.is_unread,
+            is_stuck=lambda: session.is_unread or self._is_ending,
             end=lambda: self.interrupt(error),
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from time import monotonic
 from typing import cast
@@ -59,11 +59,15 @@ class StreamParts:
         while (rewind := await self.session.submit(own)) is not None:
             own = self.ingress.rewind(rewind.at_samples, rewind.seq, rewind.work)
 
-    async def submit_pieces(self, pieces: Iterable[Sequence[Feed]]) -> None:
-        """Submit work as it is made, in turns with other streams."""
+    async def submit_pieces(
+        self, pieces: Iterable[Sequence[Feed]], is_wanted: Callable[[], bool]
+    ) -> None:
+        """Submit work as it is made, in turns with other streams, while it is wanted."""
         is_first = True
         for work in pieces:
             if not is_first:
                 await asyncio.sleep(0)  # nothing else need wait, and so notice a cancellation
+                if not is_wanted():
+                    return
             is_first = False
             await self.submit(work)

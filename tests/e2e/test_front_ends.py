@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import grpc
 import psutil
@@ -14,6 +15,7 @@ import pytest
 from siren.v1 import speech_pb2 as pb
 
 from siren_client import Final, Reconnect, SirenClient
+from siren_grpc.server.security.tokens import new_token, to_line
 from tests.support.audio import spoken_digits
 from tests.support.server import SirenServer, serving
 from tests.support.wire import Exchange, Wire, audio, config, every, failure
@@ -139,6 +141,22 @@ def test_a_front_end_that_dies_is_replaced_and_the_engine_goes_on() -> None:
         server.signal(signal.SIGTERM)
         assert server.wait() == 0
         wire.close()
+
+
+def test_a_front_end_is_replaced_once_the_file_it_needs_is_mended(tmp_path: Path) -> None:
+    tokens = tmp_path / "tokens"
+    line = to_line(new_token("phone")[1])
+    tokens.write_text(line + "\n")
+    with serving("--front-ends=2", f"--tokens-file={tokens}") as server:
+        first, other = front_ends(server)
+        tokens.write_text(line + "\nbroken\n")
+        first.kill()
+        server.wait_for(re.compile("no other front end can be started: .*line 2"))
+        assert other.is_running()
+        assert psutil.Process(server.pid).is_running()
+        tokens.write_text(line + "\n")
+        server.wait_for(re.compile("front_end_[0-9]+ serves in the place of"))
+        assert len(front_ends(server)) == 2
 
 
 def test_a_stream_outlives_its_front_end() -> None:

@@ -1,4 +1,4 @@
-"""Calls that come while a server drains, or have come and not yet said what they want."""
+"""Calls that a drain, or the loss of a token, finds before their stream has begun."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from siren.v1 import speech_pb2 as pb
 
+from siren_grpc.domain.principal import ANONYMOUS
 from tests.support.history.play import Aborted, Context
 from tests.support.history.world import World, open_world
 
@@ -40,6 +41,22 @@ async def play(world: World, speaks: asyncio.Event) -> tuple[list[str], str]:
     return kinds, "OK"
 
 
+def hold_openings(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> tuple[asyncio.Event, asyncio.Event]:
+    """Have sessions open when the second event is set; the first tells that one is to."""
+    open_session = world.engine.open
+    is_opening, may_open = asyncio.Event(), asyncio.Event()
+
+    async def open_later(*args: Any, **options: Any) -> Any:
+        is_opening.set()
+        await may_open.wait()
+        return await open_session(*args, **options)
+
+    monkeypatch.setattr(world.engine, "open", open_later)
+    return is_opening, may_open
+
+
 async def test_who_says_behind_the_drain_what_it_wants_is_refused(world: World) -> None:
     speaks = asyncio.Event()
     call = asyncio.create_task(play(world, speaks))
@@ -52,15 +69,7 @@ async def test_who_says_behind_the_drain_what_it_wants_is_refused(world: World) 
 async def test_who_is_let_in_as_the_drain_ends_is_sent_away_in_order(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    open_session = world.engine.open
-    is_opening, may_open = asyncio.Event(), asyncio.Event()
-
-    async def open_later(*args: Any, **options: Any) -> Any:
-        is_opening.set()
-        await may_open.wait()
-        return await open_session(*args, **options)
-
-    monkeypatch.setattr(world.engine, "open", open_later)
+    is_opening, may_open = hold_openings(world, monkeypatch)
     speaks = asyncio.Event()
     speaks.set()
     call = asyncio.create_task(play(world, speaks))
@@ -69,3 +78,35 @@ async def test_who_is_let_in_as_the_drain_ends_is_sent_away_in_order(
     may_open.set()
     kinds, reason = await asyncio.wait_for(call, 10)
     assert (kinds[0], reason) == ("started", "SHUTTING_DOWN")
+
+
+async def test_who_has_not_said_anything_is_told_of_the_drain_as_it_begins(world: World) -> None:
+    call = asyncio.create_task(play(world, asyncio.Event()))
+    await asyncio.sleep(0.01)
+    draining = asyncio.create_task(world.service.drain(grace_s=60, hurry=asyncio.Event()))
+    assert await asyncio.wait_for(call, 10) == ([], "SHUTTING_DOWN")
+    await asyncio.wait_for(draining, 10)
+
+
+async def test_who_loses_its_token_before_it_says_anything_has_no_stream(world: World) -> None:
+    call = asyncio.create_task(play(world, asyncio.Event()))
+    await asyncio.sleep(0.01)
+    world.service.revoke(frozenset({"somebody else"}))
+    await asyncio.sleep(0.01)
+    assert not call.done()
+    world.service.revoke(frozenset({ANONYMOUS.name}))
+    assert await asyncio.wait_for(call, 10) == ([], "AUTH_FAILED")
+
+
+async def test_who_loses_its_token_while_its_stream_opens_loses_the_stream(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    is_opening, may_open = hold_openings(world, monkeypatch)
+    speaks = asyncio.Event()
+    speaks.set()
+    call = asyncio.create_task(play(world, speaks))
+    await asyncio.wait_for(is_opening.wait(), 10)
+    world.service.revoke(frozenset({ANONYMOUS.name}))
+    may_open.set()
+    kinds, reason = await asyncio.wait_for(call, 10)
+    assert (kinds[0], reason) == ("started", "AUTH_FAILED")

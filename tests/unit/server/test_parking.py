@@ -96,3 +96,21 @@ async def test_only_whose_stream_it_is_may_go_on_with_it():
     assert parking.n_parked == 1, "a wrong claim does not take it from its owner"
     assert parking.claim("a", Principal("phone")) is stream
     parking.close()
+
+
+async def test_a_stream_that_has_come_to_its_end_is_kept_and_counts_no_more():
+    parking: Parking[Parked] = Parking(grace_s=LONG_S, max_parked=1)
+    (stream,) = fill(parking, "a")
+    parking.settle("a")  # with a call it is not parked
+    assert parking.n_parked == 0
+    parking.park("a")
+    assert parking.parked == (stream,)
+    stream.holds_session = False
+    parking.settle("a")
+    assert parking.n_parked == 0
+    (other,) = fill(parking, "b")
+    parking.park("b")
+    assert not stream.closed.is_set()
+    assert parking.claim("a") is stream
+    parking.close()
+    assert other.closed.is_set()

@@ -1,0 +1,60 @@
+"""A message of many minutes keeps nobody from ending its stream."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+
+import pytest
+from siren.v1 import speech_pb2 as pb
+
+from siren_grpc.domain.principal import ANONYMOUS
+from siren_grpc.server.service import SpeechService
+from tests.support.history.play import Aborted, Context
+from tests.support.history.world import World, open_world
+
+Request = pb.StreamingRecognizeRequest
+SECONDS = 1800
+AUDIO = Request(audio=pb.AudioChunk(data=bytes(32_000 * SECONDS), seq=1))
+
+
+@pytest.fixture
+async def world() -> AsyncIterator[World]:
+    async with open_world(n_slots=2, max_samples=None) as world:
+        yield world
+
+
+async def requests(config: pb.StreamingConfig) -> AsyncIterator[pb.StreamingRecognizeRequest]:
+    yield Request(config=config)
+    yield AUDIO
+    await asyncio.Event().wait()
+
+
+async def drain(service: SpeechService) -> None:
+    await service.drain(grace_s=0, hurry=asyncio.Event())
+
+
+async def revoke(service: SpeechService) -> None:
+    service.revoke(frozenset({ANONYMOUS.name}))
+
+
+@pytest.mark.parametrize("is_resumable", [False, True])
+@pytest.mark.parametrize(("end", "reason"), [(drain, "SHUTTING_DOWN"), (revoke, "AUTH_FAILED")])
+async def test_what_is_not_decoded_yet_is_not_heard(
+    world: World, end: Callable[[SpeechService], object], reason: str, is_resumable: bool
+) -> None:
+    config = pb.StreamingConfig(resumable=is_resumable)
+    finals: list[pb.FinalResult] = []
+    tasks: list[asyncio.Task[None]] = []
+    with pytest.raises(Aborted) as aborted:
+        async for response in world.service.StreamingRecognize(requests(config), Context()):  # type: ignore[arg-type]
+            if response.HasField("started"):
+                await asyncio.sleep(0.1)  # some of it has been heard
+                tasks.append(asyncio.create_task(end(world.service)))  # type: ignore[arg-type]
+            elif response.HasField("final"):
+                finals.append(response.final)
+    await asyncio.gather(*tasks)
+    assert aborted.value.reason == reason
+    heard_s = finals[-1].end_time.ToTimedelta().total_seconds()
+    assert 0 < heard_s < SECONDS
+    assert finals[-1].seq == 0  # of a message half heard its client sends all again
