@@ -81,8 +81,9 @@ USER 10001:10001
 WORKDIR /var/lib/siren
 EXPOSE 50051
 STOPSIGNAL SIGTERM
-HEALTHCHECK --interval=15s --timeout=5s --start-period=120s --retries=3 \
-    CMD ["sh", "-c", "exec siren health --server 127.0.0.1:${SIREN_HEALTH_PORT:-${SIREN_PORT:-50051}}"]
+# Asks SIREN_HEALTH_PORT or else SIREN_PORT. The start may have a model to download.
+HEALTHCHECK --interval=30s --timeout=15s --start-period=600s --retries=3 \
+    CMD ["python", "-m", "siren_grpc.probe"]
 # It starts with tokens, JWTs or client certificates, or SIREN_ALLOW_ANONYMOUS=true: docs/security.md.
 ENTRYPOINT ["siren"]
 CMD ["serve"]

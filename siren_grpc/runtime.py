@@ -6,6 +6,9 @@ import gc
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from math import ceil
+
+from siren_grpc.cgroup import cpu_limit
 
 
 @contextmanager
@@ -27,18 +30,28 @@ def importing_for_good() -> Iterator[None]:
 
 
 def share_the_cores() -> None:
-    """Make OpenMP's threads wait for each other only shortly; no effect behind torch's import.
+    """Let OpenMP's threads be no more than the cores, and wait for each other only shortly.
 
-    By default they spin for milliseconds. As soon as anything else wants a core (the clients,
-    another container), the thread that is waited for does not get one, at each of a step's
-    hundreds of operations: a step of 4 ms took 100. Settings of the operator's own are left alone.
+    No effect behind torch's import; settings of the operator's own are left alone. By default they
+    spin for milliseconds. As soon as anything else wants a core (the clients, another container),
+    the thread that is waited for does not get one, at each of a step's hundreds of operations: a
+    step of 4 ms took 100. And OpenMP, which torch asks where nobody says how many threads (loading,
+    steps on a GPU), looks at no container's limit: the system stops what is beyond it.
     """
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", "10000")  # some tens of microseconds
+    if cores() < _cores_to_run_on():
+        os.environ.setdefault("OMP_NUM_THREADS", str(cores()))
 
 
 def cores() -> int:
-    """Return the cores this process may use."""
+    """Return the cores this process may use: at most what its container's limit amounts to."""
+    limit = cpu_limit()
+    n_cores = _cores_to_run_on()
+    return n_cores if limit is None else max(1, min(n_cores, ceil(limit)))
+
+
+def _cores_to_run_on() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

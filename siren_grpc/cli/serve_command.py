@@ -6,8 +6,10 @@ import asyncio
 import faulthandler
 import logging
 import os
+import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +28,7 @@ from siren_grpc.config.settings import Settings, load_settings
 from siren_grpc.domain.ports import ModelBackend
 from siren_grpc.observe.logging import configure_logging
 from siren_grpc.observe.tracing import TracingMissing, check_tracing
-from siren_grpc.runtime import share_the_cores
+from siren_grpc.runtime import cores, share_the_cores
 
 if TYPE_CHECKING:
     from siren_grpc.server.app import App
@@ -62,12 +64,19 @@ def serve(given: dict[str, Any], file: Path | None) -> None:
     except (FileNotFoundError, ValueError) as error:
         raise fail(str(error), status=_USAGE_STATUS) from None
     configure_logging(settings.log_level, settings.log_format)
+    with _sigterm_ends_the_process():
+        _serve(settings, lambda: _reload(given, file))
+
+
+def _serve(settings: Settings, reload: Callable[[], Settings]) -> None:
+    """Serve with settings that were read. Raises typer.Exit."""
     # A crash in native code, or SIGABRT, leaves the stacks of all threads.
     faulthandler.enable(sys.__stderr__ or sys.stderr)
     for name, value in settings.model_dump().items():
         _log.info("setting %s = %r", name, value)
     for sentence in misspelt_variables(os.environ):
         _log.warning(sentence)
+    _log.info("%d core(s) to run on", cores())
     share_the_cores()
     # Imported late: grpc is quick, but `siren --help` needs none of it.
     from siren_grpc.server.app import StepperDied
@@ -75,7 +84,7 @@ def serve(given: dict[str, Any], file: Path | None) -> None:
 
     expected = (OSError, StepperDied, FrontEndDied, ModelLoadFailed, TracingMissing, ValueError)
     try:
-        app = asyncio.run(_run(settings, lambda: _reload(given, file)))
+        app = asyncio.run(_run(settings, reload))
     except expected as error:
         told = describe_file(error, settings) if isinstance(error, OSError) else str(error)
         if settings.log_format == "json":
@@ -87,6 +96,26 @@ def serve(given: dict[str, Any], file: Path | None) -> None:
         # interpreter's orderly exit. Nothing is left to save.
         logging.shutdown()
         os._exit(0)
+
+
+@contextmanager
+def _sigterm_ends_the_process() -> Iterator[None]:
+    """Let SIGTERM end the process in the body, until the event loop has its own way of stopping.
+
+    Process 1 of a container is sent no signal that it does not handle: one that came during the
+    imports would be lost, and the container killed when the time to stop is up.
+    """
+
+    def end(number: int, frame: object) -> None:
+        with suppress(RuntimeError):  # it may come while another line is being written
+            _log.info("stopping before anything was served")
+        os._exit(0)  # as at every other orderly end; nothing is to be saved yet
+
+    handler = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, handler)
 
 
 def _reload(given: dict[str, Any], file: Path | None) -> Settings:

@@ -1,8 +1,8 @@
 """`grpc.health.v1.Health`, so that no client can hold the server up.
 
-The servicer of grpcio-health-checking keeps a lock while it writes to who watches: one that does not
-read would stop every change of status, and so the drain. Nor does it end a watch when the server
-stops, or know `List`.
+The servicer of grpcio-health-checking keeps a lock while it writes to who watches: one that does
+not read would stop every change of status, and so the drain. Nor does it end a watch when the
+server stops, or know `List`.
 """
 
 from __future__ import annotations

@@ -38,7 +38,7 @@ async def watch_idle(
     if unread_s < timeout_s:
         end()
         patience_s = min(timeout_s, _MOST_GOODBYE_S)
-        while (unread_s := _since(attached.sending_since, clock())) < patience_s:
+        while (unread_s := _since(attached.sending_since, clock())) < patience_s:  # noqa: ASYNC110 (a time, no event)
             await asyncio.sleep(max(_LEAST_POLL_S, patience_s - unread_s))
     if attached.handler is not None:
         _log.info("a client takes no results any more; its call is cancelled")

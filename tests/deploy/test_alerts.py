@@ -34,6 +34,8 @@ WELL = {
     'siren_calls_total{outcome="OK"}': "0+60x600",
     'siren_calls_total{outcome="INVALID_AUDIO"}': "0+60x600",
     'siren_calls_total{outcome="INTERNAL_ERROR"}': "0x600",
+    'siren_calls_total{outcome="AUTH_FAILED"}': "0+60000x600",
+    'siren_calls_total{method="ListModels",outcome="OK"}': "0+60000x600",
     'siren_step_rows_failed_total{model="m",cause="model"}': "0x600",
     "siren_front_end_deaths_total": "0x600",
     'siren_event_loop_lag_seconds_bucket{process="front_end_1",le="0.05"}': "0+60x600",
@@ -48,7 +50,7 @@ WELL = {
 #: Alert, the series that changes, its samples, when the alert fires, when it does not yet.
 CASES = [
     ("SirenDown", 'up{job="siren"}', "0x600", "1m", "0m"),
-    ("SirenNotServing", "siren_serving", "0x600", "5m", "4m"),
+    ("SirenNotServing", "siren_serving", "0x600", "15m", "14m"),
     ("SirenNearlyFull", 'siren_sessions_active{model="m"}', "240x600", "5m", "4m"),
     (
         "SirenRefusesSessions",
@@ -147,6 +149,17 @@ def test_it_fires_and_nothing_else_does(
 ) -> None:
     assert series in WELL
     firing(WELL | {series: samples}, {not_yet_at: [], fires_at: [alert]}, tmp_path)
+
+
+def test_a_server_that_drains_as_the_examples_do_is_well(tmp_path: Path) -> None:
+    examples = (ROOT / "deploy" / "helm" / "siren" / "examples").glob("*.yaml")
+    graces_s = [
+        yaml.safe_load(file.read_text(encoding="utf-8")).get("drain", {}).get("graceSeconds", 60)
+        for file in examples
+    ]
+    minutes = max(graces_s) // 60 + 1
+    assert minutes > 10
+    firing(WELL | {"siren_serving": f"1x60 0x{minutes} 1x600"}, {"60m": [], "72m": []}, tmp_path)
 
 
 def test_each_alert_has_its_case() -> None:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from annotated_types import Le
 
 from siren_grpc.config.settings import Settings
 from tests.support.audio import ROOT
+from tests.support.kubernetes_api import cluster_with
 
 CHART = ROOT / "deploy" / "helm" / "siren"
 EXAMPLES = sorted((CHART / "examples").glob("*.yaml"))
@@ -38,6 +41,22 @@ def render(values: Object | None = None, *, name: str = "talk") -> list[Object]:
     """Return the objects of a release in the namespace speech, by default an open one."""
     with helm_python.Chart.load(CHART) as chart:
         files = chart.render({**OPEN, **(values or {})}, name=name, namespace="speech")
+    return objects_in(files)
+
+
+def render_in_a_cluster(values: Object, spec: Object | None) -> list[Object]:
+    """Return what `render` does, where the release's Deployment has a spec, or is not there."""
+    with (
+        cluster_with("speech", "talk-siren", spec) as kubeconfig,
+        helm_python.Config(kubeconfig_content=kubeconfig, namespace="speech") as config,
+        helm_python.Chart.load(CHART) as chart,
+    ):
+        files = config.render(chart, {**OPEN, **values}, name="talk", namespace="speech")
+    return objects_in(files)
+
+
+def objects_in(files: dict[str, str]) -> list[Object]:
+    """Return the objects of what Helm rendered."""
     return [
         each
         for path, text in sorted(files.items())
@@ -227,6 +246,8 @@ def test_settings_reach_the_server_as_they_were_given(tmp_path: Path) -> None:
         ({"replicas": 3}, "replicas"),
         ({"drain": {"graceSeconds": "a minute"}}, "graceSeconds"),
         ({"autoscaling": {"targetLoad": 70}}, "targetLoad"),
+        ({"autoscaling": {"kind": "hpa", "minReplicas": 5, "maxReplicas": 3}}, "minReplicas"),
+        ({"drain": {"delaySeconds": 900}}, "delaySeconds"),
     ],
 )
 def test_values_that_make_no_sense_are_refused(values: Object, said: str) -> None:
@@ -276,6 +297,68 @@ def test_keda_scales_by_the_servers_worth_of_streams() -> None:
     )
     # Else each upgrade sets the number back to what the chart says.
     assert "replicas" not in the("Deployment", objects)["spec"]
+    # Else a Prometheus that lost the servers says 0, and KEDA takes them away.
+    assert trigger["metadata"]["ignoreNullValues"] == "false"
+    assert spec["fallback"]["replicas"] == 2
+
+
+@pytest.mark.parametrize("kind", ["keda", "hpa"])
+def test_autoscaling_turned_on_keeps_the_servers_there_are(kind: str) -> None:
+    """Helm drops a value that is not rendered any more, and the default of a Deployment is 1."""
+    scaled = {"autoscaling": {"kind": kind}}
+
+    def replicas(values: Object, spec: Object | None) -> int | None:
+        return the("Deployment", render_in_a_cluster(values, spec))["spec"].get("replicas")
+
+    assert replicas(scaled, {"replicas": 7}) == 7
+    assert replicas(scaled, None) is None
+    assert replicas({"replicaCount": 3}, {"replicas": 7}) == 3
+
+
+@pytest.mark.parametrize(
+    ("release", "values"),
+    [
+        ("talk", {}),
+        ("r" * 53, {}),
+        ("voice-assistant-production-eu-central-1-team-ab", {}),
+        ("siren-" + "s" * 47, {}),
+        ("talk", {"fullnameOverride": "f" * 63}),
+        ("talk", {"nameOverride": "n" * 63}),
+    ],
+)
+def test_names_are_short_enough_for_what_is_put_behind_them(release: str, values: Object) -> None:
+    objects = render({"autoscaling": {"kind": "keda"}, **values}, name=release)
+
+    query = the("ScaledObject", objects)["spec"]["triggers"][0]["metadata"]["query"]
+    (pods,) = set(re.findall(r'pod=~"([^"]+)"', query))
+    # Kubernetes cuts what it puts five characters behind to 58 (names.SimpleNameGenerator).
+    replica_set = f"{the('Deployment', objects)['metadata']['name']}-7c9d5f6b8d"
+    assert re.fullmatch(pods, f"{replica_set}-"[:58] + "x7k2p")
+    for each in objects:
+        assert len(each["metadata"]["name"]) <= 63
+        assert all(len(label) <= 63 for label in each["metadata"]["labels"].values())
+    tested = the("Pod", objects)["metadata"]["labels"]
+    assert tested.items() & pod_of(objects)["metadata"]["labels"].items() == {
+        ("app.kubernetes.io/instance", release)
+    }
+    (allowed,) = [
+        peer["podSelector"]["matchLabels"]
+        for rule in the("NetworkPolicy", objects)["spec"]["ingress"]
+        for peer in rule["from"]
+        if peer.get("podSelector", {}).get("matchLabels")
+    ]
+    assert allowed == tested
+
+
+def test_a_strategy_has_what_its_type_takes() -> None:
+    def strategy(values: Object) -> Object:
+        return the("Deployment", render({"strategy": values}))["spec"]["strategy"]
+
+    assert strategy({"type": "Recreate"}) == {"type": "Recreate"}
+    assert strategy({"rollingUpdate": {"maxSurge": 0, "maxUnavailable": 1}}) == {
+        "type": "RollingUpdate",
+        "rollingUpdate": {"maxSurge": 0, "maxUnavailable": 1},
+    }
 
 
 def test_an_hpa_scales_by_load() -> None:
@@ -300,6 +383,19 @@ def test_monitors_are_what_the_operator_takes() -> None:
         if each["kind"] == "Service" and wanted <= each["metadata"]["labels"].items()
     ]
     assert [each["spec"]["clusterIP"] for each in selected] == ["None"]  # each pod once
+
+
+@pytest.mark.parametrize("release", ["talk", "asr"])
+def test_jobs_of_monitors_are_those_the_alerts_ask_for(release: str) -> None:
+    """`up{job=~".*siren.*"}`: an operator's own choice has the name of the release in it."""
+    monitored = {"podMonitor": {"enabled": True}, "serviceMonitor": {"enabled": True}}
+    objects = render({"metrics": monitored, "fullnameOverride": "asr"}, name=release)
+
+    by_pod = the("PodMonitor", objects)["spec"]["jobLabel"]
+    by_service = the("ServiceMonitor", objects)["spec"]["jobLabel"]
+    services = [each for each in objects if each["kind"] == "Service"]
+    assert pod_of(objects)["metadata"]["labels"][by_pod] == "siren"
+    assert {each["metadata"]["labels"][by_service] for each in services} == {"siren"}
 
 
 def test_a_pod_without_its_gpu_fails() -> None:
@@ -355,8 +451,21 @@ def test_health_that_wants_a_token_has_a_port_of_its_own_for_probes() -> None:
         ({"auth": {}, "settings": {"jwt_jwks_file": None}}, "nobody would be asked"),
         ({"metrics": {"enabled": True, "port": 50051}}, "metrics.port is taken"),
         ({"settings": {"admin_port": 50052}}, "settings.admin_port is taken"),
+        ({"settings": {"admin_port": 9464}}, "settings.admin_port is taken"),
     ],
 )
 def test_values_that_no_server_starts_with_are_refused(values: Object, says: str) -> None:
     with pytest.raises(Exception, match=says):
         render(values)
+
+
+def test_a_port_is_free_when_nothing_is_measured() -> None:
+    render({"settings": {"admin_port": 9464}, "metrics": {"enabled": False}})
+
+
+def test_a_drain_takes_the_delay_the_server_takes() -> None:
+    schema = json.loads((CHART / "values.schema.json").read_text(encoding="utf-8"))
+    delay = schema["properties"]["drain"]["properties"]["delaySeconds"]
+    (bound,) = [m.le for m in Settings.model_fields["drain_delay_s"].metadata if isinstance(m, Le)]
+
+    assert delay["maximum"] == bound

@@ -17,6 +17,7 @@ import yaml
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from siren.v1 import speech_pb2
 
+from siren_grpc import probe
 from siren_grpc.config.settings import Settings
 from tests.support.audio import ROOT
 from tests.support.programs import needs_program
@@ -133,6 +134,24 @@ def test_haproxy_asks_for_health_as_grpc_does() -> None:
     assert bytes.fromhex(expected) == b"\0" + len(answer).to_bytes(4, "big") + answer
 
 
+def test_haproxy_leaves_connections_alone_that_are_quiet() -> None:
+    """Without http-keep-alive it closes those without a stream after http-request's seconds."""
+    text = (DEPLOY / "haproxy" / "haproxy.cfg").read_text(encoding="utf-8")
+    timeouts = dict(re.findall(r"^ +timeout ([\w-]+) (\w+)$", text, flags=re.MULTILINE))
+
+    assert {timeouts[name] for name in ("client", "server", "http-keep-alive")} == {"1h"}
+    assert "http-keep-alive 1h" in (ROOT / "docs" / "deployment.md").read_text(encoding="utf-8")
+
+
+def test_haproxy_takes_its_configuration() -> None:
+    program = needs_program("haproxy", "haproxy")
+
+    command = [program, "-c", "-f", str(DEPLOY / "haproxy" / "haproxy.cfg")]
+    checked = subprocess.run(command, capture_output=True, text=True)
+
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+
+
 def test_compose_sets_what_the_server_knows() -> None:
     services = compose("compose.yaml")["services"]
     siren = services["siren"]
@@ -172,6 +191,20 @@ def test_the_image_sets_what_the_server_knows() -> None:
     assert named == {"host", "model"}
     assert named <= Settings.model_fields.keys()
     assert "USER 10001:10001" in text
+
+
+def test_the_image_checks_its_health_with_little() -> None:
+    text = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+    (flags, command) = re.search(r"^HEALTHCHECK (.+?) \\\n +CMD (.+)$", text, re.MULTILINE).groups()
+
+    python, *arguments = json.loads(command)
+    assert (python, arguments) == ("python", ["-m", probe.__name__])
+    given = {name: int(value) for name, value in re.findall(r"--([\w-]+)=(\d+)s?", flags)}
+    assert given["interval"] >= given["timeout"] > probe.ANSWER_S
+    # A first start has a model to download, as with the chart's startup probe.
+    values = (DEPLOY / "helm" / "siren" / "values.yaml").read_text(encoding="utf-8")
+    startup = yaml.safe_load(values)["probes"]["startup"]
+    assert given["start-period"] == startup["periodSeconds"] * startup["failureThreshold"]
 
 
 @pytest.mark.e2e

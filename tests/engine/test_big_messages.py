@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
+from typing import Any
 
 import pytest
 from siren.v1 import speech_pb2 as pb
@@ -41,19 +42,28 @@ async def revoke(service: SpeechService) -> None:
 @pytest.mark.parametrize("is_resumable", [False, True])
 @pytest.mark.parametrize(("end", "reason"), [(drain, "SHUTTING_DOWN"), (revoke, "AUTH_FAILED")])
 async def test_what_is_not_decoded_yet_is_not_heard(
-    world: World, end: Callable[[SpeechService], object], reason: str, is_resumable: bool
+    world: World,
+    end: Callable[[SpeechService], Coroutine[Any, Any, None]],
+    reason: str,
+    is_resumable: bool,
 ) -> None:
     config = pb.StreamingConfig(resumable=is_resumable)
     finals: list[pb.FinalResult] = []
-    tasks: list[asyncio.Task[None]] = []
-    with pytest.raises(Aborted) as aborted:
+    ending: asyncio.Task[None] | None = None
+
+    async def play() -> None:
+        nonlocal ending
         async for response in world.service.StreamingRecognize(requests(config), Context()):  # type: ignore[arg-type]
             if response.HasField("started"):
                 await asyncio.sleep(0.1)  # some of it has been heard
-                tasks.append(asyncio.create_task(end(world.service)))  # type: ignore[arg-type]
+                ending = asyncio.create_task(end(world.service))
             elif response.HasField("final"):
                 finals.append(response.final)
-    await asyncio.gather(*tasks)
+
+    with pytest.raises(Aborted) as aborted:
+        await play()
+    assert ending is not None
+    await ending
     assert aborted.value.reason == reason
     heard_s = finals[-1].end_time.ToTimedelta().total_seconds()
     assert 0 < heard_s < SECONDS

@@ -17,6 +17,10 @@ def main() -> None:
         # gRPC's own remarks tell a person nothing that the command does not say itself. It reads
         # this once, when it is imported. A server's remarks stay.
         os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    if sys.argv[1:2] == ["serve"]:
+        # Process 1 of a container is sent no signal that it has no handler for, and it imports for
+        # a second before it has one that says more.
+        signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
     with ctrl_c_ends_quietly():
         from siren_client.cli import main as run
     run()

@@ -2,19 +2,26 @@
 {{- default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" -}}
 {{- end -}}
 
+{{/* 45 characters at most: behind 46 Kubernetes' names of pods lack their last hyphen, by which
+autoscaling knows them, and what is put behind it here is to fit as well. */}}
 {{- define "siren.fullname" -}}
 {{- if .Values.fullnameOverride -}}
-{{- .Values.fullnameOverride | trunc 50 | trimSuffix "-" -}}
+{{- .Values.fullnameOverride | trunc 45 | trimSuffix "-" -}}
 {{- else if contains (include "siren.name" .) .Release.Name -}}
-{{- .Release.Name | trunc 50 | trimSuffix "-" -}}
+{{- .Release.Name | trunc 45 | trimSuffix "-" -}}
 {{- else -}}
-{{- printf "%s-%s" .Release.Name (include "siren.name" .) | trunc 50 | trimSuffix "-" -}}
+{{- printf "%s-%s" .Release.Name (include "siren.name" .) | trunc 45 | trimSuffix "-" -}}
 {{- end -}}
 {{- end -}}
 
 {{- define "siren.selectorLabels" -}}
 app.kubernetes.io/name: {{ include "siren.name" . }}
 app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end -}}
+
+{{/* The name in the labels of `helm test`'s pod, which no Service selects. */}}
+{{- define "siren.testName" -}}
+{{- include "siren.name" . | trunc 58 | trimSuffix "-" }}-test
 {{- end -}}
 
 {{- define "siren.labels" -}}
@@ -79,7 +86,7 @@ no TLS and have no token. Empty where it does. */}}
 {{- fail "metrics.port is taken: 50051 is gRPC's, 50052 that of health alone" -}}
 {{- end -}}
 {{- with .Values.settings.admin_port -}}
-{{- if has (int .) (list 50051 50052 (int $.Values.metrics.port)) -}}
+{{- if or (has (int .) (list 50051 50052)) (and $.Values.metrics.enabled (eq (int .) (int $.Values.metrics.port))) -}}
 {{- fail "settings.admin_port is taken: 50051 is gRPC's, 50052 that of health alone, and metrics.port that of metrics" -}}
 {{- end -}}
 {{- end -}}
