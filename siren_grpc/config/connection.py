@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from pydantic import BaseModel, Field
 
+_MOST_S = 2_000_000
+"""Some 23 days: gRPC takes durations as milliseconds, in 32 bits."""
+
 
 class ConnectionSettings(BaseModel):
     """Addresses, and the times that a stop takes."""
@@ -23,12 +26,14 @@ class ConnectionSettings(BaseModel):
     shutdown_grace_s: float = Field(
         20.0,
         ge=0,
+        le=_MOST_S,
         description="After SIGTERM or Ctrl-C, how long running streams may go on before they get "
         "their final and SHUTTING_DOWN.",
     )
     max_connection_age_s: float | None = Field(
         None,
         ge=1,
+        le=_MOST_S,
         description="Age at which a connection is told to take its new streams elsewhere, give or "
         "take 10 %: so that clients find replicas that came later. Behind a balancer 1800. "
         "Running streams go on. Default: no limit.",
@@ -36,6 +41,7 @@ class ConnectionSettings(BaseModel):
     max_connection_age_grace_s: float | None = Field(
         None,
         ge=0,
+        le=_MOST_S,
         description="How long running streams may keep such a connection; then it is cut. Default: "
         "as long as they run.",
     )

@@ -18,6 +18,11 @@ class ObservabilitySettings(BaseModel):
         description="Form of the log's lines: text for people, json for collectors, an object a "
         "line with the session's ids. Neither has text or audio of streams.",
     )
+    metrics_host: str = Field(
+        "127.0.0.1",
+        description="Address of the metrics. They name models and counts, nobody and no text; "
+        "anybody who reaches the address can read them.",
+    )
     metrics_port: int | None = Field(
         None,
         ge=0,
@@ -25,10 +30,10 @@ class ObservabilitySettings(BaseModel):
         description="Port of the Prometheus metrics (http://HOST:PORT/metrics); 0 lets the system "
         "choose one. Default: none.",
     )
-    metrics_host: str = Field(
+    admin_host: str = Field(
         "127.0.0.1",
-        description="Address of the metrics. They name models and counts, nobody and no text; "
-        "anybody who reaches the address can read them.",
+        description="Address of the admin service. It asks for no token: give it one that only "
+        "operators reach.",
     )
     admin_port: int | None = Field(
         None,
@@ -36,11 +41,6 @@ class ObservabilitySettings(BaseModel):
         le=65535,
         description="Port of siren.v1.AdminService, which lists and ends sessions; 0 lets the "
         "system choose one. Default: none.",
-    )
-    admin_host: str = Field(
-        "127.0.0.1",
-        description="Address of the admin service. It asks for no token: give it one that only "
-        "operators reach.",
     )
     load_reports: bool = Field(
         True,

@@ -20,7 +20,7 @@ class SecuritySettings(BaseModel):
     tokens: SecretPairs = Field(
         {},
         description="Further tokens, in plain, by name, such as phone=TOKEN, separated by commas; "
-        "16 characters each at least. Only from the environment.",
+        "16 characters each at least, and a name may have several. Only from the environment.",
     )
     jwt_jwks_file: Path | None = Field(
         None,

@@ -6,10 +6,11 @@ else from a TOML file, else from the default where it is declared.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationInfo, field_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -26,6 +27,12 @@ from siren_grpc.config.stream import StreamSettings
 
 ENVIRONMENT_ONLY = frozenset({"tokens"})
 """Secrets: no flag, which others could see in the list of processes, and no line of a file."""
+
+_PORTS = ("port", "health_port", "metrics_port", "admin_port")
+"""Settings, each of a port, in the order in which they are read."""
+_HOSTS = {"metrics_port": "metrics_host", "admin_port": "admin_host"}
+"""Where a port has an address of its own; that comes before it."""
+_ALL_ADDRESSES = frozenset({"0.0.0.0", "::", ""})
 
 GROUPS: dict[str, type[BaseModel]] = {
     "Listening and stopping": ConnectionSettings,
@@ -56,7 +63,23 @@ class Settings(  # pydantic takes the fields of the last base first
         extra="forbid",
         frozen=True,
         hide_input_in_errors=True,
+        # Leaving a limit out is how there is none: endless ones cannot be reckoned with.
+        allow_inf_nan=False,
     )
+
+    @field_validator("health_port", "metrics_port", "admin_port")
+    @classmethod
+    def _is_of_its_own(cls, port: int | None, info: ValidationInfo) -> int | None:
+        """Refuse the port of a setting above: front ends share theirs, so nothing else would."""
+        if not port:
+            return port
+        host = _host_of(info.field_name, info.data)
+        for other in _PORTS:
+            if other == info.field_name:
+                break
+            if port == info.data.get(other) and _overlap(host, _host_of(other, info.data)):
+                raise ValueError(f"the same as {other}; each needs a port of its own")
+        return port
 
     @classmethod
     def settings_customise_sources(
@@ -70,6 +93,17 @@ class Settings(  # pydantic takes the fields of the last base first
         """Order the sources: what is given here, the environment, the file."""
         file = TomlConfigSettingsSource(settings_cls)
         return init_settings, env_settings, file
+
+
+def _host_of(port: str | None, values: Mapping[str, Any]) -> str | None:
+    """Return the address of a port, None where that is wrong itself. port: its setting's name."""
+    host: str | None = values.get(_HOSTS.get(port or "", "host"))
+    return host
+
+
+def _overlap(host: str | None, other: str | None) -> bool:
+    """Whether a port at one address is, for all that can be told, one at the other as well."""
+    return host == other or not _ALL_ADDRESSES.isdisjoint((host, other))
 
 
 def load_settings(given: dict[str, Any], file: Path | None) -> Settings:

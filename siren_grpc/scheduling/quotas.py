@@ -12,7 +12,7 @@ from siren_grpc.scheduling.plan import SessionId
 HOUR_S, DAY_S = 3600.0, 86400.0
 _PARTS = 60
 """A window is forgotten in so many steps: by the minute of an hour, by 24 minutes of a day."""
-_SESSIONS_RETRY_S = 1.0
+_LEAST_RETRY_S = 1.0
 _CLEAN_EVERY_S = 60.0
 
 
@@ -101,11 +101,7 @@ class QuotaLedger:
             account = _Account()
         most = caller.quota.sessions
         if most is not None and account.n_sessions >= most:
-            return QuotaExceeded(
-                f"the quota of {caller.principal.name} is reached: sessions at once, {most}; end "
-                "one, or ask the operator for more",
-                retry_after_s=_SESSIONS_RETRY_S,
-            )
+            return _exceeded(caller, f"sessions at once, {most}", "end one", _LEAST_RETRY_S)
         return _audio_refusal(caller, account, now)
 
     def open(self, session_id: SessionId, caller: Caller, now: float) -> None:
@@ -168,9 +164,17 @@ def _audio_refusal(caller: Caller, account: _Account, now: float) -> QuotaExceed
         (caller.quota.audio_s_per_day, account.day, "a day"),
     ):
         if most is not None and used.total(now) >= most:
-            return QuotaExceeded(
-                f"the quota of {caller.principal.name} is reached: seconds of audio in {period}, "
-                f"{most:g}; come back later, or ask the operator for more",
-                retry_after_s=used.falls_below_in_s(most, now),
-            )
+            what = f"seconds of audio in {period}, {most:g}"
+            retry_after_s = max(_LEAST_RETRY_S, used.falls_below_in_s(most, now))
+            return _exceeded(caller, what, "come back later", retry_after_s)
     return None
+
+
+def _exceeded(caller: Caller, what: str, remedy: str, retry_after_s: float) -> QuotaExceeded:
+    quota = caller.quota
+    said = f"the quota of {caller.principal.name} is reached: {what};"
+    if 0 in (quota.sessions, quota.audio_s_per_hour, quota.audio_s_per_day):
+        return QuotaExceeded(f"{said} ask the operator for more")  # waiting brings nothing
+    return QuotaExceeded(
+        f"{said} {remedy}, or ask the operator for more", retry_after_s=retry_after_s
+    )

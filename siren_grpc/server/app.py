@@ -17,6 +17,7 @@ from siren_grpc.observe.logging import LogFormat
 from siren_grpc.observe.tracing import TracingMode, make_tracing
 from siren_grpc.server import census
 from siren_grpc.server.admin import AdminServer
+from siren_grpc.server.bind_error import cannot_listen
 from siren_grpc.server.engine_watchdog import exit_stuck, watch_steps
 from siren_grpc.server.front_end import FrontEndConfig
 from siren_grpc.server.front_end_process import FrontEndProcess, reserve_port
@@ -159,19 +160,19 @@ class App:
 
     def _front_ends(self, host: EngineHost) -> FrontEnds:
         config, count = self._config.front_end, self._config.n_front_ends
-        shares_port = count > 1
-        first_port = reserve_port(config.host, config.port) if shares_port else config.port
+        if count > 1:
+            config = shared(config)
 
         def make(port: int) -> FrontEndProcess:
             return FrontEndProcess(
-                replace(config, port=port, shares_port=shares_port),
+                replace(config, port=port),
                 host,
                 log_level=self._config.log_level,
                 log_format=self._config.log_format,
                 tracing=self._config.tracing,
             )
 
-        return FrontEnds(make, count=count, port=first_port)
+        return FrontEnds(make, count=count, port=config.port)
 
     def _handle_signals(self) -> None:
         loop = asyncio.get_running_loop()
@@ -220,6 +221,22 @@ class App:
             _log.info("SIGHUP: models and aliases read again, serving %s", names)
         except Exception as error:
             _log.error("SIGHUP: %s; serving what was served before", error)
+
+
+def shared(config: FrontEndConfig) -> FrontEndConfig:
+    """Return the config of several front ends that share their ports. Raises OSError.
+
+    Sharing hides that another server has a port: each is looked at before.
+    """
+    port, health_port = reserve_port(config.host, config.port), config.security.health_port
+    if health_port is not None:
+        try:
+            health_port = reserve_port(config.host, health_port)
+        except OSError as error:
+            address = f"{config.host}:{health_port}"
+            raise cannot_listen(address, "health_port", error) from error
+    security = replace(config.security, health_port=health_port)
+    return replace(config, port=port, shares_port=True, security=security)
 
 
 async def _until_either(task: asyncio.Task[None], work: Coroutine[Any, Any, None]) -> None:

@@ -86,7 +86,7 @@ class FrontEnd:
         self._config = config
         self._engine = engine
         self._health = HealthServicer()
-        self._guard = Guard(config.security)
+        self._guard = Guard(config.security, tally.refuse_call)
         self._health_port = HealthPort(self._health)
         self._loads = LoadReports(is_on=config.load_reports)
         self._service = SpeechService(config.service, tally, self._loads, self._guard.caller_of)

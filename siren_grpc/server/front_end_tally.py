@@ -28,7 +28,8 @@ _Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"  # generic for mypy o
 _SERVICE = "siren.v1.SpeechService"
 _log = logging.getLogger(__name__)
 _OK, _CANCELLED = "OK", "CANCELLED"
-_METHODS = ("StreamingRecognize", "Recognize")
+_METHODS = ("StreamingRecognize", "Recognize", "ListModels")
+_AUTH_FAILED = Reason.AUTH_FAILED.value
 _FAULTS = (Reason.INTERNAL_ERROR.value, Reason.MODEL_ERROR.value)
 _Told: TypeAlias = Partial | Final | SpeechEvent | Reconfigured | OfChannel
 
@@ -59,7 +60,7 @@ class FrontEndTally:
         # Known to be 0: what appears only with its first event has not risen, to an alert.
         for cause in RefusalCause:
             self.tally.number(metrics.ADMISSIONS_REFUSED, cause.value)
-        for outcome in (_OK, *_FAULTS):
+        for outcome in (_OK, _AUTH_FAILED, *_FAULTS):
             for method in _METHODS:
                 self.tally.number(metrics.CALLS, method, outcome)
 
@@ -76,6 +77,16 @@ class FrontEndTally:
         record = CallRecord(self.tally, method, context.peer(), call_id, span)
         context.add_done_callback(lambda _: record.end())  # type: ignore[arg-type]  # as documented
         return record
+
+    def refuse_call(self, path: str) -> None:
+        """Count a call that was refused before its handler: nobody good made it.
+
+        path: what its client wrote, which may be anything; only methods there are become labels.
+        """
+        service, _, method = path.removeprefix("/").partition("/")
+        if service == _SERVICE and method in _METHODS:
+            self.n_calls += 1
+            self.tally.number(metrics.CALLS, method, _AUTH_FAILED).value += 1
 
     def begin_stream(self, model: str, *, is_live: bool) -> StreamRecord:
         """Take note of a stream, or a recording, that has its session."""

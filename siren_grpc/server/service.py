@@ -178,17 +178,18 @@ class SpeechService(speech_pb2_grpc.SpeechServiceServicer):
         self, request: pb.ListModelsRequest, context: _Context
     ) -> pb.ListModelsResponse:
         """List the models in service, the default first."""
-        context.set_trailing_metadata(self._loads.trailers)
-        infos = () if self._engine is None else self._engine.models
-        default = self._names.default
-        return pb.ListModelsResponse(
-            models=[
-                convert.to_model(
-                    info, is_default=info.id == default, aliases=self._names.aliases_of(info.id)
-                )
-                for info in sorted(infos, key=lambda info: info.id != default)
-            ]
-        )
+        async with self._call("ListModels", context):
+            context.set_trailing_metadata(self._loads.trailers)
+            infos = () if self._engine is None else self._engine.models
+            default = self._names.default
+            return pb.ListModelsResponse(
+                models=[
+                    convert.to_model(
+                        info, is_default=info.id == default, aliases=self._names.aliases_of(info.id)
+                    )
+                    for info in sorted(infos, key=lambda info: info.id != default)
+                ]
+            )
 
     @asynccontextmanager
     async def _call(self, method: str, context: _Context) -> AsyncIterator[SpeechCall]:

@@ -143,6 +143,9 @@ def test_metrics_are_what_was_streamed(observed: Observed) -> None:
     refused = wire.exchange([config(model="no-such-model")])
     assert failure(refused.error).reason == "MODEL_NOT_FOUND"
     wire.close()
+    lister = Wire(observed.target)
+    lister.stub.ListModels(pb.ListModelsRequest())
+    lister.close()
     leaving = OpenStream(observed.target, recordings[0])
     next(leaving.call)  # it has been heard
     leaving.vanish()
@@ -160,11 +163,15 @@ def test_metrics_are_what_was_streamed(observed: Observed) -> None:
     assert grown("siren_sessions_opened_total", model=MODEL, kind="recording") == 1
     assert after.by("siren_sessions_ended_total", "outcome") == {"OK": 4, "CANCELLED": 1}
     assert after.by("siren_calls_total", "outcome") == {
-        "OK": 4,
+        "OK": 5,
         "CANCELLED": 1,
         "MODEL_NOT_FOUND": 1,
     }
-    assert after.by("siren_calls_total", "method") == {"StreamingRecognize": 5, "Recognize": 1}
+    assert after.by("siren_calls_total", "method") == {
+        "StreamingRecognize": 5,
+        "Recognize": 1,
+        "ListModels": 1,
+    }
     heard_s = audio_s + seconds_of(recordings[0])
     assert grown("siren_audio_received_seconds_total") == pytest.approx(heard_s, abs=0.01)
     assert grown("siren_session_audio_seconds_sum") == pytest.approx(heard_s, abs=0.01)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import time
 from collections.abc import Callable
@@ -74,8 +75,7 @@ class Authenticator:
 
     def of_certificate(self, name: str) -> Caller:
         """Return who showed a client certificate of this name, and no token."""
-        shown = "".join(c if c.isascii() and c.isprintable() else "?" for c in name)
-        return self._with_default(Caller(Principal(f"cert:{shown[:_MAX_CERTIFICATE_CHARS]}")))
+        return self._with_default(Caller(Principal(f"cert:{_printable(name)}")))
 
     def refresh(self) -> frozenset[str]:
         """Read again what has changed; return the names whose tokens are all gone.
@@ -124,3 +124,16 @@ class Authenticator:
             self._jwts = JwtVerifier(config, config.jwks_file.read_text(encoding="utf-8"))
         except ValueError as error:
             raise ValueError(f"jwt_jwks_file {config.jwks_file}: {error}") from None
+
+
+def _printable(name: str) -> str:
+    """Return a certificate's name as ASCII that a line of the log can hold.
+
+    Different names stay different, for each is a principal of its own: a backslash is escaped,
+    too, and a long name ends with its hash.
+    """
+    shown = name.encode("unicode_escape").decode("ascii")
+    if len(shown) <= _MAX_CERTIFICATE_CHARS:
+        return shown
+    digest = hashlib.sha256(shown.encode()).hexdigest()
+    return f"{shown[: _MAX_CERTIFICATE_CHARS - len(digest) - 1]}#{digest}"

@@ -22,9 +22,15 @@ _POLL_S = 1.0
 class Guard:
     """Made once for a front end, in its event loop."""
 
-    def __init__(self, config: SecurityConfig) -> None:
-        """Read the files. Raises OSError or ValueError, for the operator."""
+    def __init__(
+        self, config: SecurityConfig, on_refused: Callable[[str], None] = lambda path: None
+    ) -> None:
+        """Read the files. Raises OSError or ValueError, for the operator.
+
+        on_refused: told the path of each call that shows nothing good.
+        """
         self._config = config
+        self._on_refused = on_refused
         self._authenticator = Authenticator(config)
         self._certificates = None if config.tls is None else Certificates(config.tls)
         self._named_by_certificate = config.has_authentication and not config.wants_token
@@ -34,7 +40,7 @@ class Guard:
         """Return what stands before every handler."""
         if not self._config.wants_token and self._config.default_quota.is_unlimited:
             return ()
-        return (AuthInterceptor(self._authenticator, self._config),)
+        return (AuthInterceptor(self._authenticator, self._config, self._on_refused),)
 
     def add_port(self, server: grpc.aio.Server, address: str) -> int:
         """Let a server listen; return the port. Raises RuntimeError when it cannot."""

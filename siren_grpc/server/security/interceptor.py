@@ -35,9 +35,19 @@ _caller: ContextVar[Caller] = ContextVar("caller", default=ANONYMOUS_CALLER)
 class AuthInterceptor(grpc.aio.ServerInterceptor):
     """Lets calls pass that show who they are; whatever service is added wants it, too."""
 
-    def __init__(self, authenticator: Authenticator, config: SecurityConfig) -> None:
-        """Ask an authenticator. config: says which services are open to everybody."""
+    def __init__(
+        self,
+        authenticator: Authenticator,
+        config: SecurityConfig,
+        on_refused: Callable[[str], None],
+    ) -> None:
+        """Ask an authenticator.
+
+        config: says which services are open to everybody. on_refused: told the path of each call
+        that is refused, as its client wrote it.
+        """
         self._authenticator = authenticator
+        self._on_refused = on_refused
         self._open = (_HEALTH if config.open_health else ()) + (
             _REFLECTION if config.open_reflection else ()
         )
@@ -62,6 +72,7 @@ class AuthInterceptor(grpc.aio.ServerInterceptor):
         # Of whichever kind the method is: nothing is read, and nothing but the status sent.
         async def abort(_: AsyncIterator[bytes], context: _Context) -> None:
             self._refusals.note(method, context.peer(), error)
+            self._on_refused(method)
             await context.abort_with_status(to_status(error))
 
         return grpc.stream_stream_rpc_method_handler(abort)
@@ -79,7 +90,7 @@ def caller_of(context: _Context, authenticator: Authenticator | None) -> Caller:
     shown = context.auth_context()
     names = shown.get("x509_common_name") or context.peer_identities() or ()
     for name in names:
-        return authenticator.of_certificate(name.decode("utf-8", "replace"))
+        return authenticator.of_certificate(name.decode("utf-8", "surrogateescape"))
     return caller
 
 

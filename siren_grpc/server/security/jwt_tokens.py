@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+import sys
+from collections import defaultdict
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 import jwt
@@ -44,12 +47,13 @@ class JwtVerifier:
             entries = [key for key in parsed["keys"] if key.get("use", "sig") == "sig"]
         except (ValueError, KeyError, TypeError, AttributeError):
             raise ValueError('no JSON object with a list of "keys"') from None
-        self._keys: dict[tuple[str, str], jwt.PyJWK] = {}  # by kid and algorithm
+        # By kid and algorithm: an issuer that changes its key may give both the same, or no kid.
+        self._keys: defaultdict[tuple[str, str], list[jwt.PyJWK]] = defaultdict(list)
         for entry in entries:
             for algorithm in config.algorithms:
                 key = _key(entry, algorithm)
                 if key is not None:
-                    self._keys[str(entry.get("kid", "")), algorithm] = key
+                    self._keys[str(entry.get("kid", "")), algorithm].append(key)
         if not self._keys:
             raise ValueError(f"no key for {', '.join(config.algorithms)} in it")
 
@@ -57,19 +61,7 @@ class JwtVerifier:
         """Return who a JWT names. Raises AuthFailed, with what is wrong with it."""
         config = self._config
         try:
-            header = jwt.get_unverified_header(token)
-            key = self._key_of(header)
-            # Claims are looked at when the signature is right: only then is what is wrong with
-            # them told, to somebody who has a token of the issuer.
-            claims = jwt.decode(
-                token,
-                key,
-                algorithms=[key.algorithm_name],
-                issuer=config.issuer,
-                audience=config.audience,
-                leeway=config.leeway_s,
-                options={"require": ["exp", "sub", "iss", "aud"]},
-            )
+            claims = self._claims_of(token)
         except jwt.ExpiredSignatureError:
             raise AuthFailed("the JWT has expired; get a new one from its issuer") from None
         except jwt.InvalidIssuerError:
@@ -90,15 +82,30 @@ class JwtVerifier:
             raise AuthFailed("the subject of the JWT must be 1 to 256 printable ASCII characters")
         return Caller(Principal(_PREFIX + subject), self._quota(claims))
 
-    def _key_of(self, header: Mapping[str, Any]) -> jwt.PyJWK:
+    def _claims_of(self, token: str) -> dict[str, Any]:
+        """Return what a JWT says, when a key has signed it. Raises jwt.PyJWTError."""
+        config = self._config
+        for key in self._keys_of(jwt.get_unverified_header(token)):
+            # Claims are looked at when the signature is right: only then is what is wrong with
+            # them told, to somebody who has a token of the issuer.
+            with suppress(jwt.InvalidSignatureError):
+                return jwt.decode(
+                    token,
+                    key,
+                    algorithms=[key.algorithm_name],
+                    issuer=config.issuer,
+                    audience=config.audience,
+                    leeway=config.leeway_s,
+                    options={"require": ["exp", "sub", "iss", "aud"]},
+                )
+        raise jwt.InvalidKeyError("no key of the file is this token's")
+
+    def _keys_of(self, header: Mapping[str, Any]) -> list[jwt.PyJWK]:
+        """Return the keys that may have signed what has such a header."""
         algorithm, kid = str(header.get("alg", "")), str(header.get("kid", ""))
-        key = self._keys.get((kid, algorithm))
-        if key is None and not kid:
-            fitting = [key for (_, name), key in self._keys.items() if name == algorithm]
-            key = fitting[0] if len(fitting) == 1 else None
-        if key is None:
-            raise jwt.InvalidKeyError("no key of the file is this token's")
-        return key
+        if kid:
+            return self._keys.get((kid, algorithm), [])
+        return [key for (_, name), keys in self._keys.items() if name == algorithm for key in keys]
 
     def _quota(self, claims: Mapping[str, Any]) -> Quota:
         limits = claims.get(self._config.quota_claim) if self._config.quota_claim else None
@@ -129,5 +136,5 @@ def _is_limit(value: object) -> bool:
     return (
         isinstance(value, (int, float))
         and not isinstance(value, bool)
-        and 0 <= value < float("inf")
+        and 0 <= value <= sys.float_info.max  # what a whole number may exceed, too
     )

@@ -25,7 +25,11 @@ def security_of(settings: Settings) -> SecurityConfig:
     cannot be used, or an address that would be open to strangers.
     """
     key = secrets.token_bytes(_KEY_BYTES)
-    plain = {name: token.get_secret_value() for name, token in settings.tokens.items()}
+    plain = [
+        (name, token.get_secret_value())
+        for name, tokens in settings.tokens.items()
+        for token in tokens
+    ]
     config = SecurityConfig(
         tokens_file=settings.tokens_file,
         tokens=records_of_plain(plain, key),

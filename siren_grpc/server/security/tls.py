@@ -28,14 +28,25 @@ class Certificates:
         if config.client_ca_file is not None:
             files.append(config.client_ca_file)
         self._watched = WatchedFiles(files)
-        self._first = self._read()
-        self._next: grpc.ServerCertificateConfiguration | None = None
+        self._current = self._read()
 
     def credentials(self) -> grpc.ServerCredentials:
-        """Return what a secure port is opened with."""
+        """Return what a secure port is opened with, now and, as a front end drains, later."""
+        given = self._current
+
+        def take_next() -> grpc.ServerCertificateConfiguration | None:
+            """Return what new handshakes use, None for what they used before."""
+            # Each server is told by itself: what one has been given, another may still lack.
+            nonlocal given
+            fresh = self._current
+            if fresh is given:
+                return None
+            given = fresh
+            return fresh
+
         return grpc.dynamic_ssl_server_credentials(
-            self._first,
-            self._take_next,  # type: ignore[arg-type]  # None is documented: nothing has changed
+            given,
+            take_next,  # type: ignore[arg-type]  # None is documented: nothing has changed
             require_client_authentication=self._config.client_ca_file is not None,
         )
 
@@ -44,16 +55,11 @@ class Certificates:
         if not self._watched.have_changed():
             return
         try:
-            self._next = self._read()
+            self._current = self._read()
         except (OSError, ValueError) as error:
             _log.error("%s; the certificate before stays in use", error)
         else:
             _log.info("%s: read again, for new connections", self._watched.names)
-
-    def _take_next(self) -> grpc.ServerCertificateConfiguration | None:
-        """Return what new handshakes use, None for what they used before."""
-        fresh, self._next = self._next, None
-        return fresh
 
     def _read(self) -> grpc.ServerCertificateConfiguration:
         config = self._config

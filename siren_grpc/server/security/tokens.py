@@ -12,7 +12,7 @@ import hashlib
 import hmac
 import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 
@@ -70,11 +70,13 @@ def principal_named(name: str) -> Principal:
 
 
 def to_line(record: TokenRecord) -> str:
-    """Return a token's line of the file."""
+    """Return a token's line of the file. Raises ValueError for a limit that no line can have."""
     parts = [record.principal.name, f"sha256:{record.id}:{record.digest.hex()}"]
     for word, limit in _QUOTA_FIELDS.items():
         if (most := getattr(record.quota, limit)) is not None:
-            parts.append(f"{word}={most:.15g}")
+            text = str(most) if isinstance(most, int) else f"{most:.15g}"
+            _limit(word, text)
+            parts.append(f"{word}={text}")
     if record.expires_at is not None:
         expires = datetime.fromtimestamp(record.expires_at, timezone.utc)
         parts.append(f"expires={expires:%Y-%m-%dT%H:%M:%SZ}")
@@ -151,21 +153,21 @@ def quota_of(limits: Mapping[str, float]) -> Quota:
 def _limit(key: str, value: str) -> float:
     try:
         limit = float(int(value) if key == "sessions" else float(value))
-    except ValueError:
+    except (ValueError, OverflowError):
         limit = -1.0
     if not 0 <= limit < float("inf"):
         kind = "a whole number" if key == "sessions" else "a number"
-        raise ValueError(f"{key}={value}: give {kind} from 0 on")
+        raise ValueError(f"{key}={value}: give {kind} from 0 on, or nothing for no limit")
     return limit
 
 
-def records_of_plain(pairs: Mapping[str, str], key: bytes) -> tuple[TokenRecord, ...]:
-    """Hash tokens given in plain, by name. key: random, of this process.
+def records_of_plain(pairs: Iterable[tuple[str, str]], key: bytes) -> tuple[TokenRecord, ...]:
+    """Hash tokens given in plain, each behind its name. key: random, of this process.
 
     Raises ValueError, which never shows a token.
     """
     records = []
-    for name, token in pairs.items():
+    for name, token in pairs:
         principal = principal_named(name)
         if len(token) < _LEAST_CHARS or not re.fullmatch(r"[!-~]+", token):
             raise ValueError(

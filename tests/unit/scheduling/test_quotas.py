@@ -31,8 +31,21 @@ def test_sessions_are_counted_until_they_close() -> None:
 
 
 def test_nothing_at_all_can_be_granted() -> None:
-    assert QuotaLedger().refusal(phone(sessions=0), 0.0) is not None
-    assert QuotaLedger().refusal(phone(audio_s_per_day=0), 0.0) is not None
+    ledger = QuotaLedger()
+    for quota in ({"sessions": 0}, {"audio_s_per_hour": 0}, {"audio_s_per_day": 0}):
+        refusal = ledger.refusal(phone(**quota), 0.0)
+        assert refusal is not None
+        assert refusal.retry_after_s is None, "no retry can help"
+        assert "; ask the operator" in refusal.message
+
+
+def test_nobody_is_told_to_come_back_at_once() -> None:
+    ledger, caller = QuotaLedger(), phone(audio_s_per_hour=1)
+    ledger.open(1, caller, 0.0)
+    ledger.charge(1, HERTZ, HERTZ, 0.0)
+    refusal = ledger.refusal(caller, HOUR_S * 61 / 60 - 0.01)
+    assert refusal is not None
+    assert refusal.retry_after_s == 1.0
 
 
 def test_audio_ends_a_session_once_and_refuses_others_until_it_counts_no_more() -> None:

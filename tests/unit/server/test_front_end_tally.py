@@ -17,6 +17,21 @@ def test_faults_and_refusals_are_known_to_be_zero() -> None:
 
     for cause in RefusalCause:
         assert read[metrics.ADMISSIONS_REFUSED.name, (cause.value,)] == 0
-    for method in METHODS - {"ListModels"}:  # the one that is not counted
-        for outcome in ("OK", "INTERNAL_ERROR", "MODEL_ERROR"):
+    for method in METHODS:
+        for outcome in ("OK", "AUTH_FAILED", "INTERNAL_ERROR", "MODEL_ERROR"):
             assert read[metrics.CALLS.name, (method, outcome)] == 0
+
+
+def test_refused_calls_are_counted_by_the_methods_there_are() -> None:
+    tally = FrontEndTally("front end 1")
+    before = tally.read((), n_parked=0).keys()
+    for method in METHODS:
+        tally.refuse_call(f"/siren.v1.SpeechService/{method}")
+    for path in ("/siren.v1.SpeechService/Guess", "/other.Service/Recognize", "Recognize", ""):
+        tally.refuse_call(path)
+
+    read = tally.read((), n_parked=0)
+    for method in METHODS:
+        assert read[metrics.CALLS.name, (method, "AUTH_FAILED")] == 1
+    assert read.keys() == before, "what strangers write is no label"
+    assert tally.n_calls == len(METHODS)

@@ -25,6 +25,7 @@ from siren.v1 import speech_pb2_grpc
 from siren_grpc.domain.principal import Caller
 from siren_grpc.engine.engine import Engine
 from siren_grpc.engine.session import EngineLimits
+from siren_grpc.observe.metrics import CALLS
 from siren_grpc.server.connections import ConnectionLimits
 from siren_grpc.server.front_end import FrontEnd, FrontEndConfig
 from siren_grpc.server.front_end_tally import FrontEndTally
@@ -145,7 +146,7 @@ def tokens_file(tmp_path: Path) -> Path:
 
 
 async def test_every_method_wants_a_token_and_health_and_reflection_none() -> None:
-    plain = records_of_plain({"phone": PLAIN}, KEY)
+    plain = records_of_plain([("phone", PLAIN)], KEY)
     async with (
         front_end(SecurityConfig(tokens=plain, token_key=KEY)) as server,
         server.channel() as channel,
@@ -166,6 +167,13 @@ async def test_every_method_wants_a_token_and_health_and_reflection_none() -> No
         ):
             assert await call.code() is grpc.StatusCode.UNAUTHENTICATED
             assert not tuple(await call.initial_metadata())
+        counts = server.front_end._service._tally.read((), n_parked=0)
+        assert {labels: n for (name, labels), n in counts.items() if name == CALLS.name and n} == {
+            ("ListModels", "AUTH_FAILED"): 5,
+            ("ListModels", "OK"): 2,
+            ("StreamingRecognize", "AUTH_FAILED"): 1,
+            ("Recognize", "AUTH_FAILED"): 1,
+        }
         health = health_pb2_grpc.HealthStub(channel)
         await health.Check(health_pb2.HealthCheckRequest(), timeout=WAIT_S)
         listed = await health.List(health_pb2.HealthListRequest(), timeout=WAIT_S)
@@ -195,7 +203,7 @@ async def described(channel: grpc.aio.Channel, symbol: str) -> bytes:
 
 
 async def test_a_refused_stream_is_answered_before_it_sends_anything() -> None:
-    plain = records_of_plain({"phone": PLAIN}, KEY)
+    plain = records_of_plain([("phone", PLAIN)], KEY)
     async with (
         front_end(SecurityConfig(tokens=plain, token_key=KEY)) as server,
         server.channel() as channel,
@@ -205,11 +213,28 @@ async def test_a_refused_stream_is_answered_before_it_sends_anything() -> None:
         assert not server.callers
 
 
+async def test_whoever_counts_is_told_of_refused_calls() -> None:
+    plain = records_of_plain([("phone", PLAIN)], KEY)
+    refused: list[str] = []
+    asking = guard.Guard(SecurityConfig(tokens=plain, token_key=KEY), refused.append)
+    server = grpc.aio.server(interceptors=asking.interceptors())
+    port = asking.add_port(server, "127.0.0.1:0")
+    await server.start()
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+        await refusal(channel, None)
+        assert refused == ["/siren.v1.SpeechService/ListModels"]
+        with pytest.raises(grpc.aio.AioRpcError) as unknown:  # let in, and there is no such method
+            await list_models(channel, f"Bearer {PLAIN}")
+        assert unknown.value.code() is grpc.StatusCode.UNIMPLEMENTED
+    await server.stop(None)
+    assert len(refused) == 1
+
+
 async def test_health_and_reflection_can_be_closed_and_health_has_a_port_of_its_own(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level(logging.INFO)
-    plain = records_of_plain({"phone": PLAIN}, KEY)
+    plain = records_of_plain([("phone", PLAIN)], KEY)
     security = SecurityConfig(
         tokens=plain, token_key=KEY, open_health=False, open_reflection=False, health_port=0
     )
@@ -287,7 +312,7 @@ async def test_jwts_beside_tokens_and_their_keys_rotated(tmp_path: Path) -> None
     jwks = tmp_path / "jwks.json"
     jwks.write_text(first.jwks)
     checks = JwtConfig(jwks, ISSUER, AUDIENCE, ("ES256", "RS256"), 30.0, "")
-    plain = records_of_plain({"phone": PLAIN}, KEY)
+    plain = records_of_plain([("phone", PLAIN)], KEY)
     security = SecurityConfig(tokens=plain, token_key=KEY, jwt=checks)
     async with front_end(security) as server, server.channel() as channel:
         await list_models(channel, f"Bearer {PLAIN}")
@@ -333,8 +358,18 @@ async def test_certificates_are_replaced_while_a_stream_runs(
         authority.write(tmp_path, "two")
         await until(lambda: "for new connections" in caplog.text)
         assert await asyncio.to_thread(subject, port, authority) == "two"
+        later = server.front_end._make_server()  # as a front end makes one to drain
+        later_port = server.front_end._guard.add_port(later, "127.0.0.1:0")
+        await later.start()
+        assert await asyncio.to_thread(subject, later_port, authority) == "two"
+        caplog.clear()
+        authority.write(tmp_path, "three")
+        await until(lambda: "for new connections" in caplog.text)
+        for each in (later_port, port):
+            assert await asyncio.to_thread(subject, each, authority) == "three"
+        await later.stop(None)
         server.front_end._is_serving = True
-        await server.front_end._set_health()
+        server.front_end._set_health()
         second = await call.read()
         assert second.status == health_pb2.HealthCheckResponse.SERVING
         call.cancel()
@@ -362,7 +397,7 @@ async def test_a_client_certificate_is_required_and_names_the_caller(tmp_path: P
                     with pytest.raises(grpc.aio.AioRpcError) as error:
                         await list_models(channel, None)
                     assert error.value.code() is grpc.StatusCode.UNAVAILABLE
-    assert [caller.principal.name for caller in server.callers] == ["cert:turbine-7?"]
+    assert [caller.principal.name for caller in server.callers] == ["cert:turbine-7\\n"]
 
 
 async def test_a_token_names_the_caller_before_a_certificate_does(tmp_path: Path) -> None:
@@ -370,7 +405,7 @@ async def test_a_token_names_the_caller_before_a_certificate_does(tmp_path: Path
     cert, key = authority.write(tmp_path, "server")
     ca = tmp_path / "ca.pem"
     ca.write_bytes(authority.certificate)
-    plain = records_of_plain({"phone": PLAIN}, KEY)
+    plain = records_of_plain([("phone", PLAIN)], KEY)
     security = SecurityConfig(tokens=plain, token_key=KEY, tls=TlsConfig(cert, key, ca))
     pair = authority.issue("turbine-7")[::-1]
     credentials = grpc.ssl_channel_credentials(authority.certificate, *pair)

@@ -17,6 +17,7 @@ from siren_grpc.server.security.config import JwtConfig
 from siren_grpc.server.security.jwt_tokens import JwtVerifier, check_algorithms
 from tests.support.jwts import AUDIENCE, ISSUER, Issuer
 
+HUGE = {"sessions": 10**400}
 ALGORITHMS = ("RS256", "PS256", "ES256", "EdDSA")
 
 
@@ -48,12 +49,33 @@ def test_a_key_without_an_id_is_found_if_it_is_the_only_one() -> None:
     assert verifier(issuer.jwks).verify(issuer.sign()).principal.name == "jwt:ada"
 
 
+@pytest.mark.parametrize("kid", ["", "k1"])
+def test_keys_that_are_called_alike_are_all_good(kid: str) -> None:
+    """An issuer that names none of its keys shows two of them while it changes from one to one."""
+    old, new, stranger = (Issuer(kid=kid) for _ in range(3))
+    checks = verifier(json.dumps({"keys": [old.public, new.public]}))
+    for issuer in (old, new):
+        assert checks.verify(issuer.sign()).principal.name == "jwt:ada"
+        with pytest.raises(AuthFailed, match="has expired"):
+            checks.verify(issuer.sign(exp=1))
+    with pytest.raises(AuthFailed, match="not accepted"):
+        checks.verify(stranger.sign())
+
+
 def test_the_quota_is_in_a_claim() -> None:
     issuer = Issuer()
     checks = verifier(issuer.jwks)
     limits = {"sessions": 3, "audio_seconds_per_hour": 60}
     assert checks.verify(issuer.sign(siren=limits)).quota == Quota(3, 60.0)
-    for wrong in ("3", {"sessions": "3"}, {"sessions": -1}, {"sessions": True}, {"seats": 3}, [3]):
+    for wrong in (
+        "3",
+        {"sessions": "3"},
+        {"sessions": -1},
+        {"sessions": True},
+        {"seats": 3},
+        [3],
+        HUGE,
+    ):
         with pytest.raises(AuthFailed, match="claim siren"):
             checks.verify(issuer.sign(siren=wrong))
     assert verifier(issuer.jwks, quota_claim="").verify(issuer.sign(siren="3")).quota == Quota()

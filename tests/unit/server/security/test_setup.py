@@ -121,6 +121,33 @@ def test_secrets_are_not_shown_when_they_are_wrong(
     assert "token" in done.output
 
 
+def test_a_name_may_have_several_tokens_in_the_environment(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("SIREN_TOKENS", f"phone={TOKEN}, laptop={TOKEN}-2,phone={TOKEN}-3")
+    authenticator = Authenticator(security())
+    for token, name in ((TOKEN, "phone"), (f"{TOKEN}-2", "laptop"), (f"{TOKEN}-3", "phone")):
+        assert authenticator.authenticate(f"Bearer {token}").principal == Principal(name)
+
+
+def test_certificates_of_different_names_are_different_principals() -> None:
+    authenticator = Authenticator(security())
+
+    def principal(name: str) -> str:
+        return authenticator.of_certificate(name).principal.name
+
+    assert principal("turbine-7, hall 2") == "cert:turbine-7, hall 2"
+    assert principal("B\xf3b") == "cert:B\\xf3b"
+    names = ["B\xf3b", "B\xe8b", "B?b", "B\\xf3b", "B\udcf3b", "\n", "\u20ac", "\U0001f600"]
+    names += ["\u6c34" * 64, "\u6c34" * 63 + "\u706b"]
+    shown = [principal(name) for name in names]
+    assert len(set(shown)) == len(names)
+    for name in shown:
+        assert name.isascii()
+        assert name.isprintable()
+        assert len(name) <= 261
+
+
 def test_settings_are_printed_without_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SIREN_TOKENS", f"phone={TOKEN}")
     settings = load_settings({}, None)
@@ -167,6 +194,7 @@ def test_a_new_token_goes_to_its_file_as_a_hash(app: typer.Typer, tmp_path: Path
         (["--name", "a", "--expires", "soon"], "is no time"),
         (["--name", "a", "--expires", "2001-01-01"], "has passed"),
         (["--name", "a", "--file", __file__], "line 1"),
+        (["--name", "a", "--audio-seconds-per-hour", "inf"], "audio-seconds-per-hour=inf: give a"),
     ],
 )
 def test_no_token_is_made_of_what_is_wrong(app: typer.Typer, arguments: list, says: str) -> None:

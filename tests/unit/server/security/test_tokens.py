@@ -32,6 +32,15 @@ def test_a_token_is_found_by_its_line_alone() -> None:
     assert TokenTable([again]).find(token) == record
 
 
+def test_a_line_is_one_that_can_be_read_again() -> None:
+    for quota in (Quota(10**17), Quota(0, 0.0, 1e-9)):
+        _, record = new_token("phone", quota)
+        assert read_lines(to_line(record)) == (record,)
+    for endless in (float("inf"), float("nan")):
+        with pytest.raises(ValueError, match="audio-seconds-per-hour="):
+            to_line(new_token("phone", Quota(None, endless))[1])
+
+
 def test_tokens_differ_and_hold_32_random_bytes() -> None:
     tokens = {new_token("phone")[0] for _ in range(100)}
     assert len(tokens) == 100
@@ -59,7 +68,7 @@ def test_nothing_but_the_whole_token_is_found() -> None:
 
 def test_several_of_one_name_and_other_peoples_tokens() -> None:
     (first, a), (second, b) = new_token("phone"), new_token("phone")
-    plain = records_of_plain({"laptop": "correct horse battery".replace(" ", "-")}, KEY)
+    plain = records_of_plain([("laptop", "correct-horse-battery")], KEY)
     table = TokenTable([a, b, *plain], key=KEY)
     assert table.names == {"phone", "laptop"}
     assert table.find(first) == a
@@ -81,6 +90,7 @@ def test_several_of_one_name_and_other_peoples_tokens() -> None:
         ("jwt:x LINE", "use 1 to 64 letters"),
         ("phone LINE session=3", "'session' is unknown; use sessions"),
         ("phone LINE sessions=-1", "a whole number from 0 on"),
+        (f"phone LINE sessions={10**400}", "a whole number from 0 on"),
         ("phone LINE sessions=1.5", "a whole number from 0 on"),
         ("phone LINE audio-seconds-per-day=nan", "a number from 0 on"),
         ("phone LINE expires=soon", "write 2027-01-31"),
@@ -102,7 +112,7 @@ def test_a_bad_line_is_named_and_its_hash_is_not(line: str, says: str) -> None:
 )
 def test_a_plain_token_must_be_long_and_is_never_shown(token: str) -> None:
     with pytest.raises(ValueError, match="16 printable") as error:
-        records_of_plain({"phone": token}, KEY)
+        records_of_plain([("phone", token)], KEY)
     assert token not in str(error.value)
 
 
