@@ -87,6 +87,26 @@ def test_many_files_with_one_that_is_damaged(siren, tmp_path, long_recording):
     assert texts == {recording.name: recording.reference for recording in spoken_digits()}
 
 
+def test_a_wav_file_is_taken_by_name_as_through_standard_input(siren, tmp_path):
+    (recording,) = [r for r in spoken_digits() if r.name == "digits-ked-8k"]
+    whole = bytearray((RECORDINGS / "digits-ked-8k.wav").read_bytes())
+    path = tmp_path / "talk.wav"
+    path.write_bytes(whole[:-1000])
+    done = siren("transcribe", "--fast", path)
+    assert done.returncode == 1
+    assert b"INVALID_AUDIO: the audio ends within the WAV file's data" in done.stderr
+    heard = done.stdout
+    assert heard.strip(), "what was heard comes first"
+    done = siren("transcribe", "--encoding", "auto", "-", stdin=path.read_bytes())
+    assert (done.returncode, done.stdout) == (1, heard)
+    for at in (4, 40):  # as a recorder leaves them that is still at work
+        whole[at : at + 4] = bytes(4)
+    path.write_bytes(whole)
+    done = siren("transcribe", "--fast", path)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert done.stdout.decode().strip() == recording.reference
+
+
 @pytest.mark.parametrize("file_format", ["srt", "vtt"])
 def test_subtitles_of_a_recording(siren, running_server, long_recording, file_format):
     done = siren("transcribe", "--format", file_format, long_recording)

@@ -45,12 +45,14 @@ class BlockingFeed:
             self._changed.notify_all()
             return results
 
-    def fail(self, error: SirenError, *, now: float, jitter: float) -> Retry | GiveUp:
+    def fail(
+        self, error: SirenError, *, now: float, jitter: float, deadline: float | None = None
+    ) -> Retry | GiveUp:
         """See `UnbrokenStream.fail`."""
         with self._changed:
             if self._is_stopped:
                 return GiveUp((), self._stopped_with)
-            return self._stream.fail(error, now=now, jitter=jitter)
+            return self._stream.fail(error, now=now, jitter=jitter, deadline=deadline)
 
     @property
     def wants_to_move(self) -> bool:

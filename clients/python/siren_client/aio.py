@@ -180,16 +180,16 @@ class AsyncSirenClient:
                     error = broken
                 if error is feed.error or self._is_closed:
                     raise error
-                outcome = stream.fail(error, now=monotonic(), jitter=random())
+                outcome = stream.fail(error, now=monotonic(), jitter=random(), deadline=deadline)
+                await asyncio.sleep(outcome.delay_s)
+                if self._is_closed:
+                    raise SirenError(grpc.StatusCode.CANCELLED, "the client was closed")
                 if isinstance(outcome, GiveUp):
                     for result in outcome.results:
                         yield result
                     if outcome.error is not None:
                         raise outcome.error
                     return
-                await asyncio.sleep(outcome.delay_s)
-                if self._is_closed:
-                    raise SirenError(grpc.StatusCode.CANCELLED, "the client was closed")
         finally:
             await feed.close()
             await self._leave(stream)

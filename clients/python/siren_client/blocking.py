@@ -55,6 +55,8 @@ from siren_client.unbroken import GiveUp, Retry, UnbrokenStream
 if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
 
+_TIMEOUT = grpc.StatusCode.DEADLINE_EXCEEDED
+
 
 class SirenClient:
     """A connection to a server, for code that blocks. Threads may share it.
@@ -159,6 +161,7 @@ class SirenClient:
         Raises:
             TypeError, ValueError: An option that cannot be sent. What the server
                 refuses is a `SirenError`, raised while iterating.
+            SirenError: The function that gives the token failed.
         """
         check_audio(audio)
         feed = BlockingFeed(iter(audio), UnbrokenStream(to_config(**options), reconnect))
@@ -172,7 +175,7 @@ class SirenClient:
             )
 
         self._goodbyes.say_deferred()
-        return RecognitionStream(feed, start, self._is_served, self._goodbyes)
+        return RecognitionStream(feed, start, self._is_served, self._goodbyes, deadline=deadline)
 
     def _is_served(self) -> bool:
         """Ask who takes new calls, quickly."""
@@ -252,8 +255,11 @@ class RecognitionStream(Iterator[Result]):
         start: Callable[..., Any],
         is_served: Callable[[], bool],
         goodbyes: Goodbyes,
+        *,
+        deadline: float | None,
     ) -> None:
         self._feed = feed
+        self._deadline = deadline
         self._start = start
         self._is_served = is_served
         self._goodbyes = goodbyes
@@ -326,19 +332,27 @@ class RecognitionStream(Iterator[Result]):
             self._is_over = True
             self._goodbyes.say(self._feed)
             raise self._feed.error from None
-        outcome = self._feed.fail(error, now=monotonic(), jitter=random())
-        if isinstance(outcome, Retry):
-            if not self._feed.wait_stopped(outcome.delay_s):
-                self._call = self._begin_call()
-                if self._feed.wait_stopped(0.0):
-                    self._call.cancel()  # the thread that stopped it knew only the call before
+        outcome = self._feed.fail(error, now=monotonic(), jitter=random(), deadline=self._deadline)
+        if outcome.delay_s or isinstance(outcome, Retry):
+            if self._feed.wait_stopped(outcome.delay_s):
+                outcome = GiveUp((), self._feed.stopped_with)
+            elif isinstance(outcome, Retry):
+                self._retry()
                 return
-            outcome = GiveUp((), self._feed.stopped_with)
         self._is_over = True
         self._results.extend(outcome.results)
-        self._error = outcome.error
-        if error.status is grpc.StatusCode.DEADLINE_EXCEEDED and error.reason is None:
+        self._error = end = outcome.error
+        if end is not None and (end.status, end.reason) == (_TIMEOUT, None):
             self._goodbyes.say(self._feed)  # its time is up, by the caller's word
+
+    def _retry(self) -> None:
+        try:
+            self._call = self._begin_call()
+        except SirenError as error:  # no token to show: nothing was sent
+            self._fail(error)
+            return
+        if self._feed.wait_stopped(0.0):
+            self._call.cancel()  # the thread that stopped it knew only the call before
 
     def _begin_call(self) -> Any:
         """Start a call that its audio can cancel.

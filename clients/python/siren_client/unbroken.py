@@ -32,6 +32,8 @@ class GiveUp:
 
     results: tuple[Result, ...]
     error: SirenError | None
+    delay_s: float = 0.0
+    """Not before so many seconds: the caller's time is not up yet."""
 
 
 class UnbrokenStream:
@@ -169,8 +171,13 @@ class UnbrokenStream:
                 self._n_attempts, self._outage_s = 0, 0.0
         return results
 
-    def fail(self, error: SirenError, *, now: float, jitter: float) -> Retry | GiveUp:
-        """Say what to do about a call that failed. jitter: in [0, 1), random."""
+    def fail(
+        self, error: SirenError, *, now: float, jitter: float, deadline: float | None = None
+    ) -> Retry | GiveUp:
+        """Say what to do about a call that failed.
+
+        jitter: in [0, 1), random. deadline: when the caller's time is up, on the clock of `now`.
+        """
         if self._policy is None:
             return GiveUp((), error)
         is_reconnecting = self._outage_since is not None
@@ -186,16 +193,20 @@ class UnbrokenStream:
             return GiveUp(self._view.withheld, _too_long(error, self._policy))
         if self._outage_since is None:
             self._outage_since = now
-        if is_refused:
-            return Retry(0.0)
-        delay_s = self._policy.delay_s(
-            self._n_attempts, jitter=jitter, at_least_s=error.retry_after_s
-        )
-        self._n_attempts += 1
-        down_s = self._outage_s + now - self._outage_since
-        is_hopeless = not self._has_started and self._n_attempts >= _FIRST_ATTEMPTS
-        if is_hopeless or down_s + delay_s > self._policy.deadline_s:
-            return GiveUp(self._view.withheld, error)
+        delay_s = 0.0
+        if not is_refused:
+            delay_s = self._policy.delay_s(
+                self._n_attempts, jitter=jitter, at_least_s=error.retry_after_s
+            )
+            self._n_attempts += 1
+            down_s = self._outage_s + now - self._outage_since
+            is_hopeless = not self._has_started and self._n_attempts >= _FIRST_ATTEMPTS
+            if is_hopeless or down_s + delay_s > self._policy.deadline_s:
+                return GiveUp(self._view.withheld, error)
+        if deadline is not None and now + delay_s >= deadline:
+            # No call would be left any time, and gRPC gives one that has none the error of its
+            # connection, which would be tried again.
+            return GiveUp(self._view.withheld, _too_late(error), delay_s=max(0.0, deadline - now))
         return Retry(delay_s)
 
     def _start(self, response: pb.StreamingRecognizeResponse, now: float) -> list[Result]:
@@ -221,6 +232,15 @@ class UnbrokenStream:
         self._has_started = True
         result = from_response(response)
         return [] if result is None else [result]
+
+
+def _too_late(error: SirenError) -> SirenError:
+    late = SirenError(
+        grpc.StatusCode.DEADLINE_EXCEEDED,
+        f"the time is up, and the connection was broken: {error.message}",
+    )
+    late.__cause__ = error
+    return late
 
 
 def _too_long(error: SirenError, policy: Reconnect) -> SirenError:

@@ -188,6 +188,26 @@ async def test_a_timeout_is_a_siren_error(client):
     assert caught.value.status is grpc.StatusCode.DEADLINE_EXCEEDED
 
 
+async def test_a_timeout_ends_a_stream_whose_server_is_gone(client, echo):
+    results = client.stream(endless(), timeout_s=1.0)
+    await anext(results)
+    await asyncio.to_thread(echo.stop)
+    with pytest.raises(SirenError) as caught:
+        await collect(results)
+    assert caught.value.status is grpc.StatusCode.DEADLINE_EXCEEDED
+
+
+async def test_a_stream_without_a_token_for_its_next_call_ends_with_that(echo):
+    tokens = iter(["first"])
+    async with AsyncSirenClient(echo.target, token=lambda: next(tokens)) as client:
+        results = client.stream(endless())
+        await anext(results)
+        await asyncio.to_thread(echo.stop)
+        with pytest.raises(SirenError) as caught:
+            await collect(results)
+    assert caught.value.reason is Reason.AUTH_FAILED
+
+
 async def test_closing_the_client_cancels_its_streams(echo):
     client = AsyncSirenClient(echo.target)
     results = client.stream(endless())

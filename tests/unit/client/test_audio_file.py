@@ -1,11 +1,16 @@
 from __future__ import annotations
 
+import os
+import struct
+from pathlib import Path
+
 import numpy as np
 import pytest
 import soundfile
 
 from siren_client.cli.audio_file import AudioFileError, paced, probe, read_messages, to_linear16
 from siren_client.cli.channels import Channels, with_channel
+from siren_client.cli.wav import unfinished_wav_s
 from siren_client.types import AudioEncoding, ChannelMode, Final, Partial
 
 
@@ -134,6 +139,77 @@ class TestSentAsItIs:
         soundfile.write(path, stereo, 16000, subtype="PCM_16")
         with pytest.raises(AudioFileError, match="no channel 2; it has 2, counted from 0"):
             probe(path, Channels.parse("2"))
+
+
+class TestHeadersThatAreWrong:
+    """What is sent as it is, so that the server says what is missing."""
+
+    @pytest.fixture
+    def wav(self, tmp_path) -> Path:
+        path = tmp_path / "talk.wav"
+        soundfile.write(path, np.arange(16000, dtype=np.int16), 16000, subtype="PCM_16")
+        return path
+
+    @pytest.mark.parametrize(("riff_bytes", "data_bytes"), [(0, 0), (2**32 - 1, 2**32 - 1)])
+    def test_a_wav_written_live(self, wav, riff_bytes, data_bytes):
+        content = bytearray(wav.read_bytes())
+        struct.pack_into("<I", content, 4, riff_bytes)
+        struct.pack_into("<I", content, 40, data_bytes)
+        wav.write_bytes(content)
+        file = probe(wav)
+        assert file.options == {"encoding": AudioEncoding.AUTO}
+        assert file.duration_s == 1.0
+        assert b"".join(read_messages(file, message_ms=100)) == content
+
+    @pytest.mark.parametrize(("n_bytes", "duration_s"), [(44 + 8001, 0.25), (44, 0.0)])
+    def test_a_wav_that_was_cut_off(self, wav, n_bytes, duration_s):
+        content = wav.read_bytes()[:n_bytes]
+        wav.write_bytes(content)
+        file = probe(wav)
+        assert file.options["encoding"] is AudioEncoding.AUTO
+        assert (file.duration_s or 0.0) == pytest.approx(duration_s, abs=1e-3)
+        assert b"".join(read_messages(file, message_ms=100)) == content
+
+    def test_a_wav_that_is_right(self, wav):
+        assert unfinished_wav_s(wav) is None
+        content = bytearray(wav.read_bytes()[:44]) + b"LIST\x04\0\0\0INFO"
+        struct.pack_into("<I", content, 4, len(content) - 8)
+        struct.pack_into("<I", content, 40, 0)
+        wav.write_bytes(content)
+        assert unfinished_wav_s(wav) is None, "a recording of nothing, with a chunk behind it"
+        for other in (b"", b"RIFF", b"fLaC" * 20, b"RIFF\0\0\0\0WAVEdata\0\0\0\0abc"):
+            wav.write_bytes(other)
+            assert unfinished_wav_s(wav) is None
+        assert unfinished_wav_s(wav.with_name("none.wav")) is None
+
+    def test_a_codec_that_the_server_does_not_read_is_decoded_here(self, tmp_path):
+        path = tmp_path / "phone.wav"
+        soundfile.write(path, np.zeros(16000), 8000, subtype="GSM610")
+        path.write_bytes(path.read_bytes()[:-650])
+        assert probe(path).options["encoding"] is AudioEncoding.LINEAR16
+
+    def test_a_flac_that_does_not_say_how_long_it_is(self, tmp_path):
+        path = tmp_path / "live.flac"
+        soundfile.write(path, np.arange(16000, dtype=np.int16), 16000, subtype="PCM_16")
+        content = bytearray(path.read_bytes())
+        content[21] &= 0xF0  # the 36 bits of STREAMINFO that count samples
+        content[22:26] = bytes(4)
+        path.write_bytes(content)
+        file = probe(path)
+        assert (file.duration_s, file.bytes_per_s) == (None, None)
+        assert len(list(read_messages(file, message_ms=100))) <= 2
+
+    def test_messages_are_no_single_bytes(self, tmp_path):
+        path = tmp_path / "talk.flac"
+        soundfile.write(path, np.zeros(16000, dtype=np.int16), 16000, subtype="PCM_16")
+        messages = list(read_messages(probe(path), message_ms=1))
+        assert {len(message) for message in messages[:-1]} == {64}
+
+
+def test_a_pipe_is_sent_to_standard_input(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(AudioFileError, match=r"no regular file.* - --encoding auto"):
+        probe(tmp_path / "pipe")
 
 
 @pytest.mark.parametrize("choice", ["both", "-1", "", "1.0"])

@@ -256,6 +256,32 @@ def test_a_timeout_is_a_siren_error(client):
     stop.set()
 
 
+def test_a_timeout_ends_a_stream_whose_server_is_gone(client, echo):
+    stop = threading.Event()
+    results = client.stream(endless(stop), timeout_s=1.0)
+    next(results)
+    echo.stop()
+    with pytest.raises(SirenError) as caught:
+        list(results)
+    assert caught.value.status is grpc.StatusCode.DEADLINE_EXCEEDED
+    stop.set()
+
+
+def test_a_stream_without_a_token_for_its_next_call_ends_with_that(echo):
+    tokens = iter(["first"])
+    stop = threading.Event()
+    with SirenClient(echo.target, token=lambda: next(tokens)) as client:
+        results = client.stream(endless(stop))
+        next(results)
+        echo.stop()
+        with pytest.raises(SirenError) as caught:
+            list(results)
+        assert caught.value.reason is Reason.AUTH_FAILED
+        assert isinstance(caught.value.__cause__, StopIteration)
+        assert list(results) == []
+    stop.set()
+
+
 def test_closing_the_client_cancels_its_streams(echo):
     stop = threading.Event()
     client = SirenClient(echo.target)

@@ -14,11 +14,13 @@ from grpc_health.v1 import health_pb2
 from siren.v1 import speech_pb2 as pb
 from typer.testing import CliRunner
 
+from siren_client.cli import transcribe_many
 from siren_client.cli.app import build_app
+from siren_client.cli.batch import Delivered, Finished
 from siren_client.cli.health import poll_health
 from siren_client.cli.options import report
 from siren_client.errors import FieldViolation, Reason, SirenError
-from siren_client.types import ServingStatus
+from siren_client.types import Final, ServingStatus
 
 
 @pytest.fixture
@@ -204,11 +206,34 @@ def test_an_error_all_would_meet_ends_the_work(run, make_wav, echo):
     assert "Start one with `siren serve`" in done.stderr
 
 
+class CutOff:
+    """A batch of which the first recording is cut off, as Ctrl-C does, and the second is over."""
+
+    is_given_up = False
+
+    def __init__(self, *_, **__) -> None: ...
+
+    def stop(self) -> None: ...
+
+    def updates(self):
+        yield Delivered(1, Final(text="second", seq=1, start_s=0.0, end_s=1.0))
+        yield Finished(1, None)
+        yield Delivered(0, Final(text="first", seq=1, start_s=0.0, end_s=1.0))
+
+
+def test_what_is_done_is_printed_behind_one_that_was_cut_off(run, make_wav, monkeypatch):
+    monkeypatch.setattr(transcribe_many, "Batch", CutOff)
+    done = run("transcribe", make_wav("1.wav"), two := make_wav("2.wav"))
+    assert done.stdout == f"==> {two} <==\nsecond\n"
+    assert "not recognised to the end, or not at all: 1" in done.stderr
+
+
 def test_a_full_server_is_waited_for(run, make_wav, echo):
     echo.service.n_refusals = 3
     files = [make_wav(f"{number}.wav", n_samples=number) for number in (1, 2, 3)]
     done = run("transcribe", *files, "--parallel", 2)
     assert done.exit_code == 0
+    assert done.stderr.count("recordings wait their turn") == 1
     assert [line for line in done.stdout.splitlines() if "bytes" in line] == [
         "2 bytes",
         "4 bytes",
@@ -249,13 +274,11 @@ def test_transcribe_mixes_channels_down_and_says_so(run, make_wav):
     assert "2 channels, mixed down to one" in done.stderr
 
 
-def test_transcribe_shows_the_live_view_on_a_terminal(run, make_wav, monkeypatch):
+def test_colours_that_are_forced_make_no_terminal_of_a_pipe(run, make_wav, monkeypatch):
     monkeypatch.setenv("FORCE_COLOR", "1")
-    done = run("transcribe", make_wav(), "--fast")
-    assert done.exit_code == 0
-    assert "still may" in done.stdout
-    assert "00:00.0 – 00:01.0" in done.stdout.replace("\x1b[0m", "").replace("\x1b[2m", "")
-    assert "3200 bytes" in done.stdout
+    assert run("transcribe", make_wav("1.wav"), "--fast").stdout == "3200 bytes\n"
+    done = run("transcribe", make_wav("1.wav"), make_wav("2.wav"))
+    assert "\x1b[?25l" not in done.stderr, "it hides the cursor"
 
 
 def test_transcribe_reports_the_servers_error(run, make_wav):
@@ -315,6 +338,7 @@ def test_wrong_usage_is_2(run, make_wav, tmp_path, echo):
     for arguments, message in [
         ([tmp_path / "missing.wav"], "no such file or folder"),
         ([tmp_path / "missing*.wav"], "no file matches"),
+        ([tmp_path / "empt*"], "no file matches"),
         ([tmp_path / "empty"], "no sound file in this folder (--recursive"),
         ([text], "not a sound file"),
         ([make_wav("high.wav", sample_rate_hertz=96000)], "96000 Hz"),

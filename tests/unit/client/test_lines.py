@@ -111,6 +111,19 @@ def test_alternatives_have_a_line_each():
     assert to_plain_line(silent, partials=False) is None
 
 
+def test_every_line_tells_its_channel_where_each_is_to():
+    others = (Alternative(text="seven cup", probability=0.125),)
+    said = replace(SPOKEN, alternatives=others, channel=1)
+    lines = to_plain_line(said, partials=False, channels=True).splitlines()
+    assert [line[:12] for line in lines] == ["channel 1:  "] * 3
+    assert to_plain_line(without_words(said), partials=False, channels=True) == (
+        "channel 1: seven up\nchannel 1:   or 0.12  seven cup"
+    )
+    moving = replace(partial("seven up", 5), channel=2)
+    assert to_plain_line(moving, partials=True, channels=True) == "channel 2: [seven] up"
+    assert to_plain_line(final(""), partials=False, channels=True) is None
+
+
 def test_words_can_be_left_out():
     assert to_plain_line(without_words(SPOKEN), partials=False) == "seven up"
     assert without_words(EVENT) is EVENT

@@ -6,11 +6,14 @@ import pytest
 from rich.console import Console
 
 from siren_client.cli.live import (
+    MARKS,
+    PLAIN_MARKS,
     STABLE_STYLE,
     TAIL_STYLE,
     LiveState,
     LiveView,
     advance,
+    marks_for,
     render_final,
     render_legend,
     render_started,
@@ -100,6 +103,21 @@ def test_the_legend_uses_the_styles_it_explains():
 
 def test_started_says_what_the_server_chose():
     assert render_started(STARTED).plain == "small-en · en-US · 560 ms look-ahead · rnnt"
+
+
+@pytest.mark.parametrize(
+    ("encoding", "marks"),
+    [("utf-8", MARKS), ("ascii", PLAIN_MARKS), ("latin-1", PLAIN_MARKS), ("none", PLAIN_MARKS)],
+)
+def test_a_terminal_gets_signs_it_can_show(encoding, marks):
+    assert marks_for(encoding) is marks
+    drawn = render_state(state_after(PARTIAL), max_chars=6, marks=PLAIN_MARKS)
+    assert drawn.plain == "00:00.9 / 01:30.0 . ... up"
+    for text in (
+        render_final(FINAL, marks=PLAIN_MARKS),
+        render_started(STARTED, marks=PLAIN_MARKS),
+    ):
+        assert text.plain.isascii()
 
 
 @pytest.mark.parametrize("no_color", [False, True])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import signal
 import subprocess
@@ -69,3 +70,21 @@ def test_a_closed_output_is_no_fault(monkeypatch):
     main()
     assert sys.stdout is not None
     sys.stdout.close()
+
+
+def test_names_that_no_encoding_has_are_escaped(tmp_path):
+    names = [
+        os.fsencode(tmp_path) + name for name in (b"/a\xff.wav", b"/\xc3\xa4.wav", "/😀".encode())
+    ]
+    for name in names:
+        with open(name, "wb") as file:
+            file.write(b"not audio")
+    done = siren(
+        *("transcribe", "--json", *map(os.fsdecode, names)),
+        stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "1"},
+    )
+    assert done.returncode == 1, done.stderr
+    assert "Traceback" not in done.stderr
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [line["file"] for line in lines] == [name.decode("utf-8", "replace") for name in names]

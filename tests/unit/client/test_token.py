@@ -7,7 +7,7 @@ import grpc
 import pytest
 from typer.testing import CliRunner
 
-from siren_client import AsyncSirenClient, FileToken, SirenClient, Tls
+from siren_client import AsyncSirenClient, FileToken, Reason, SirenClient, SirenError, Tls
 from siren_client.cli.app import build_app
 from siren_client.connection import make_connection
 from siren_client.token import authorization_of, is_local
@@ -88,6 +88,31 @@ def test_a_token_file_is_read_for_every_call(echo, tmp_path: Path) -> None:
         assert echo.service.metadata["authorization"] == "Bearer second"
 
 
+def test_a_token_file_that_is_being_replaced_keeps_its_last_token(tmp_path: Path) -> None:
+    file = tmp_path / "token"
+    token = FileToken(file)
+    with pytest.raises(FileNotFoundError):
+        token()
+    file.touch()
+    with pytest.raises(ValueError, match="the token is empty"):
+        token()
+    file.write_text("first\n")
+    assert token() == "first"
+    file.write_text("")
+    assert token() == "first"
+    file.unlink()
+    assert token() == "first"
+    file.write_text("second\n")
+    assert token() == "second"
+
+
+@pytest.mark.parametrize("value", ["", "two words", None])
+def test_a_provider_that_gives_no_token_is_an_error_of_the_call(value: str) -> None:
+    with pytest.raises(SirenError, match="AUTH_FAILED: there is no token to send") as caught:
+        authorization_of(lambda: value)
+    assert caught.value.__cause__ is not None
+
+
 def test_the_command_takes_the_token_from_a_file(echo, tmp_path: Path) -> None:
     file = tmp_path / "token"
     file.write_text("of-a-file\n")
@@ -123,8 +148,10 @@ def test_what_the_command_does_not_do(arguments: list[str], says: str) -> None:
 
 def test_errors_of_a_provider_reach_the_caller(echo, tmp_path: Path) -> None:
     with SirenClient(echo.target, token=FileToken(tmp_path / "none")) as client:
-        with pytest.raises(FileNotFoundError):
-            client.list_models()
-        with pytest.raises(FileNotFoundError):
-            client.stream([b"ab"])
+        for call in (client.list_models, client.health, lambda: client.stream([b"ab"])):
+            with pytest.raises(SirenError) as caught:
+                call()
+            assert caught.value.status is grpc.StatusCode.UNAUTHENTICATED
+            assert caught.value.reason is Reason.AUTH_FAILED
+            assert isinstance(caught.value.__cause__, FileNotFoundError)
     assert isinstance(Tls().to_credentials(), grpc.ChannelCredentials)

@@ -88,8 +88,8 @@ class Caller:
     def hear(self, *responses: pb.StreamingRecognizeResponse) -> list:
         return [r for response in responses for r in self.stream.receive(response, now=self.now)]
 
-    def fail(self, error: SirenError = BROKEN) -> Retry | GiveUp:
-        return self.stream.fail(error, now=self.now, jitter=0.0)
+    def fail(self, error: SirenError = BROKEN, deadline: float | None = None) -> Retry | GiveUp:
+        return self.stream.fail(error, now=self.now, jitter=0.0, deadline=deadline)
 
     def break_and_begin(self, error: SirenError = BROKEN) -> pb.StreamingRecognizeRequest:
         assert isinstance(self.fail(error), Retry)
@@ -276,6 +276,24 @@ def test_outages_without_progress_add_up_to_the_deadline():
         caller.now += 4.0
         caller.hear(started(""))
     assert isinstance(caller.fail(), GiveUp)
+
+
+def test_the_callers_time_is_up_before_the_next_attempt():
+    caller = Caller(1)
+    caller.sent()
+    caller.hear(started(""), final("cut sh", 0, 0.5, 1, 1, cause="SHUTDOWN"))
+    caller.now = 2.0
+    assert caller.fail(deadline=2.5) == Retry(0), "the first is made at once"
+    caller.stream.begin_call()
+    outcome = caller.fail(deadline=2.5)
+    assert isinstance(outcome, GiveUp)
+    assert [result.text for result in outcome.results] == ["cut sh"]
+    assert outcome.delay_s == 0.5, "it lasts as long as the caller said"
+    assert outcome.error.status is grpc.StatusCode.DEADLINE_EXCEEDED
+    assert outcome.error.reason is None
+    assert outcome.error.__cause__ is BROKEN
+    caller.now = 9.0
+    assert caller.fail(deadline=2.5).delay_s == 0.0
 
 
 def test_a_server_says_how_long_to_wait():

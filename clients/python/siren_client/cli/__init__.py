@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import codecs
 import errno
+import io
+import json
 import os
 import sys
 
@@ -11,11 +14,13 @@ from siren_command import ctrl_c_ends_quietly
 _EXTRA = frozenset({"numpy", "rich", "soundfile", "typer"})
 _CANNOT_BE_WRITTEN = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
 _FAILED = 1
+_ESCAPED = "siren-escaped"
 
 
 def main() -> None:
     """Run the `siren` command, or say how to install what it needs."""
     _open_what_is_closed()
+    _escape_what_cannot_be_written()
     try:
         with ctrl_c_ends_quietly():
             from siren_client.cli.app import build_app
@@ -40,6 +45,21 @@ def main() -> None:
         # Python flushes stdout once more when it exits.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(_FAILED)
+
+
+def _escape_what_cannot_be_written() -> None:
+    """Let no text, and no file's name, end the command where the output has no letters for it."""
+    codecs.register_error(_ESCAPED, _escape)
+    for output in (sys.stdout, sys.stderr):
+        if isinstance(output, io.TextIOWrapper):
+            output.reconfigure(errors=_ESCAPED)
+
+
+def _escape(error: UnicodeError) -> tuple[str, int]:
+    """Write characters as JSON does, so that lines of JSON stay what they are."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    return json.dumps(error.object[error.start : error.end])[1:-1], error.end
 
 
 def _open_what_is_closed() -> None:

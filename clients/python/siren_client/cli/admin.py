@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -216,7 +217,7 @@ def _show(
             show()
             return
         try:
-            if as_json or not console.is_terminal:  # a pipe gets one answer behind the other
+            if as_json or not sys.stdout.isatty():  # a pipe gets one answer behind the other
                 while True:
                     show()
                     time.sleep(watch_s)

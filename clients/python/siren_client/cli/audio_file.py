@@ -6,19 +6,28 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
 from siren_client.cli.channels import Channels
+from siren_client.cli.wav import unfinished_wav_s
 from siren_client.types import AudioEncoding, ChannelMode, RecognitionOptions
 
 MIN_SAMPLE_RATE_HERTZ = 8000
 MAX_SAMPLE_RATE_HERTZ = 48000
 _HEAD_BYTES = 64
+_WAV_SUBTYPES = ("PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ALAW", "ULAW")
+"""What the server reads of WAV."""
 _AS_IT_IS_BYTES = 16 * 1024
 """A message of a file whose length in seconds nobody knows."""
+_LEAST_AS_IT_IS_BYTES = 64
+"""A message of any other that is sent as it is: its pace may be guessed wrong."""
+_MOST_SAMPLES_PER_BYTE = 8192
+"""Beyond the best compression of silence. libsndfile counts 2**63 - 1 samples in a FLAC file whose
+header does not say how many it has."""
 
 
 class AudioFileError(Exception):
@@ -72,6 +81,11 @@ def probe(path: Path, channels: Channels | None = None) -> AudioFile:
             channels asked for.
     """
     channels = channels or Channels()
+    if path.exists() and not path.is_file():
+        raise AudioFileError(
+            f"{path}: no regular file, but a pipe or device, which can be read only once. Send it "
+            "through standard input: `siren transcribe - --encoding auto < PIPE`"
+        )
     kind = _kind(path)
     if kind == "webm":
         if channels.mode is ChannelMode.SEPARATE:
@@ -98,14 +112,24 @@ def probe(path: Path, channels: Channels | None = None) -> AudioFile:
         raise AudioFileError(
             f"{path}: no channel {channels.selected}; it has {header.channels}, counted from 0"
         )
+    # libsndfile reads as much of such a file as is there, or nothing, and calls that the whole: the
+    # server says what is missing, as it does of one that comes through standard input.
+    unfinished_s = unfinished_wav_s(path) if header.subtype in _WAV_SUBTYPES else None
     return AudioFile(
         path=path,
         sample_rate_hertz=header.samplerate,
         n_channels=header.channels,
-        duration_s=header.frames / header.samplerate,
+        duration_s=unfinished_s or _duration_s(header, path),
         channels=channels,
-        is_sent_as_it_is=kind != "" or header.format == "MP3",
+        is_sent_as_it_is=kind != "" or header.format == "MP3" or unfinished_s is not None,
     )
+
+
+def _duration_s(header: Any, path: Path) -> float | None:
+    """Return what the header says, if that can be."""
+    if not 0 < header.frames <= path.stat().st_size * _MOST_SAMPLES_PER_BYTE:
+        return None
+    return float(header.frames / header.samplerate)
 
 
 def _kind(path: Path) -> str:
@@ -137,7 +161,9 @@ def read_messages(file: AudioFile, *, message_ms: int) -> Iterator[bytes]:
 def _read_as_it_is(file: AudioFile, message_ms: int) -> Iterator[bytes]:
     try:
         rate = file.bytes_per_s
-        n_bytes = _AS_IT_IS_BYTES if rate is None else max(1, int(rate * message_ms / 1000))
+        n_bytes = _AS_IT_IS_BYTES
+        if rate is not None:
+            n_bytes = max(_LEAST_AS_IT_IS_BYTES, int(rate * message_ms / 1000))
         with file.path.open("rb") as sound:
             while data := sound.read(n_bytes):
                 yield data

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import queue
 import threading
 from collections import deque
@@ -17,7 +18,10 @@ from siren_client.types import RecognitionOptions, Result
 
 _MAX_WAITING_UPDATES = 1000
 _MOST_ATTEMPTS = 30
+"""Where the server does not say that trying again may help."""
 _RETRY_S = 1.0
+_LONGEST_WAIT_S = 10.0
+"""Between two attempts, unless the server says otherwise."""
 _SAME_FOR_ALL = (
     Reason.AUTH_FAILED,
     Reason.INVALID_CONFIG,
@@ -45,14 +49,21 @@ class Finished:
     """Why it failed, if it did."""
 
 
-Update = Delivered | Finished
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """Every session of the server is taken: a recording waits its turn."""
+
+    index: int
+
+
+Update = Delivered | Finished | Waiting
 
 
 class Batch:
     """Streams recordings, up to `parallel` at a time, as quickly as the server takes them.
 
     One that fails leaves the others alone, unless the error is one that every other would
-    meet too. While every session of the server is taken it waits its turn.
+    meet too. While every session of the server is taken it waits its turn, however long.
 
     Args:
         client: Of the server.
@@ -144,7 +155,7 @@ class Batch:
         recording = self._recordings[index]
         options = self._options.copy()
         options.update(recording.options)
-        for attempt in range(1, _MOST_ATTEMPTS + 1):
+        for attempt in itertools.count(1):
             n_delivered = 0
             try:
                 with self._client.stream(self._read(recording), **options) as stream:
@@ -154,11 +165,13 @@ class Batch:
                 return not self._is_stopped.is_set()
             except SirenError as error:
                 is_refused = error.reason is Reason.OVERLOADED and n_delivered == 0
-                if not is_refused or attempt == _MOST_ATTEMPTS:
+                is_bounded = error.retry_after_s is None
+                if not is_refused or (is_bounded and attempt >= _MOST_ATTEMPTS):
                     raise
-                if self._is_stopped.wait(error.retry_after_s or _RETRY_S):
+                self._updates.put(Waiting(index))
+                if self._is_stopped.wait(_wait_s(error.retry_after_s, attempt)):
                     return False
-        raise AssertionError("the last attempt returns or raises")
+        raise AssertionError("an attempt returns or raises, or is followed by another")
 
     def _until_stopped(self, stream: RecognitionStream) -> Iterator[Result]:
         self._streams.add(stream)
@@ -172,6 +185,12 @@ class Batch:
                 yield result
         finally:
             self._streams.discard(stream)
+
+
+def _wait_s(retry_after_s: float | None, attempt: int) -> float:
+    """Return the wait behind an attempt that was refused, counted from 1. Pure."""
+    least_s = retry_after_s or _RETRY_S
+    return max(least_s, min(least_s * 1.5 ** min(attempt - 1, 30), _LONGEST_WAIT_S))
 
 
 def _is_same_for_all(error: SirenError | AudioFileError) -> bool:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Annotated
 
 import typer
 
-from siren_client.cli.output import Format
+from siren_client.cli.lines import channel_name
 from siren_client.types import ChannelMode, Final, Partial, RecognitionOptions, Result
 
 ChannelsOption = Annotated[
@@ -47,18 +46,17 @@ class Channels:
             options["channel"] = self.selected
         return options
 
-    def namer(self, output_format: Format) -> Callable[[Result], Result]:
-        """Give what makes results tell their channel where they would not by themselves."""
-        if self.mode is ChannelMode.SEPARATE and output_format is Format.TEXT:
-            return with_channel
-        return lambda result: result
+    @property
+    def are_named(self) -> bool:
+        """Whether text is to tell its channel."""
+        return self.mode is ChannelMode.SEPARATE
 
 
 def with_channel(result: Result) -> Result:
     """Begin the text of a result with the channel it is of, for people to read. Pure."""
     if not isinstance(result, (Partial, Final)) or not result.text:
         return result
-    name = f"channel {result.channel}: "
+    name = channel_name(result)
     if isinstance(result, Partial):
         return replace(result, text=name + result.text, stable_len=len(name) + result.stable_len)
     return replace(result, text=name + result.text)

@@ -30,7 +30,7 @@ from siren_client.cli.phrases import PhraseFlag, PhrasesFileFlag, phrases_of
 from siren_client.cli.stopping import quiet_on_broken_pipe
 from siren_client.endpointing import EndpointDetector, Endpointing
 from siren_client.tls import Tls
-from siren_client.token import FileToken, Token, authorization_of
+from siren_client.token import FileToken, Token, read_token
 from siren_client.types import Decoder, RecognitionOptions
 
 
@@ -62,7 +62,8 @@ class ConnectionFlags:
             fail("--token and --token-file (or their variables) name two", code=USAGE_ERROR)
         token = FileToken(self.token_file) if self.token_file else self.token or None
         try:
-            authorization_of(token)
+            if token is not None:
+                read_token(token)
         except UnicodeDecodeError:
             fail(f"{self.token_file}: no token, for it is no text", code=USAGE_ERROR)
         except (OSError, ValueError) as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -53,12 +54,12 @@ def _resolve(name: str, *, recursive: bool) -> Iterator[Input]:
     elif path.exists():
         yield Input(path, Path(path.name))
     elif glob.has_magic(name):
-        matches = sorted(glob.glob(name, recursive=True))
-        if not matches:
-            raise InputError(f"{name}: no file matches")
-        for match in matches:
-            if not Path(match).is_dir():
-                yield Input(Path(match), Path(Path(match).name))
+        matches = [Path(match) for match in sorted(glob.glob(name, recursive=True))]
+        files = [match for match in matches if not match.is_dir()]
+        if not files:
+            hint = " (a folder does: name it without a pattern)" if matches else ""
+            raise InputError(f"{name}: no file matches{hint}")
+        yield from (Input(file, Path(file.name)) for file in files)
     else:
         raise InputError(f"{name}: no such file or folder")
 
@@ -76,6 +77,11 @@ def _list_folder(folder: Path, *, recursive: bool) -> list[Input]:
         hint = "" if recursive else " (--recursive looks in its folders too)"
         raise InputError(f"{folder}: no sound file in this folder{hint}")
     return inputs
+
+
+def readable(path: Path) -> str:
+    """Write a name as text that every output can take: a file's name may be any bytes."""
+    return os.fsencode(path).decode("utf-8", "replace")
 
 
 def place_outputs(inputs: Sequence[Input], *, suffix: str, output_dir: Path | None) -> list[Path]:

@@ -19,19 +19,31 @@ from siren_client.types import (
 )
 
 
-def to_plain_line(result: Result, *, partials: bool) -> str | None:
+def to_plain_line(result: Result, *, partials: bool, channels: bool = False) -> str | None:
     """Write a result as a line of text; None for one that is not shown.
 
     A final is its text, an empty one nothing; one with words is a line for each of them, and
     each of its alternatives is a line behind it. A partial, where asked for, is its text with
     what will not change any more in brackets, as the protocol's example writes it.
+
+    channels: whether each line begins with the channel it is of.
     """
     if isinstance(result, Final):
         lines = [*map(to_word_line, result.words)] or [result.text]
-        return "\n".join((*lines, *map(to_alternative_line, result.alternatives))) or None
-    if isinstance(result, Partial) and partials:
-        return f"[{result.stable}]{result.tail}"
-    return None
+        lines += map(to_alternative_line, result.alternatives)
+    elif isinstance(result, Partial) and partials:
+        lines = [f"[{result.stable}]{result.tail}"]
+    else:
+        return None
+    if not any(lines):
+        return None
+    name = channel_name(result) if channels else ""
+    return "\n".join(name + line for line in lines)
+
+
+def channel_name(result: Partial | Final) -> str:
+    """Write what a line begins with where each tells its channel."""
+    return f"channel {result.channel}: "
 
 
 def to_word_line(word: Word) -> str:

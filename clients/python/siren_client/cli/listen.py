@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
@@ -177,9 +178,8 @@ def _report_loss(loss: AudioLoss) -> None:
 
 
 def _note(text: str) -> None:
-    console = errors_console()
-    if console.is_terminal:
-        console.print(text, style="dim", markup=False)
+    if sys.stderr.isatty():
+        errors_console().print(text, style="dim", markup=False)
 
 
 def _print_devices(devices: list[InputDevice], *, as_json: bool) -> None:

@@ -33,8 +33,35 @@ STABLE_STYLE = "bold bright_white"
 TAIL_STYLE = "dim italic yellow"
 FINAL_STYLE = STABLE_STYLE
 NOTE_STYLE = "dim"
-_SPEAKING_MARK = "●"
-_SILENT_MARK = "○"
+
+
+@dataclass(frozen=True, slots=True)
+class Marks:
+    """The signs of the view that are not text."""
+
+    speaking: str = "●"
+    silent: str = "○"
+    cut: str = "…"
+    span: str = "–"
+    between: str = "·"
+
+    @property
+    def all(self) -> str:
+        """Every one."""
+        return self.speaking + self.silent + self.cut + self.span + self.between
+
+
+MARKS = Marks()
+PLAIN_MARKS = Marks("*", ".", "...", "-", "|")
+
+
+def marks_for(encoding: str) -> Marks:
+    """Return those that a terminal of this encoding can show."""
+    try:
+        MARKS.all.encode(encoding)
+    except (LookupError, UnicodeEncodeError):
+        return PLAIN_MARKS
+    return MARKS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,15 +103,16 @@ def advance(state: LiveState, result: Result) -> LiveState:
             return state
 
 
-def render_state(state: LiveState, *, max_chars: int) -> Text:
+def render_state(state: LiveState, *, max_chars: int, marks: Marks = MARKS) -> Text:
     """Draw the moving line: time, whether someone speaks, the hypothesis.
 
     Args:
         state: What to draw.
         max_chars: Room for the hypothesis. Of a longer one the end is shown, where
             it moves.
+        marks: The signs.
     """
-    mark = _SPEAKING_MARK if state.is_speaking else _SILENT_MARK
+    mark = marks.speaking if state.is_speaking else marks.silent
     whole = "" if state.duration_s is None else f" / {_clock(state.duration_s)}"
     line = Text.assemble((f"{_clock(state.audio_s)}{whole} {mark} ", NOTE_STYLE))
     if state.partial is None:
@@ -93,15 +121,15 @@ def render_state(state: LiveState, *, max_chars: int) -> Text:
         (state.partial.stable, STABLE_STYLE), (state.partial.tail, TAIL_STYLE)
     )
     if len(hypothesis) > max_chars:
-        line.append("…", style=NOTE_STYLE)
-        hypothesis = hypothesis[len(hypothesis) - max_chars + 1 :]
+        line.append(marks.cut, style=NOTE_STYLE)
+        hypothesis = hypothesis[len(hypothesis) - max_chars + len(marks.cut) :]
     return line.append_text(hypothesis)
 
 
-def render_final(final: Final) -> Text:
+def render_final(final: Final, *, marks: Marks = MARKS) -> Text:
     """Draw the line an utterance leaves behind, and one for each word and alternative it has."""
     return Text.assemble(
-        (f"{_clock(final.start_s)} – {_clock(final.end_s)}   ", NOTE_STYLE),
+        (f"{_clock(final.start_s)} {marks.span} {_clock(final.end_s)}   ", NOTE_STYLE),
         (final.text, FINAL_STYLE) if final.text else ("(no speech)", "dim italic"),
         *((f"\n{to_word_line(word)}", NOTE_STYLE) for word in final.words),
         *((f"\n{to_alternative_line(other)}", NOTE_STYLE) for other in final.alternatives),
@@ -118,12 +146,12 @@ def render_legend() -> Text:
     )
 
 
-def render_started(started: Started) -> Text:
+def render_started(started: Started, *, marks: Marks = MARKS) -> Text:
     """Say what the server chose."""
     words = [started.model, started.language_code, f"{started.latency_ms} ms look-ahead"]
     if started.decoder is not None:
         words.append(started.decoder.value)
-    return Text(" · ".join(word for word in words if word), style=NOTE_STYLE)
+    return Text(f" {marks.between} ".join(word for word in words if word), style=NOTE_STYLE)
 
 
 class LiveView:
@@ -131,6 +159,7 @@ class LiveView:
 
     def __init__(self, console: Console, *, duration_s: float | None) -> None:
         self._console = console
+        self._marks = marks_for(console.encoding)
         self._state = LiveState(duration_s=duration_s)
         # Drawn when there is news, by the thread that has it; gone when it is over.
         self._live = Live(console=console, auto_refresh=False, transient=True)
@@ -154,11 +183,12 @@ class LiveView:
         # Two lines are spared: for the time before the text, and the cursor's own.
         max_chars = size.width * max(1, size.height - 2)
         # First, so that no final stands above the hypothesis it has replaced.
-        self._live.update(render_state(self._state, max_chars=max_chars), refresh=True)
+        line = render_state(self._state, max_chars=max_chars, marks=self._marks)
+        self._live.update(line, refresh=True)
         if isinstance(result, Started):
-            self._console.print(render_started(result))
+            self._console.print(render_started(result, marks=self._marks))
         elif isinstance(result, Final):
-            self._console.print(render_final(result))
+            self._console.print(render_final(result, marks=self._marks))
 
 
 def _clock(time_s: float) -> str:

@@ -37,7 +37,12 @@ class Format(str, Enum):
 
 
 def to_line(
-    result: Result, output_format: Format, *, file: str | None, partials: bool
+    result: Result,
+    output_format: Format,
+    *,
+    file: str | None,
+    partials: bool,
+    channels: bool = False,
 ) -> str | None:
     """Write a result as a line of text or JSON; None for one that is not shown. Pure.
 
@@ -46,18 +51,24 @@ def to_line(
         output_format: TEXT or JSON.
         file: The recording it belongs to, for JSON; None if there is none.
         partials: Whether partials are shown.
+        channels: Whether each line of text begins with its channel; JSON tells it anyway.
     """
     if output_format is Format.TEXT:
-        return to_plain_line(result, partials=partials)
+        return to_plain_line(result, partials=partials, channels=channels)
     if isinstance(result, Partial) and not partials:
         return None
     return to_json_line(result, file=file)
 
 
 def render(
-    results: Iterable[Result], output_format: Format, *, file: str | None, partials: bool
+    results: Iterable[Result],
+    output_format: Format,
+    *,
+    file: str | None,
+    partials: bool,
+    channels: bool = False,
 ) -> str:
-    """Write the results of one recording as the content of a file. Pure.
+    """Write the results of one recording as the content of a file, as `to_line` does. Pure.
 
     Raises:
         SubtitlesError: What subtitles need is not installed.
@@ -65,7 +76,10 @@ def render(
     if output_format.is_subtitles:
         cues = to_cues(result for result in results if isinstance(result, Final))
         return to_srt(cues) if output_format is Format.SRT else to_vtt(cues)
-    lines = (to_line(result, output_format, file=file, partials=partials) for result in results)
+    lines = (
+        to_line(result, output_format, file=file, partials=partials, channels=channels)
+        for result in results
+    )
     return "".join(f"{line}\n" for line in lines if line is not None)
 
 

@@ -89,7 +89,7 @@ class ProgressBar:
             TimeRemainingColumn(),
             console=console,
             transient=True,
-            disable=not console.is_terminal,
+            disable=not sys.stderr.isatty(),  # FORCE_COLOR makes no terminal
             # What is printed goes above the bar, where both are on the terminal, and
             # where it was to go otherwise.
             redirect_stdout=sys.stdout.isatty(),

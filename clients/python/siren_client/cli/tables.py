@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Sequence
 
 from rich.cells import cell_len
@@ -24,7 +25,7 @@ class _Console(Console):
 def tables_console() -> Console:
     """Make the console for tables, stdout as it is at this moment."""
     console = _Console(highlight=False)
-    if console.is_terminal or os.environ.get("COLUMNS"):
+    if sys.stdout.isatty() or os.environ.get("COLUMNS"):
         return console
     return _Console(highlight=False, width=_WIDE)
 

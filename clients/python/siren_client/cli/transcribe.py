@@ -14,7 +14,7 @@ import typer
 from siren_client.cli.audio_file import AudioFile, AudioFileError, paced, probe, read_messages
 from siren_client.cli.channels import Channels, ChannelsOption
 from siren_client.cli.flags import ConnectionFlags, RecognitionFlags, takes_flags
-from siren_client.cli.inputs import Input, InputError, find_inputs, place_outputs
+from siren_client.cli.inputs import Input, InputError, find_inputs, place_outputs, readable
 from siren_client.cli.lines import to_json_error_line
 from siren_client.cli.options import (
     FAILED,
@@ -258,7 +258,7 @@ def _open_file(path: Path, message_ms: int, channels: Channels, *, is_paced: boo
             sleep=time.sleep,
         )
     return _Source(
-        name=str(path),
+        name=readable(path),
         messages=messages,
         options=recording.options,
         duration_s=recording.duration_s,
@@ -342,19 +342,22 @@ def _transcribe_one(
     channels: Channels,
 ) -> None:
     options.update(source.options)
-    named = channels.namer(output_format)
     with (
         interrupt_calls(source.stop) as interrupt,
         reported_errors(connection.server),
         connection.make_client() as client,
         shown(
-            output_format, file=source.name, duration_s=source.duration_s, partials=partials
+            output_format,
+            file=source.name,
+            duration_s=source.duration_s,
+            partials=partials,
+            channels=channels.are_named,
         ) as show,
         client.stream(interrupt.guard(source.messages), **options) as results,
     ):
         try:
             for result in results:
-                show(named(result))
+                show(result)
         except (SirenError, AudioFileError, StandardInputError) as error:
             if interrupt.is_set and getattr(error, "reason", None) is Reason.INVALID_AUDIO:
                 raise typer.Exit(INTERRUPTED) from None  # the rest of it was not sent

@@ -10,9 +10,10 @@ from pathlib import Path
 import typer
 
 from siren_client.cli.audio_file import AudioFile, AudioFileError, probe, read_messages
-from siren_client.cli.batch import Batch, Delivered, Finished
+from siren_client.cli.batch import Batch, Delivered, Finished, Waiting
 from siren_client.cli.channels import Channels
 from siren_client.cli.flags import ConnectionFlags
+from siren_client.cli.inputs import readable
 from siren_client.cli.lines import to_json_error_line
 from siren_client.cli.options import FAILED, INTERRUPTED, errors_console, report
 from siren_client.cli.output import Format, render, to_line, write_whole
@@ -60,13 +61,15 @@ def transcribe_many(
         except AudioFileError as error:
             failures.append(str(error))
             if outputs is None and output_format is Format.JSON:
-                print(to_json_error_line(error, file=str(path)), flush=True)
+                print(to_json_error_line(error, file=readable(path)), flush=True)
             continue
         output = None if outputs is None else outputs[number]
-        results.append(_Results(path, output, output_format, partials=partials))
+        results.append(
+            _Results(path, output, output_format, partials=partials, channels=channels.are_named)
+        )
     tally = Tally([recording.duration_s or 0.0 for recording in recordings], clock=time.monotonic)
     shared_error: SirenError | None = None
-    named = channels.namer(output_format)
+    has_waited = False
     with connection.make_client() as client:
         batch = Batch(
             client,
@@ -80,21 +83,28 @@ def transcribe_many(
             ProgressBar(errors_console(), tally) as bar,
             closing(batch.updates()) as updates,
         ):
-            for update in updates:
-                match update:
-                    case Delivered(index, result):
-                        tally.add(index, result)
-                        results[index].add(named(result))
-                    case Finished(index, cause):
-                        failure = results[index].finish(cause)
-                        if isinstance(cause, SirenError) and batch.is_given_up:
-                            shared_error = shared_error or cause
-                        else:
-                            tally.finish(index, failed=failure is not None)
-                            if failure is not None:
-                                failures.append(failure)
-                        _print_in_order(results)
-                bar.update()
+            try:
+                for update in updates:
+                    match update:
+                        case Delivered(index, result):
+                            tally.add(index, result)
+                            results[index].add(result)
+                        case Finished(index, cause):
+                            failure = results[index].finish(cause)
+                            if isinstance(cause, SirenError) and batch.is_given_up:
+                                shared_error = shared_error or cause
+                            else:
+                                tally.finish(index, failed=failure is not None)
+                                if failure is not None:
+                                    failures.append(failure)
+                            _print_in_order(results)
+                        case Waiting() if not has_waited:
+                            has_waited = True
+                            _note_waiting()
+                    bar.update()
+            finally:
+                # One that was cut off, by Ctrl-C say, does not keep back those behind it.
+                _print_in_order([result for result in results if result.is_over])
     console = errors_console()
     console.print(summarize(tally, n_files=len(paths), n_failed=len(failures)), markup=False)
     for failure in failures:
@@ -114,14 +124,22 @@ class _Results:
     """What came of one recording, and where it goes."""
 
     def __init__(
-        self, path: Path, output: Path | None, output_format: Format, *, partials: bool
+        self,
+        path: Path,
+        output: Path | None,
+        output_format: Format,
+        *,
+        partials: bool,
+        channels: bool,
     ) -> None:
         self.is_over = False
         self.is_printed = False
         self._path = path
+        self._name = readable(path)
         self._output = output
         self._format = output_format
         self._partials = partials
+        self._channels = channels
         self._kept: list[Result] = []
 
     @property
@@ -132,7 +150,7 @@ class _Results:
     def add(self, result: Result) -> None:
         """Take a result."""
         if self.is_live:
-            print(to_line(result, self._format, file=str(self._path), partials=True), flush=True)
+            print(to_line(result, self._format, file=self._name, partials=True), flush=True)
         elif self._partials or not isinstance(result, Partial):
             self._kept.append(result)
 
@@ -141,7 +159,7 @@ class _Results:
         self.is_over = True
         if error is not None:
             if self.is_live:
-                print(to_json_error_line(error, file=str(self._path)), flush=True)
+                print(to_json_error_line(error, file=self._name), flush=True)
             return str(error) if isinstance(error, AudioFileError) else f"{self._path}: {error}"
         if self._output is None:
             return None
@@ -157,11 +175,17 @@ class _Results:
         """Print what is kept for stdout."""
         self.is_printed = True
         if self._output is None and self._kept:
-            print(f"==> {self._path} <==\n{self._render()}", end="", flush=True)
+            print(f"==> {self._name} <==\n{self._render()}", end="", flush=True)
         self._kept.clear()
 
     def _render(self) -> str:
-        return render(self._kept, self._format, file=str(self._path), partials=self._partials)
+        return render(
+            self._kept,
+            self._format,
+            file=self._name,
+            partials=self._partials,
+            channels=self._channels,
+        )
 
 
 def _print_in_order(results: Sequence[_Results]) -> None:
@@ -170,3 +194,11 @@ def _print_in_order(results: Sequence[_Results]) -> None:
             return
         if not result.is_printed:
             result.print()
+
+
+def _note_waiting() -> None:
+    errors_console().print(
+        "note: every session of the server is taken: recordings wait their turn, until Ctrl-C",
+        style="dim",
+        markup=False,
+    )
