@@ -46,9 +46,17 @@ def share_the_cores() -> None:
 
 def cores() -> int:
     """Return the cores this process may use: at most what its container's limit amounts to."""
+    return max(1, ceil(core_time()))
+
+
+def core_time() -> float:
+    """Return how many seconds of its cores' time the process may take in one: they may be shared.
+
+    As `cores`, but for a limit that is no whole number.
+    """
     limit = cpu_limit()
     n_cores = _cores_to_run_on()
-    return n_cores if limit is None else max(1, min(n_cores, ceil(limit)))
+    return n_cores if limit is None else min(n_cores, limit)
 
 
 def _cores_to_run_on() -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +19,7 @@ from siren_grpc.domain.work import AudioWork, EndUtterance, Work
 from siren_grpc.models.allocator import keep_freed_memory
 from siren_grpc.models.backend import LoadedBackend
 from siren_grpc.models.loader import backend_of, model_id, restore
+from siren_grpc.runtime import cores
 from siren_grpc.scheduling.plan import LaneLimits
 from siren_grpc.scheduling.scheduler import Scheduler
 from siren_grpc.session.ingress import Ingress, IngressConfig
@@ -62,7 +62,7 @@ def load_model(
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     keep_freed_memory()  # all contestants of a process gain by it
-    torch.set_num_threads(threads or os.cpu_count() or 1)
+    torch.set_num_threads(threads or cores())
     model = restore(name, device=device)
     return LoadedModel(name, model, device, torch.get_num_threads(), precision)
 

@@ -8,6 +8,8 @@ import subprocess
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from siren_grpc.runtime import cores
+
 _PACKAGES = ("siren-grpc", "torch", "nemo_toolkit", "grpcio", "numpy")
 
 
@@ -15,7 +17,7 @@ def describe_machine() -> dict[str, object]:
     """Return processor, cores, load, memory and versions, fit for JSON."""
     return {
         "cpu": _cpu_model(),
-        "cores": _usable_cores(),
+        "cores": cores(),
         "memory_gib": _memory_gib(),
         "load_average_1min": round(os.getloadavg()[0], 2),
         "system": f"{platform.system()} {platform.machine()}",
@@ -31,12 +33,6 @@ def _cpu_model() -> str:
     except OSError:
         return platform.processor() or "unknown"
     return next((line.split(":", 1)[1].strip() for line in lines if "model name" in line), "?")
-
-
-def _usable_cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _memory_gib() -> float | None:

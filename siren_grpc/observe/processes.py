@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import psutil
 
+from siren_grpc.cgroup import memory_limit
 from siren_grpc.observe.instruments import Snapshot
 from siren_grpc.observe.metrics import CPU_TIME, OPEN_FDS, RESIDENT_MEMORY
 
@@ -81,3 +82,10 @@ def _measure(process: psutil.Process) -> ProcessUse:
             threads=process.num_threads(),
             cpu_s=times.user + times.system,
         )
+
+
+def memory_bytes() -> int:
+    """Return the memory the processes may use: the machine's, or its container's limit."""
+    limit = memory_limit()
+    total = int(psutil.virtual_memory().total)
+    return total if limit is None else min(total, limit)

@@ -13,8 +13,6 @@ from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from time import monotonic
 
-import psutil
-
 from siren_grpc.domain.model import ModelInfo
 from siren_grpc.engine.host import EngineHost
 from siren_grpc.engine.step_tally import EngineLoad
@@ -23,8 +21,8 @@ from siren_grpc.observe.device import DeviceUsage, device_metrics
 from siren_grpc.observe.exposition import Exposition, MetricsServer
 from siren_grpc.observe.instruments import MetricKind, Snapshot, Tally, add_up
 from siren_grpc.observe.loop_lag import watch_loop_lag
-from siren_grpc.observe.processes import read_processes
-from siren_grpc.runtime import cores
+from siren_grpc.observe.processes import memory_bytes, read_processes
+from siren_grpc.runtime import core_time
 from siren_grpc.server.bind_error import cannot_listen
 from siren_grpc.server.front_end_process import FrontEndDied, FrontEndProcess
 from siren_grpc.server.front_ends import FrontEnds
@@ -210,7 +208,7 @@ class Observer:
             n_slots=sum(model.n_slots for model in models),
             sessions=max((model.n_active / model.n_slots for model in models), default=0.0),
             steps=_share((moment.busy_s - first.busy_s) / seconds / engine.n_workers),
-            processor=_share((moment.cpu_s - first.cpu_s) / seconds / cores()),
+            processor=_share((moment.cpu_s - first.cpu_s) / seconds / core_time()),
             memory=self._memory(processes),
             calls_per_s=max(0.0, moment.n_calls - first.n_calls) / seconds,
             errors_per_s=max(0.0, moment.n_errors - first.n_errors) / seconds,
@@ -219,7 +217,7 @@ class Observer:
     def _memory(self, processes: Snapshot) -> float:
         if self.devices:
             return max(usage.used_bytes / usage.total_bytes for usage in self.devices)
-        return _share(self.resident_bytes / psutil.virtual_memory().total)
+        return _share(self.resident_bytes / memory_bytes())
 
 
 def without_gauges(numbers: Snapshot) -> Snapshot:

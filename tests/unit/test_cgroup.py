@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from siren_grpc.cgroup import cpu_limit
+from siren_grpc.cgroup import cpu_limit, memory_limit
 
 FS = "sys/fs/cgroup"
 SELF = "proc/self/cgroup"
@@ -86,3 +86,38 @@ def test_what_cannot_be_read_is_no_limit(tmp_path: Path) -> None:
     (tmp_path / FS / "cpu.max").mkdir(parents=True)
 
     assert cpu_limit(tmp_path) is None
+
+
+@pytest.mark.parametrize(
+    ("files", "limit"),
+    [
+        ({}, None),
+        ({SELF: "0::/\n", f"{FS}/memory.max": "max\n"}, None),
+        ({SELF: "0::/\n", f"{FS}/memory.max": "4294967296\n"}, 1 << 32),
+        (
+            {
+                SELF: "0::/pod/box\n",
+                f"{FS}/pod/memory.max": "1000\n",
+                f"{FS}/pod/box/memory.max": "2000\n",
+            },
+            1000,
+        ),
+        (
+            {
+                SELF: "4:memory:/box\n3:cpu:/other\n",
+                f"{FS}/memory/memory.limit_in_bytes": "9223372036854771712\n",
+                f"{FS}/memory/box/memory.limit_in_bytes": "5000\n",
+                f"{FS}/cpu/other/memory.limit_in_bytes": "1\n",
+            },
+            5000,
+        ),
+    ],
+)
+def test_memory_has_limits_of_its_own(
+    files: dict[str, str], limit: int | None, tmp_path: Path
+) -> None:
+    for name, text in files.items():
+        file = tmp_path / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text, encoding="utf-8")
+    assert memory_limit(tmp_path) == limit

@@ -9,7 +9,12 @@ from collections.abc import Iterator
 import pytest
 
 from siren_grpc import runtime
-from siren_grpc.runtime import cores, importing_for_good, share_the_cores
+from siren_grpc.runtime import (
+    core_time,
+    cores,
+    importing_for_good,
+    share_the_cores,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -50,6 +55,7 @@ def test_cores_are_no_more_than_the_limit_of_the_container(
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(64)), raising=False)
     monkeypatch.setattr(runtime, "cpu_limit", lambda: limit)
     assert cores() == n_cores
+    assert core_time() == (64 if limit is None else min(64, limit))
 
 
 @pytest.mark.parametrize(

@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import os
 import subprocess
+from types import SimpleNamespace
 
 import psutil
 import pytest
 
+from siren_grpc.observe import processes
 from siren_grpc.observe.metrics import CPU_TIME, OPEN_FDS, RESIDENT_MEMORY
-from siren_grpc.observe.processes import family_use, process_use, read_processes
+from siren_grpc.observe.processes import family_use, memory_bytes, process_use, read_processes
 
 
 @pytest.fixture
@@ -52,3 +54,13 @@ def test_a_process_that_is_gone_is_told_or_left_out(child):
             measure(child.pid)
     found = read_processes({"gone": child.pid, "engine": os.getpid()})
     assert set(found) == {(m.name, ("engine",)) for m in (RESIDENT_MEMORY, OPEN_FDS, CPU_TIME)}
+
+
+@pytest.mark.parametrize(("limit", "n_bytes"), [(None, 1000), (600, 600), (2000, 1000)])
+def test_memory_is_no_more_than_the_limit_of_the_container(
+    limit: int | None, n_bytes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine = SimpleNamespace(total=1000)
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: machine)
+    monkeypatch.setattr(processes, "memory_limit", lambda: limit)
+    assert memory_bytes() == n_bytes
