@@ -17,6 +17,8 @@ from siren_grpc.abuse.outcome import Kind, Outcome, violation
 
 _ATTACKS_IN_100 = 15
 """How many of a hundred requests attack the transport; the others are calls."""
+_GONE = "the server does not answer"
+_REFUSED = "Connect call failed"
 _T = TypeVar("_T")
 
 
@@ -63,6 +65,7 @@ class Fuzzer:
         self._target = target
         self._deadline_s = deadline_s
         self._report = FuzzReport(seed)
+        self._is_server_gone = False
 
     async def run(
         self,
@@ -72,14 +75,17 @@ class Fuzzer:
         on_done: Callable[[int], None] = lambda n: None,
         seconds: float = float("inf"),
     ) -> FuzzReport:
-        """Make the requests, so many at once. seconds: after which no more of them begin."""
+        """Make the requests, so many at once. seconds: after which no more of them begin.
+
+        A server that takes no connection has died: that is a violation, and the end.
+        """
         started = monotonic()
         rest = iter(indices)
 
         async def work() -> None:
             connection: Http2 | None = None
             for index in rest:
-                if monotonic() - started > seconds:
+                if self._is_server_gone or monotonic() - started > seconds:
                     break
                 connection = await self._request(index, connection)
                 on_done(self._report.n_requests)
@@ -99,22 +105,37 @@ class Fuzzer:
             family = name = attack.__name__
             try:
                 outcome = await attack(self._target, random, self._deadline_s)
+                fault = violation(outcome, frozenset(), is_grpcs_own=True)
             except OSError as error:
                 outcome = Outcome(Kind.CLOSED, message=str(error))
-            fault = violation(outcome, frozenset(), is_grpcs_own=True)
+                fault = self._fault_of(error)
         else:
             make = _one_of(FAMILIES, random)
             family, call = make.__name__, make(random)
             name = call.name
-            if connection is None:
-                connection = await Http2.connect(self._target)
-            outcome = await connection.call(call.method, call.messages, deadline_s=self._deadline_s)
-            fault = violation(outcome, call.expected, is_grpcs_own=call.is_grpcs_own)
-            if outcome.kind is not Kind.STATUS:
-                await connection.vanish()
-                connection = None
+            try:
+                connection = connection or await Http2.connect(self._target)
+            except OSError as error:
+                outcome = Outcome(Kind.CLOSED, message=str(error))
+                fault = self._fault_of(error) or f"it could not be sent: {error}"
+            else:
+                outcome = await connection.call(
+                    call.method, call.messages, deadline_s=self._deadline_s
+                )
+                fault = violation(outcome, call.expected, is_grpcs_own=call.is_grpcs_own)
+                if outcome.kind is not Kind.STATUS:
+                    await connection.vanish()
+                    connection = None
         self._note(index, family, name, outcome, fault, monotonic() - began)
         return connection
+
+    def _fault_of(self, error: OSError) -> str | None:
+        """Return what an error of a connection says of the server: whether it is still there."""
+        # Where a name has several addresses, asyncio says so but in words.
+        if not (isinstance(error, ConnectionRefusedError) or _REFUSED in str(error)):
+            return None
+        self._is_server_gone = True
+        return f"{_GONE}: {error}"
 
     def _note(
         self, index: int, family: str, name: str, outcome: Outcome, fault: str | None, took_s: float

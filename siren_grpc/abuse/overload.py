@@ -13,6 +13,12 @@ from siren_grpc.bench.audio import load_recordings, to_pcm
 from siren_grpc.bench.latency import LatencyBook
 from siren_grpc.bench.statistics import figures, percentile
 
+_LEAST_SERVED = 0.9
+"""Of the capacity, with twice as many offered: one that refuses all is soon with its refusals."""
+_SLOWER, _SLOWER_MS = 2.0, 100.0
+"""By how much p95 of partials may be longer than alone: a factor, for the refusals and the clients
+take processor time too, and on top of it what one late step of a fast server is."""
+
 
 @dataclass(slots=True)
 class OverloadReport:
@@ -45,12 +51,17 @@ def faults_of(
     """Say what is wrong with a server that takes so many streams.
 
     alone: so many were offered; twice: twice as many. refused_ms: bound of the refusals' p95.
+    p95 of the partials is held against that alone: twice it, and 100 ms.
     """
-    found = []
+    found = _lateness(alone.partial_ms, twice.partial_ms)
     if alone.n_served != capacity:
         found.append(f"{alone.n_served} of {capacity} streams were served alone: {alone.refusals}")
     if len(texts := set(alone.texts + twice.texts)) != 1:
         found.append(f"transcripts differ: {texts}")
+    if "" in texts:
+        found.append("streams were served, but read nothing")
+    if twice.n_served < _LEAST_SERVED * capacity:
+        found.append(f"of twice as many, {twice.n_served} of {capacity} streams were served")
     if twice.n_served + twice.refusals.get("OVERLOADED", 0) != 2 * capacity:
         found.append(f"streams ended otherwise than served or OVERLOADED: {twice.refusals}")
     if not twice.refused_ms:
@@ -58,6 +69,19 @@ def faults_of(
     elif (p95 := percentile(twice.refused_ms, 95)) > refused_ms:
         found.append(f"the refused heard it after {p95:.0f} ms (p95)")
     return found
+
+
+def _lateness(alone_ms: list[float], twice_ms: list[float]) -> list[str]:
+    if not alone_ms or not twice_ms:
+        return ["there were no partials to time"]
+    alone, twice = percentile(alone_ms, 95), percentile(twice_ms, 95)
+    bound = _SLOWER * alone + _SLOWER_MS
+    if twice <= bound:
+        return []
+    return [
+        f"partials came after {twice:.0f} ms (p95) with twice as many offered, {alone:.0f} ms "
+        f"alone: {bound:.0f} ms is the bound"
+    ]
 
 
 async def offer(target: str, n_streams: int, *, spread_s: float, plays: int) -> OverloadReport:

@@ -8,6 +8,8 @@ from pathlib import Path
 from time import monotonic
 from typing import Any, TypeVar
 
+import psutil
+
 from siren_grpc.abuse.live_stream import LiveStream
 from siren_grpc.abuse.process_watch import ProcessWatch
 from siren_grpc.abuse.session_count import all_sessions_free
@@ -56,9 +58,13 @@ class SideEffects:
         """
         if self._processes is None:
             return
-        missing = await all_sessions_free(self._target, n_sessions, deadline_s=_SETTLE_S)
-        self.faults += [missing] if missing else []
-        left = await self._processes.settle(deadline_s=_SETTLE_S)
+        try:
+            missing = await all_sessions_free(self._target, n_sessions, deadline_s=_SETTLE_S)
+            self.faults += [missing] if missing else []
+            left = await self._processes.settle(deadline_s=_SETTLE_S)
+        except (OSError, psutil.NoSuchProcess) as error:
+            self.faults.append(f"the server is gone, and cannot be counted out: {error}")
+            return
         if left.fds > self._processes.before.fds:
             before = self._processes.before.fds
             self.faults.append(f"{left.fds} descriptors are open, {before} before")

@@ -61,7 +61,7 @@ def _is_mp3(stream: ByteStream, head: bytes) -> Awaits[bool]:
     following = FrameHead.of(both[frame.n_bytes :])
     if following is None:
         return len(both) == frame.n_bytes  # the only one
-    return (following.hertz, following.n_channels) == (frame.hertz, frame.n_channels)
+    return following.is_like(frame)
 
 
 def _parse_linear16(stream: ByteStream, raw: AudioFormat) -> Parser[None]:

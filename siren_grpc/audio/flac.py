@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
 
 from siren_grpc.audio.byte_stream import Awaits, ByteStream
 from siren_grpc.audio.codec import Codec, PacketError
@@ -15,6 +19,13 @@ STREAMINFO_BYTES = 34
 _STREAMINFO, _FORBIDDEN = 0, 127
 _SYNCS = (b"\xff\xf8", b"\xff\xf9")  # blocks of one size, of any size
 _MOST_FRAME_HEAD_BYTES = 64
+_CRC_POLYNOMIAL = 0x18005
+_CRC_BLOCK_BYTES = 512
+_MOST_TRIALS = 100
+"""Of a frame: its CRC is 0 by chance at one byte in 65,536, but for bytes made to cost time."""
+_ID3V1_BYTES = 128
+_PADDING_BYTES = 4096
+"""Looked at at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +75,7 @@ class FlacFrames:
 
 
 def parse_flac(stream: ByteStream) -> Parser[None]:
-    """Read a FLAC stream."""
+    """Read a FLAC stream; behind its last sample there may be an ID3v1 tag and padding."""
     yield from skip_id3(stream)
     head = yield from stream.peek(4)
     if head != b"fLaC":
@@ -75,6 +86,8 @@ def parse_flac(stream: ByteStream) -> Parser[None]:
     frames = FlacFrames(info)
     n_samples = 0
     while not (yield from stream.is_at_end()):
+        if n_samples >= info.n_samples and (yield from _skip_tail(stream)):
+            continue
         block = yield from _frame(stream, frames, info)
         n_samples += len(block)
         yield block
@@ -105,40 +118,75 @@ def _metadata(stream: ByteStream) -> Awaits[StreamInfo]:
     return info
 
 
+def _skip_tail(stream: ByteStream) -> Awaits[bool]:
+    """Skip what is put behind FLAC and is none; return whether something was."""
+    start = yield from stream.peek(4)
+    if start[:3] == b"TAG":
+        yield from stream.skip(_ID3V1_BYTES, "an ID3 tag")
+    elif start[:1] == b"\0":
+        held = stream.held(0, _PADDING_BYTES)
+        stream.take(len(held) - len(held.lstrip(b"\0")))
+    elif start == b"fLaC":
+        raise InvalidAudio(
+            f"another FLAC stream begins at byte {stream.position}; send one, or both in Ogg"
+        )
+    else:
+        return False
+    return True
+
+
 def _frame(stream: ByteStream, frames: FlacFrames, info: StreamInfo) -> Awaits[Block]:
     """Read and decode a frame. Its length is nowhere written.
 
-    It ends where its CRC-16 comes to 0 and it decodes. That is looked for where the next frame's
-    sync code stands and, because a live encoder sends that one only a block later, where the
-    bytes end that are here: so nothing waits for the frame behind it.
+    It ends with the first byte where its CRC-16 comes to 0 and it decodes. What is behind it is
+    not looked at: a live encoder sends that only a block later, and it may be no frame.
     """
-    sync = yield from stream.peek(2)
-    if sync not in _SYNCS:
+    if (yield from stream.peek(2)) not in _SYNCS:
         raise _damaged(stream)
-    crc, checked, searched = 0, 0, 2
-    while True:
-        at = stream.find(sync, searched)
-        end = stream.n_held if at < 0 else at
-        if end > 2:
-            # One byte is kept back: a sync code may begin with the last one here.
-            upto = max(checked, end - 1)
-            crc, checked = flac_crc().update(crc, stream.held(checked, upto)), upto
-            if flac_crc().update(crc, stream.held(checked, end)) == 0:
-                try:
-                    block = frames.decode(stream.held(0, end))
-                except PacketError:
-                    pass  # the CRC came to 0 by chance, within the frame
-                else:
-                    stream.take(end)
-                    return block
-        if end > info.most_frame_bytes:
-            raise _damaged(stream)
-        if at < 0:
-            searched = max(searched, end - 1)
+    crc, checked, n_trials = 0, 0, 0
+    while checked < info.most_frame_bytes:
+        upto = min(checked + _CRC_BLOCK_BYTES, stream.n_held, info.most_frame_bytes)
+        if upto == checked:
             stream.require_more("a FLAC frame")
             yield
-        else:
-            searched = at + 1
+            continue
+        part = stream.held(checked, upto)
+        for n_bytes in _ends(crc, part):
+            try:
+                block = frames.decode(stream.held(0, checked + n_bytes))
+            except PacketError:
+                n_trials += 1  # the CRC came to 0 by chance, within the frame
+                if n_trials == _MOST_TRIALS:
+                    raise _damaged(stream) from None
+            else:
+                stream.take(checked + n_bytes)
+                return block
+        crc, checked = flac_crc().update(crc, part), upto
+    raise _damaged(stream)
+
+
+def _ends(state: int, part: bytes) -> list[int]:
+    """Return behind how many bytes of a part the CRC is 0. state: that of what is before it."""
+    codes = np.frombuffer(part, np.uint8)
+    added = np.bitwise_xor.accumulate(_crc_rows()[np.arange(len(part)), codes])
+    ends: list[int] = (np.flatnonzero(added == state) + 1).tolist()
+    return ends
+
+
+@functools.cache
+def _crc_rows() -> NDArray[np.uint16]:
+    """Return what each byte adds to a CRC, by its place in a block: [n_bytes, 256].
+
+    To the state as it was before the block: the CRC behind a byte is the state with those added,
+    shifted by the bits up to there, and shifting leaves 0 what is 0, and only that.
+    """
+    rows = [np.arange(256, dtype=np.uint32) << 8]
+    for _ in range(_CRC_BLOCK_BYTES - 1):
+        row = rows[-1]
+        for _ in range(8):
+            row = (row ^ (row & 1) * np.uint32(_CRC_POLYNOMIAL)) >> 1
+        rows.append(row)
+    return np.stack(rows).astype(np.uint16)
 
 
 def _damaged(stream: ByteStream) -> InvalidAudio:

@@ -11,10 +11,15 @@ from siren_grpc.audio.id3 import skip_id3
 from siren_grpc.domain.errors import InvalidAudio
 
 HEAD_BYTES = 4
+_CRC_BYTES = 2
 DECODER_DELAY_SAMPLES = 528 + 1
 """What every decoder's filters hold back."""
 _ID3V1_BYTES = 128
 _APE_HEAD_BYTES = 32
+_MOST_JUNK_BYTES = 4096
+"""Before the first frame, or so many zeros skipped at once."""
+_MOST_TAIL_BYTES = 1 << 16
+"""Behind the last frame, of what is neither padding nor a tag that says its length."""
 _KBIT_1 = (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320)
 _KBIT_2 = (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160)
 _HERTZ = (44100, 48000, 32000)
@@ -33,6 +38,8 @@ class FrameHead:
     n_samples: int
     side_bytes: int
     """From the frame's begin to behind its side information, where a tag may stand."""
+    has_crc: bool
+    """Whether one follows, of which a tag takes no notice: it stands where it would without."""
 
     @classmethod
     def of(cls, data: bytes) -> FrameHead | None:
@@ -55,7 +62,12 @@ class FrameHead:
             n_samples // 8 * bits // hertz + padding,
             n_samples,
             HEAD_BYTES + side[is_1, is_mono],
+            has_crc=not data[1] & 1,
         )
+
+    def is_like(self, other: FrameHead) -> bool:
+        """Return whether both may be of one stream."""
+        return (self.hertz, self.n_channels) == (other.hertz, other.n_channels)
 
 
 @dataclass(slots=True)
@@ -73,21 +85,15 @@ def parse_mp3(stream: ByteStream) -> Parser[None]:
     A tag in the first frame says how long the encoder's run-in is, and where the audio ends
     (LAME's, also written by libav): the samples are then those that were encoded, and no time
     is shifted. Without one nothing is known, and nothing left out. Files behind one another are
-    heard one after the other.
+    heard one after the other. Before the first frame and behind the last a little of something
+    else is skipped: a stream that is joined begins within a frame, and some tags say no length.
     """
-    yield from skip_id3(stream)
-    first = FrameHead.of((yield from stream.peek(HEAD_BYTES)))
-    if first is None:
-        start = yield from stream.peek(HEAD_BYTES)
-        raise InvalidAudio(
-            f"not an MP3 stream: at byte {stream.position} there is {named(start)} where a frame "
-            "should begin"
-        )
+    first = yield from _first_frame(stream)
     yield AudioFormat("MP3", first.hertz, first.n_channels)
     codec = Codec("mp3float", hertz=first.hertz, n_channels=first.n_channels)
     gap = _Gap()
     while (head := (yield from _next_frame(stream))) is not None:
-        if (head.hertz, head.n_channels) != (first.hertz, first.n_channels):
+        if not head.is_like(first):
             raise InvalidAudio(
                 f"the MP3 stream changes from {first.hertz} Hz, {first.n_channels} channels to "
                 f"{head.hertz} Hz, {head.n_channels} channels at byte {stream.position}"
@@ -95,7 +101,8 @@ def parse_mp3(stream: ByteStream) -> Parser[None]:
         at = stream.position
         frame = yield from stream.read(head.n_bytes, "an MP3 frame")
         # Of a tag's frame the side information is empty.
-        tag = b"" if any(frame[HEAD_BYTES : head.side_bytes]) else frame[head.side_bytes :]
+        side_start = HEAD_BYTES + (_CRC_BYTES if head.has_crc else 0)
+        tag = b"" if any(frame[side_start : head.side_bytes]) else frame[head.side_bytes :]
         if tag.startswith((b"Xing", b"Info")):
             gap = _gap(tag, head)
             codec = Codec("mp3float", hertz=first.hertz, n_channels=first.n_channels)
@@ -120,6 +127,26 @@ def parse_mp3(stream: ByteStream) -> Parser[None]:
         yield block
 
 
+def _first_frame(stream: ByteStream) -> Awaits[FrameHead]:
+    yield from skip_id3(stream)
+    if stream.position:
+        while (yield from stream.peek(1)) == b"\0":
+            _take_zeros(stream)
+    start = yield from stream.peek(HEAD_BYTES)
+    first = FrameHead.of(start)
+    if first is not None:
+        return first
+    found = yield from _find_pair(stream, _MOST_JUNK_BYTES)
+    if found is None:
+        raise InvalidAudio(
+            f"not an MP3 stream: at byte {stream.position} there is {named(start)} where a frame "
+            "should begin"
+        )
+    at, first = found
+    stream.take(at)
+    return first
+
+
 def _next_frame(stream: ByteStream) -> Awaits[FrameHead | None]:
     """Skip tags and padding; None at the end."""
     while True:
@@ -140,12 +167,55 @@ def _next_frame(stream: ByteStream) -> Awaits[FrameHead | None]:
                 int.from_bytes(tag[12:16], "little") if is_header else 0, "an APE tag"
             )
         elif start[0] == 0:
-            yield from stream.skip(1, "padding")
+            _take_zeros(stream)
         else:
-            raise InvalidAudio(
-                f"the MP3 stream is damaged: no frame begins at byte {stream.position}, but "
-                f"{named(start)}"
-            )
+            yield from _skip_tail(stream)
+
+
+def _take_zeros(stream: ByteStream) -> None:
+    held = stream.held(0, _MOST_JUNK_BYTES)
+    stream.take(len(held) - len(held.lstrip(b"\0")))
+
+
+def _skip_tail(stream: ByteStream) -> Awaits[None]:
+    """Skip what is behind the last frame, such as Lyrics3 or an APE tag that has but a footer.
+
+    Raises InvalidAudio where frames follow, for one of them is damaged, and for much else.
+    """
+    start = yield from stream.peek(HEAD_BYTES)
+    if len(start) < HEAD_BYTES and start[0] == 0xFF:
+        stream.require_more("an MP3 frame")
+    found = yield from _find_pair(stream, _MOST_TAIL_BYTES)
+    if found is not None or stream.n_held >= _MOST_TAIL_BYTES + HEAD_BYTES:
+        raise InvalidAudio(
+            f"the MP3 stream is damaged: no frame begins at byte {stream.position}, but "
+            f"{named(start)}"
+        )
+    stream.take(stream.n_held)
+
+
+def _find_pair(stream: ByteStream, most_bytes: int) -> Awaits[tuple[int, FrameHead] | None]:
+    """Return behind how many bytes a frame begins that another like it follows, and its head.
+
+    None if there is none behind at most so many bytes, or before the end.
+    """
+    for at in range(1, most_bytes + 1):
+        start = yield from _held(stream, at)
+        if len(start) < HEAD_BYTES:
+            return None
+        head = FrameHead.of(start)
+        if head is not None:
+            following = FrameHead.of((yield from _held(stream, at + head.n_bytes)))
+            if following is not None and following.is_like(head):
+                return at, head
+    return None
+
+
+def _held(stream: ByteStream, start: int) -> Awaits[bytes]:
+    """Return what would be a frame's head, so far from the next byte; fewer bytes at the end."""
+    while stream.n_held < start + HEAD_BYTES and not stream.is_over:
+        yield
+    return stream.held(start, start + HEAD_BYTES)
 
 
 def _gap(tag: bytes, head: FrameHead) -> _Gap:

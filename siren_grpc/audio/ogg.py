@@ -51,17 +51,26 @@ class _Content(Protocol):
 
     def begin_page(self, page: _Page) -> None: ...
 
-    def is_kept(self) -> bool:
-        """Whether the next packet is to be decoded: others may be long, and are skipped."""
+    def is_audio(self, begin: bytes) -> bool:
+        """Whether the next packet, which begins so, is audio: others are skipped, however long.
+
+        Called once for each, in order.
+        """
         ...
 
-    def decode(self, packet: bytes) -> Block: ...
+    def decode(self, packet: bytes) -> Block:
+        """Decode a packet of audio; any other comes as an empty one."""
+        ...
 
     def end_page(self) -> None: ...
 
 
 def parse_ogg(stream: ByteStream, wanted: str = "") -> Parser[None]:
     """Read an Ogg stream, or several chained; of those multiplexed the first that is understood.
+
+    A logical stream that begins behind audio is the next of a chain (RFC 3533, 4: those that are
+    multiplexed all begin before any of their data), also where the one before was cut short of
+    its last page, and where both have the same serial number.
 
     wanted: "Opus" or "FLAC" for nothing else. Packets are decoded as they come, not page by page.
     """
@@ -72,7 +81,7 @@ def parse_ogg(stream: ByteStream, wanted: str = "") -> Parser[None]:
     others: list[str] = []
     while not (yield from stream.is_at_end()):
         page = yield from _page(stream)
-        if page.is_first and (logical is None or logical.is_over):
+        if page.is_first and (logical is None or logical.has_audio or logical.is_over):
             packet, crc = yield from _first_packet(stream, page)
             _check(crc, page)
             content = _content(packet, wanted)
@@ -133,10 +142,14 @@ class _Logical:
     def __init__(self, serial: int, content: _Content, number: int) -> None:
         self.serial = serial
         self.is_over = False
+        self.has_audio = False
+        """Whether its first packet of audio has begun."""
         self._content = content
         self._number = number
         self._packet = bytearray()
         self._is_within_packet = False
+        self._is_audio = False
+        """Of the packet that the bytes read last belong to."""
 
     def read(self, stream: ByteStream, page: _Page) -> Parser[None]:
         """Read a page's packets."""
@@ -152,7 +165,10 @@ class _Logical:
         for n_bytes, is_whole in _parts(page.lacing):
             part = yield from stream.read(n_bytes, "an Ogg page")
             crc = ogg_crc().update(crc, part)
-            if self._content.is_kept():
+            if not self._is_within_packet:
+                self._is_audio = self._content.is_audio(part)
+                self.has_audio |= self._is_audio
+            if self._is_audio:
                 self._packet += part
                 if len(self._packet) > _MOST_PACKET_BYTES:
                     raise InvalidAudio(
@@ -221,7 +237,7 @@ class _Opus:
             end = page.granule - self._pre_skip - (self._start_samples or 0)
             self._end_samples = max(end, self._n_samples)
 
-    def is_kept(self) -> bool:
+    def is_audio(self, begin: bytes) -> bool:
         return self._n_tags == 0
 
     def decode(self, packet: bytes) -> Block:
@@ -249,18 +265,19 @@ class _Flac:
         info = StreamInfo.of(packet[_FLAC_HEAD_BYTES + 4 :][:STREAMINFO_BYTES])
         self.format = info.format
         self._frames = FlacFrames(info)
-        self._is_audio = False
+        self._has_audio = False
 
     def begin_page(self, page: _Page) -> None:
         pass
 
-    def is_kept(self) -> bool:
-        return True
+    def is_audio(self, begin: bytes) -> bool:
+        # Pictures are longer than any frame.
+        return self._has_audio or begin[:1] == b"\xff"
 
     def decode(self, packet: bytes) -> Block:
-        if not self._is_audio and packet[:1] != b"\xff":
+        if not self.is_audio(packet):
             return _nothing(self.format)
-        self._is_audio = True
+        self._has_audio = True
         return self._frames.decode(packet)
 
     def end_page(self) -> None:

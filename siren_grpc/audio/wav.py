@@ -27,6 +27,10 @@ _OTHER_CODECS = {
 }
 _OPEN_END_BYTES = 0x7FFF0000
 """From this size on a data chunk's size is what a live writer puts when it does not know it."""
+_IN_DS64 = 0xFFFFFFFF
+_OPEN_LONG = (0, 0xFFFFFFFF, 0xFFFFFFFFFFFFFFFF)
+"""Sizes in a ds64 chunk that say none."""
+_LEAST_DS64_BYTES = 16
 _LEAST_FMT_BYTES, _EXTENSIBLE_FMT_BYTES, _MOST_FMT_BYTES = 16, 40, 4096
 
 
@@ -46,25 +50,40 @@ def parse_wav(stream: ByteStream) -> Parser[None]:
     """Read a WAV file, or several one behind the other.
 
     The audio ends with the data chunk; one whose size is 0 or about the largest possible goes on
-    to the end of the stream, as recorders write it that cannot go back to fill in the size.
+    to the end of the stream, as recorders write it that cannot go back to fill in the size. Of
+    RF64 and BW64 a ds64 chunk may say the size (EBU Tech 3306, 4). Behind the data whatever is no
+    chunk is no audio, nor is the rest.
     """
     head = yield from stream.peek(12)
     if head[:4] not in RIFF_IDS or head[8:] != b"WAVE":
         raise InvalidAudio(f"not a WAV file: it begins with {named(head)}")
     yield from stream.skip(12, "the WAV header")
     layout: _Layout | None = None
+    long_size: int | None = None
+    is_behind_data = False
     while (yield from _is_chunk_next(stream)):
         chunk_id, size = struct.unpack("<4sI", (yield from stream.read(8, "a WAV chunk")))
         if chunk_id in RIFF_IDS:
             yield from stream.skip(4, "the WAV header")
+            long_size, is_behind_data = None, False
+        elif chunk_id == b"ds64":
+            long_size = yield from _long_size(stream, size)
         elif chunk_id == b"fmt ":
             layout = yield from _layout(stream, size)
             yield AudioFormat("WAV", layout.hertz, layout.n_channels)
         elif chunk_id == b"data":
             if layout is None:
                 raise InvalidAudio("the WAV file has a data chunk before its fmt chunk")
-            yield from _audio(stream, size, layout)
-        elif not chunk_id.isascii() or not chunk_id.decode("ascii").isprintable():
+            if size == _IN_DS64 and long_size is not None:
+                yield from _audio(stream, long_size, layout, is_open=long_size in _OPEN_LONG)
+            else:
+                is_open = size == 0 or size >= _OPEN_END_BYTES
+                yield from _audio(stream, size, layout, is_open=is_open)
+            is_behind_data = True
+        elif is_behind_data:
+            is_chunk = _is_name(chunk_id)
+            yield from _pass_over(stream, size + size % 2 if is_chunk else None)
+        elif not _is_name(chunk_id):
             raise InvalidAudio(
                 f"the WAV file has {named(chunk_id)} where a chunk should begin, at byte "
                 f"{stream.position - 8}"
@@ -78,6 +97,27 @@ def parse_wav(stream: ByteStream) -> Parser[None]:
 def _is_chunk_next(stream: ByteStream) -> Awaits[bool]:
     # Fewer bytes than a chunk's header are padding behind the last chunk.
     return len((yield from stream.peek(8))) == 8
+
+
+def _is_name(chunk_id: bytes) -> bool:
+    return chunk_id.isascii() and chunk_id.decode("ascii").isprintable()
+
+
+def _pass_over(stream: ByteStream, n_bytes: int | None) -> Awaits[None]:
+    """Skip so many bytes, or those that are left if they are fewer; None for all."""
+    while n_bytes != 0 and not (yield from stream.is_at_end()):
+        n_taken = len(stream.take(stream.n_held if n_bytes is None else n_bytes))
+        n_bytes = None if n_bytes is None else n_bytes - n_taken
+
+
+def _long_size(stream: ByteStream, size: int) -> Awaits[int]:
+    """Read a ds64 chunk: the data's size, in 64 bits."""
+    if size < _LEAST_DS64_BYTES:
+        raise InvalidAudio(f"the WAV file's ds64 chunk has {size} bytes, which no WAV file has")
+    sizes = yield from stream.read(_LEAST_DS64_BYTES, "the WAV header")
+    yield from stream.skip(size + size % 2 - _LEAST_DS64_BYTES, "the WAV header")
+    _, data_size = struct.unpack("<QQ", sizes)
+    return int(data_size)
 
 
 def _layout(stream: ByteStream, size: int) -> Awaits[_Layout]:
@@ -106,8 +146,7 @@ def _layout(stream: ByteStream, size: int) -> Awaits[_Layout]:
     return layout
 
 
-def _audio(stream: ByteStream, size: int, layout: _Layout) -> Parser[None]:
-    is_open = size == 0 or size >= _OPEN_END_BYTES
+def _audio(stream: ByteStream, size: int, layout: _Layout, *, is_open: bool) -> Parser[None]:
     left = size
     width = layout.frame_bytes
     while is_open or left >= width:
@@ -127,8 +166,9 @@ def _audio(stream: ByteStream, size: int, layout: _Layout) -> Parser[None]:
             raise fault
     if left:
         raise InvalidAudio(f"the WAV file's data of {size} bytes ends within a sample")
-    if size % 2 and not (yield from stream.is_at_end()):
-        yield from stream.skip(1, "the WAV file's data")
+    # Not every writer pads data of an odd size.
+    if size % 2 and (yield from stream.peek(1)) == b"\0":
+        stream.take(1)
 
 
 def _unsigned_8(data: bytes) -> Samples:

@@ -146,23 +146,23 @@ def _blocks(stream: ByteStream, element: int, size: int, tracks: _Tracks) -> Par
     if tracks.packets is None:
         raise InvalidAudio("the WebM stream is damaged: a block before the tracks")
     at = stream.position
-    if element == _SIMPLE_BLOCK:
-        # That of another track, such as video, may be long.
-        start = yield from stream.peek(min(size, 8))
-        if _number(start, 0)[0] != tracks.number:
-            yield from stream.skip(size, "a WebM block")
-            return
-        found = [(_BLOCK, (yield from _whole(stream, size)))]
-    else:
-        found = list(_children((yield from _whole(stream, size))))
+    blocks: list[bytes] = []
     padding_ns = 0
-    for child, value in found:
-        if child == _DISCARD_PADDING:
+    if element == _SIMPLE_BLOCK:
+        blocks += yield from _heard_block(stream, size, tracks)
+    while stream.position < at + size:
+        child, child_size = yield from _element_head(stream)
+        if child_size == _UNKNOWN or stream.position + child_size > at + size:
+            raise _damaged()
+        if child == _BLOCK:
+            blocks += yield from _heard_block(stream, child_size, tracks)
+        elif child == _DISCARD_PADDING:
+            value = yield from _whole(stream, child_size)
             padding_ns = int.from_bytes(value, "big", signed=True)
-    for child, value in found:
-        if child != _BLOCK or _number(value, 0)[0] != tracks.number:
-            continue
-        packets = _packets(value)
+        else:
+            yield from stream.skip(child_size, "a WebM block")
+    for block in blocks:
+        packets = _packets(block)
         for i, packet in enumerate(packets):
             try:
                 samples = tracks.packets.decode(packet)
@@ -173,6 +173,15 @@ def _blocks(stream: ByteStream, element: int, size: int, tracks: _Tracks) -> Par
             if i == len(packets) - 1 and padding_ns > 0:
                 samples = samples[: max(0, len(samples) - padding_ns * HERTZ // 1_000_000_000)]
             yield samples
+
+
+def _heard_block(stream: ByteStream, size: int, tracks: _Tracks) -> Awaits[list[bytes]]:
+    """Read a block; none if it is of another track, such as video, and then it may be long."""
+    start = yield from stream.peek(min(size, 8))
+    if _number(start, 0)[0] == tracks.number:
+        return [(yield from _whole(stream, size))]
+    yield from stream.skip(size, "a WebM block")
+    return []
 
 
 def _packets(block: bytes) -> list[bytes]:

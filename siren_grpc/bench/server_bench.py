@@ -103,10 +103,11 @@ def summarise(
     unanswered = sum(report.n_unanswered for report in reports)
     reasons = [
         *_missed_bounds({"partial": partial_ms, "final": final_ms}, settings.bound_ms),
-        *(["errors"] if errors else []),
+        *(f"{n} x {error}" for error, n in errors.items()),
         *(["finals missing"] if unanswered else []),
     ]
-    is_valid = lag_ms is not None and lag_ms["p99"] <= settings.lag_bound_ms
+    # A server that refuses every stream leaves nothing to send, late or not.
+    is_valid = lag_ms is None or lag_ms["p99"] <= settings.lag_bound_ms
     if not is_valid:
         reasons.append("invalid: generator too slow")
     duration = sum(report.n_sent for report in reports) * settings.packet_ms / 1000
@@ -118,6 +119,7 @@ def summarise(
         "late_streams": late,
         "unanswered": unanswered,
         "errors": dict(errors),
+        "served": sum(report.error is None for report in reports),
         "messages_per_s": {
             "sent": sum(report.n_sent for report in reports) * per_s,
             "received": sum(report.n_received for report in reports) * per_s,

@@ -15,6 +15,7 @@ from siren_grpc.bench import report
 from siren_grpc.bench.console import (
     check_serving,
     console,
+    fail,
     recordings_of,
     spinner,
     start_server,
@@ -33,7 +34,8 @@ HELP = """Play live streams against a server and measure how long results take.
 
 A partial's latency runs from when the packet that completed its audio was due and handed to
 gRPC, a final's from FINALIZE or the end of the audio, both until the client has the result.
-The generator checks itself: a run in which it sent packets late is marked invalid.
+The generator checks itself: a run in which it sent packets late is marked invalid. The exit
+status is 1 when no stream was served.
 
 Examples:
 
@@ -144,6 +146,9 @@ def server(
             "or another machine and --target.",
             style="yellow",
         )
+    if not any(rung["served"] for rung in result["rungs"]):
+        errors = sorted({error for rung in result["rungs"] for error in rung["errors"]})
+        raise fail(f"no stream was served: {', '.join(errors)}")
 
 
 @contextmanager

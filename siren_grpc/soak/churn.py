@@ -11,7 +11,7 @@ from time import monotonic
 from typing import Any
 
 from siren_grpc.soak.churn_client import ChurnClient
-from siren_grpc.soak.flatness import Series, grown_beyond, growth
+from siren_grpc.soak.flatness import Series, grown_beyond, growth, not_measured
 from siren_grpc.soak.journal import Journal
 from siren_grpc.soak.process_counts import ProcessCounts, leaks
 from siren_grpc.soak.session_plan import SessionPlan, draw
@@ -119,6 +119,7 @@ async def play(
     slopes = heap.slopes(since=settings.warm_up)
     report.bytes_a_session = {name: round(grows, 1) for name, grows in slopes.items()}
     report.faults += leaks(baseline, counts) + grown_beyond(percents, settings.bound_percent)
+    report.faults += not_measured(memory.names or ["memory"], percents)
     report.n_faults = max(report.n_faults, len(report.faults))
     return report
 

@@ -19,7 +19,8 @@ Starts a server and runs short sessions against it, many at once over few connec
 ended, finalized, recordings, refused, resumed by nobody, and one in ten cancelled at a random
 byte. Every --every sessions it waits until nobody is there and counts slots, sessions, tasks,
 threads, file descriptors and memory of each process of the server. The same audio must read the
-same every time. The exit status is 1 when something is left over, has grown or was told wrongly.
+same every time. The exit status is 1 when something is left over, has grown, could not be measured
+or was told wrongly.
 
 Examples:
 
@@ -32,6 +33,9 @@ Examples:
   siren soak churn -- --front-ends 4 --max-sessions 512
 """
 _HERTZ = 16000
+_EVERY = 1000
+_LEAST_AUDITS = 20
+"""Of a run that is too short for one every so many sessions."""
 
 
 def churn(
@@ -39,7 +43,12 @@ def churn(
     sessions: Annotated[int, typer.Option(min=1, help="Sessions in all.")] = 1_000_000,
     at_once: Annotated[int, typer.Option(min=1, help="Sessions that run together.")] = 48,
     connections: Annotated[int, typer.Option(min=1, help="Connections they share.")] = 4,
-    every: Annotated[int, typer.Option(min=1, help="Sessions between two audits.")] = 1000,
+    every: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Sessions between two audits. Default: a twentieth of all, at most 1000."
+        ),
+    ] = None,
     warm_up: Annotated[
         int | None,
         typer.Option(help="Sessions before memory must stay flat. Default: a tenth of all."),
@@ -70,7 +79,7 @@ def churn(
         sessions=sessions,
         at_once=at_once,
         connections=connections,
-        every=every,
+        every=max(1, min(_EVERY, sessions // _LEAST_AUDITS)) if every is None else every,
         warm_up=sessions // 10 if warm_up is None else warm_up,
         bound_percent=bound_percent,
         cancelled_percent=cancelled_percent,

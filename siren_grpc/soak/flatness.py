@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import linear_regression, median
 from typing import Protocol
@@ -77,6 +77,11 @@ class Series:
         """Start with none."""
         self._points: dict[str, list[tuple[float, float]]] = {}
 
+    @property
+    def names(self) -> list[str]:
+        """The kinds there are."""
+        return list(self._points)
+
     def note(self, name: str, at: float, figure: float) -> None:
         """Add a figure of a kind. at: in any unit, ascending."""
         self._points.setdefault(name, []).append((at, figure))
@@ -90,6 +95,15 @@ class Series:
         """Return by how much each kind grows for each unit; absent where there is too little."""
         found = {name: slope(points, since=since) for name, points in self._points.items()}
         return {name: grows for name, grows in found.items() if grows is not None}
+
+
+def not_measured(names: Iterable[str], percents: Mapping[str, float]) -> list[str]:
+    """Say whose growth is not known: what was not judged has not passed."""
+    return [
+        f"the growth of {name} was not measured: fewer than two audits behind the warm-up"
+        for name in names
+        if name not in percents
+    ]
 
 
 def grown_beyond(percents: Mapping[str, float], bound_percent: float) -> list[str]:

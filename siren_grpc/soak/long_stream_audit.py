@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from siren_grpc.soak.flatness import Series, drift, grown_beyond, growth
+from siren_grpc.soak.flatness import Series, drift, grown_beyond, growth, not_measured
 from siren_grpc.soak.known_words import Hits, Word
 from siren_grpc.soak.process_counts import ProcessCounts
 from siren_grpc.soak.word_audit import WordAudit
@@ -18,6 +18,10 @@ _WORSE_SHARE_AFTER_SILENCE = 0.15
 """Two minutes have few words."""
 _MAX_ERROR_S = 0.08
 _FEW_WORDS = 20
+_LEAST_KNOWN_WORDS = 10
+_LEAST_SHARE = 0.5
+"""Before the silence: a server that hears next to nothing cannot get worse."""
+_STEP, _STEP_CPU = "step", "CPU time of a step"
 _WARM_UP_S = 600.0
 _BEFORE, _BEHIND, _AFTER = "before the silence", "behind the silence", "after the silence"
 
@@ -94,8 +98,8 @@ class LongStreamAudit:
         begin_s, end_s = self._silence_s
         # Silence has steps of its own: less to decode.
         if not begin_s <= at_s <= end_s + self._window_s:
-            self._steps.note("step", at_s, step_s)
-            self._steps.note("CPU time of a step", at_s, cpu_s)
+            self._steps.note(_STEP, at_s, step_s)
+            self._steps.note(_STEP_CPU, at_s, cpu_s)
         return {
             "steps": steps,
             "step_ms": round(1000 * step_s, 4),
@@ -130,9 +134,12 @@ class LongStreamAudit:
             name: round(percent, 3) for name, percent in {**memory, **steps}.items()
         }
         report.faults += grown_beyond(memory, memory_percent) + grown_beyond(steps, step_percent)
+        report.faults += not_measured(self._memory.names or ["memory"], memory)
+        report.faults += not_measured((_STEP, _STEP_CPU), steps)
         if self._n_in_silence:
             report.faults.append(f"{self._n_in_silence} words were heard in the silence")
         report.words = {name: self._words.between(*span) for name, span in self._spans.items()}
+        report.faults += _few_words(report.words[_BEFORE])
         report.faults += self._worse_words(report.words) + self._misplaced_words()
 
     def _worse_words(self, words: dict[str, Hits]) -> list[str]:
@@ -152,3 +159,14 @@ class LongStreamAudit:
             and hits.found >= _FEW_WORDS
             and abs(error) > _MAX_ERROR_S
         ]
+
+
+def _few_words(first: Hits) -> list[str]:
+    if first.known < _LEAST_KNOWN_WORDS:
+        return [
+            f"{first.known} words were played {_BEFORE}, by what was heard of the recordings "
+            f"alone: {_LEAST_KNOWN_WORDS} are needed"
+        ]
+    if first.share < _LEAST_SHARE:
+        return [f"{_BEFORE} {first.share:.1%} of the words were found: {_LEAST_SHARE:.0%} are due"]
+    return []

@@ -16,10 +16,11 @@ from siren_grpc.soak.options import JournalFile
 HELP = """Play a day of audio in one stream, as fast as it goes, hours of digital silence in it.
 
 Starts a server and streams recordings and pauses to it over gRPC; utterances end softly, so that
-the model's state grows as old as the stream. Every ten minutes of audio it notes the memory of
-each process, the mean step and its CPU time, and looks for the words where they are known to be
-(from the recordings played alone). The exit status is 1 when memory or steps grow, words drift,
-are heard in the silence, or are heard worse behind it.
+the model's state grows as old as the stream. Every ten minutes of audio, or more often, it notes
+the memory of each process, the mean step and its CPU time, and looks for the words where they are
+known to be (from the recordings played alone). The exit status is 1 when memory or steps grow or
+could not be measured, words drift, are heard in the silence, are too few before it, or are heard
+worse behind it.
 
 Examples:
 
@@ -27,6 +28,9 @@ Examples:
 
   siren soak stream --hours 3 --silence-hours 0.5 --decoder rnnt --journal stream.jsonl
 """
+_WINDOW_S = 600.0
+_LEAST_AUDITS = 36
+"""Enough in the shortest stream to judge its steps, those of the silence apart."""
 
 
 def stream(
@@ -36,8 +40,12 @@ def stream(
         float, typer.Option(min=0, help="Of it digital silence, in the middle.")
     ] = 2.0,
     window_s: Annotated[
-        float, typer.Option(min=5, help="Seconds of audio between two audits.")
-    ] = 600.0,
+        float | None,
+        typer.Option(
+            min=5,
+            help="Seconds of audio between two audits. Default: of 36 in all, but at most 600.",
+        ),
+    ] = None,
     decoder: ServedDecoder = None,
     memory_percent: Annotated[
         float,
@@ -63,7 +71,7 @@ def stream(
     settings = LongStreamSettings(
         hours=hours,
         silence_hours=silence_hours,
-        window_s=window_s,
+        window_s=min(_WINDOW_S, hours * 3600 / _LEAST_AUDITS) if window_s is None else window_s,
         decoder=decoder,
         memory_percent=memory_percent,
         step_percent=step_percent,

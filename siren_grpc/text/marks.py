@@ -32,11 +32,3 @@ def core(text: str, start: int, end: int) -> tuple[int, int]:
     while end > start and is_mark(text[end - 1]):
         end -= 1
     return start, end
-
-
-def before_apostrophe(word: str) -> str:
-    """Return a word without its first apostrophe and what follows: `hell` of `hell's`."""
-    for i, character in enumerate(word):
-        if character in _APOSTROPHES:
-            return word[:i]
-    return word

@@ -15,7 +15,9 @@ pytestmark = pytest.mark.e2e
 DISTRIBUTION = {"n", "mean", "p50", "p95", "p99", "max"}
 
 
-def bench(tmp_path: Path, command: str, *arguments: str) -> tuple[dict[str, Any], str]:
+def bench(
+    tmp_path: Path, command: str, *arguments: str, status: int = 0
+) -> tuple[dict[str, Any], str]:
     path = tmp_path / "report.json"
     done = subprocess.run(
         [str(SIREN), "bench", command, "--json", str(path), *arguments],
@@ -24,7 +26,7 @@ def bench(tmp_path: Path, command: str, *arguments: str) -> tuple[dict[str, Any]
         check=False,
         timeout=300,
     )
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.returncode == status, done.stdout + done.stderr
     report = json.loads(path.read_text())
     assert report["machine"]["cores"] >= 1
     assert report["machine"]["versions"]["torch"]
@@ -84,10 +86,13 @@ def test_server_counts_refusals_by_reason(tmp_path: Path, running_server: SirenS
         "server",
         *("--target", running_server.target, "--streams", "1", "--seconds", "1"),
         *("--chunk-frames", "3"),
+        status=1,
     )
 
-    assert report["rungs"][0]["errors"] == {"INVALID_CONFIG": 1}
-    assert not report["rungs"][0]["held"]
+    rung = report["rungs"][0]
+    assert rung["errors"] == {"INVALID_CONFIG": 1}
+    assert "1 x INVALID_CONFIG" in rung["reasons"]
+    assert not rung["held"]
     assert report["largest_held"] is None
 
 

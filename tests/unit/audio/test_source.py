@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import struct
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -12,8 +13,13 @@ import soxr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from siren_grpc.audio.byte_stream import ByteStream
 from siren_grpc.audio.channels import ChannelMode, ChannelPlan
+from siren_grpc.audio.codec import PacketError
+from siren_grpc.audio.crc import flac_crc, ogg_crc
 from siren_grpc.audio.decode import Encoding
+from siren_grpc.audio.flac import FlacFrames, parse_flac
+from siren_grpc.audio.mp3 import FrameHead
 from siren_grpc.audio.source import AudioSpec, make_source
 from siren_grpc.domain.errors import InvalidAudio
 from tests.support.audio import RECORDINGS as FOLDER
@@ -201,6 +207,35 @@ class TestLatency:
         assert source.n_samples == len(at_once("MP3").samples)
 
 
+def cut_in_every_way(encoding: Encoding, data: bytes) -> list[Decoded]:
+    """Decode at once, in messages of 37 and 1000 bytes, and in two, cut before and within its end.
+
+    They must be alike.
+    """
+    ends = [[], range(0, len(data), 37), range(0, len(data), 1000)]
+    ends += [[len(data) - n] for n in (1, 2, 65, 128, 129) if n < len(data)]
+    found = [decode(encoding, data, list(cuts)) for cuts in ends]
+    for decoded in found:
+        np.testing.assert_array_equal(decoded.samples, found[0].samples)
+        assert str(decoded.error) == str(found[0].error)
+    return found
+
+
+def rf64(data: bytes, size: int, name: bytes = b"RF64") -> bytes:
+    """A file whose chunks say 2**32 - 1 for their sizes. size: of the data, in its ds64 chunk."""
+    sizes = chunk(b"ds64", struct.pack("<QQQI", 0, size, size // 2, 0))
+    file = wav(data, data_size=0xFFFFFFFF)
+    return name + b"\xff\xff\xff\xff" + file[8:12] + sizes + file[12:]
+
+
+def in_short(data: bytes) -> str:
+    return f"{len(data)} bytes, {data[:8]!r}"
+
+
+TAG = b"TAG" + b"x" * 125
+TAILS = [bytes(512), TAG, b"\r\n", b"LIST\xff\xff\0\0INFO", b"\x80" * 100, chunk(b"id3 ", b"abc")]
+
+
 class TestWav:
     WIDE = np.array([-1.0, -0.5, 0.0, 0.25, 0.99], np.float32)
 
@@ -235,6 +270,38 @@ class TestWav:
         assert decoded.error is None
         np.testing.assert_array_equal(decoded.samples, FLOATS)
 
+    @pytest.mark.parametrize("name", [b"RF64", b"BW64"])
+    def test_a_size_of_64_bits_ends_the_data(self, name: bytes) -> None:
+        data = rf64(SPEECH.tobytes(), 2 * len(SPEECH), name) + chunk(b"axml", b"<ebu>" * 4001)
+        for decoded in cut_in_every_way(Encoding.WAV, data):
+            assert decoded.error is None
+            np.testing.assert_array_equal(decoded.samples, FLOATS)
+        truncated = decode(Encoding.AUTO, rf64(SPEECH.tobytes(), 2 * len(SPEECH) + 2, name))
+        assert "truncated" in str(truncated.error)
+
+    @pytest.mark.parametrize("size", [0, 2**32 - 1, 2**64 - 1])
+    def test_a_size_of_64_bits_may_be_left_open_too(self, size: int) -> None:
+        decoded = decode(Encoding.WAV, rf64(SPEECH.tobytes(), size), [100, 101, 3000])
+        assert decoded.error is None
+        np.testing.assert_array_equal(decoded.samples, FLOATS)
+
+    @pytest.mark.parametrize("behind", TAILS, ids=in_short)
+    def test_what_is_behind_the_data_and_no_file_is_no_audio(self, behind: bytes) -> None:
+        for decoded in cut_in_every_way(Encoding.WAV, wav(SPEECH.tobytes()) + behind):
+            assert decoded.error is None
+            np.testing.assert_array_equal(decoded.samples, FLOATS)
+        source = make_source(AudioSpec(Encoding.WAV, 0))
+        list(source.push(wav(bytes(8)) + behind))
+        list(source.push(bytes(1 << 20)))
+        assert source._bytes.n_held < 8
+
+    @pytest.mark.parametrize("pad", [b"", b"\0"])
+    def test_data_of_an_odd_size_may_be_padded(self, pad: bytes) -> None:
+        odd = wav(bytes([128] * 15), bits=8) + pad + chunk(b"LIST", b"INFO") + wav(bytes(4), bits=8)
+        for decoded in cut_in_every_way(Encoding.WAV, odd):
+            assert decoded.error is None
+            assert len(decoded.samples) == 19
+
     def test_files_one_behind_the_other_are_one_stream(self) -> None:
         data = wav(SPEECH.tobytes()) + wav(SPEECH[:999].tobytes())
         decoded = decode(Encoding.AUTO, data, [44, len(data) // 2])
@@ -264,7 +331,8 @@ class TestWav:
             (wav(bytes(9), data_size=0), "within a sample of the WAV file"),
             (wav(b"")[:30], "truncated"),
             (wav(b"")[:12] + b"data\x08\0\0\0" + bytes(8), "before its fmt chunk"),
-            (wav(bytes(4)) + b"\x00\x01\x02\x03garbage", "where a chunk should begin"),
+            (wav(bytes(4), before=b"\x00\x01\x02\x03garbage"), "where a chunk should begin"),
+            (wav(bytes(4), before=chunk(b"ds64", bytes(8))), "ds64 chunk has 8 bytes"),
             (wav(np.array([np.inf], "<f4").tobytes(), tag=3, bits=32), "NaN or infinity"),
         ],
     )
@@ -272,6 +340,181 @@ class TestWav:
         error = decode(Encoding.WAV, data).error
         assert error is not None
         assert says in error.message
+
+
+def pages(data: bytes) -> list[bytearray]:
+    """Cut an Ogg stream into its pages."""
+    found = []
+    while data:
+        n_bytes = 27 + data[26] + sum(data[27 : 27 + data[26]])
+        found.append(bytearray(data[:n_bytes]))
+        data = data[n_bytes:]
+    return found
+
+
+def joined(pages: list[bytearray], *, serial: int) -> bytes:
+    """Join pages, numbered anew, of a serial number and with right checksums."""
+    for number, page in enumerate(pages):
+        page[14:26] = struct.pack("<III", serial, number, 0)
+        page[22:26] = ogg_crc().update(0, bytes(page)).to_bytes(4, "little")
+    return b"".join(pages)
+
+
+class TestOgg:
+    @pytest.mark.parametrize("kind", ["OGG_OPUS", "OGG_FLAC"])
+    @pytest.mark.parametrize("serial", [1, 2])
+    @pytest.mark.parametrize("is_cut_short", [False, True])
+    def test_a_chain_is_heard_to_its_end(self, kind: str, serial: int, is_cut_short: bool) -> None:
+        one = pages(encoded(kind))
+        first = joined(one[:-1] if is_cut_short else one, serial=1)
+        second = joined(pages(encoded(kind)), serial=serial)
+        heard = [decode(DECLARED[kind], part).samples for part in (first, second)]
+        both = decode(DECLARED[kind], first + second, [*range(0, len(first + second), 997)])
+        assert both.error is None
+        np.testing.assert_array_equal(both.samples, np.concatenate(heard))
+
+    def test_of_streams_that_begin_together_the_first_is_heard(self) -> None:
+        one, other = pages(encoded("OGG_OPUS")), pages(encoded("OGG_OPUS voice"))
+        data = joined(one, serial=1)
+        head, rest = data[: len(one[0])], data[len(one[0]) :]
+        decoded = decode(Encoding.OGG_OPUS, head + joined(other, serial=2) + rest)
+        assert decoded.error is None
+        np.testing.assert_array_equal(decoded.samples, at_once("OGG_OPUS").samples)
+
+    def test_a_picture_is_not_kept(self) -> None:
+        head, *rest = pages(encoded("OGG_FLAC"))
+        picture = b"\x06" + bytes(255 * 255 * 20 - 1)
+        parts = [picture[i : i + 255 * 255] for i in range(0, len(picture), 255 * 255)]
+        of_picture = [
+            bytearray(b"OggS\0" + bytes([bool(i)]) + bytes(20) + b"\xff" + b"\xff" * 255 + part)
+            for i, part in enumerate(parts)
+        ]
+        of_picture.append(bytearray(b"OggS\0\x01" + bytes(20) + b"\x01\0"))
+        data = joined([head, *of_picture, *rest], serial=1)
+        decoded = decode(Encoding.FLAC, data, [*range(0, len(data), 50_000)])
+        assert decoded.error is None
+        np.testing.assert_array_equal(decoded.samples, FLOATS)
+
+
+class TestFlac:
+    @pytest.mark.parametrize("kind", ["FLAC", "FLAC stereo"])
+    @pytest.mark.parametrize("tail", [b"", TAG, bytes(64), b"\0", TAG + bytes(99)], ids=in_short)
+    def test_a_tag_and_padding_behind_the_last_frame_are_none(self, kind: str, tail: bytes) -> None:
+        for decoded in cut_in_every_way(Encoding.FLAC, encoded(kind) + tail):
+            assert decoded.error is None
+            np.testing.assert_array_equal(decoded.samples, at_once(kind).samples)
+
+    @pytest.mark.parametrize(
+        ("tail", "says"),
+        [(encoded("FLAC"), "another FLAC stream begins at byte"), (b"xyz", "78 79")],
+    )
+    def test_anything_else_is_told_behind_all_audio(self, tail: bytes, says: str) -> None:
+        for decoded in cut_in_every_way(Encoding.FLAC, encoded("FLAC") + tail):
+            assert says in str(decoded.error)
+            np.testing.assert_array_equal(decoded.samples, FLOATS)
+
+    def test_bytes_made_to_be_decoded_again_and_again_are_refused_soon(self) -> None:
+        """Where the CRC is 0 it stays so with each zero behind: any of them may end the frame."""
+        whole = encoded("FLAC")
+        at = whole.index(b"\xff\xf8")
+        begin = whole[at : at + 8]
+        begin += flac_crc().update(0, begin).to_bytes(2, "big")
+        n_tried = 0
+
+        class Counting(FlacFrames):
+            def decode(self, frame: bytes) -> np.ndarray:
+                nonlocal n_tried
+                n_tried += 1
+                raise PacketError("not yet")
+
+        stream = ByteStream()
+        stream.feed(whole[:at] + begin + bytes(200_000))
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("siren_grpc.audio.flac.FlacFrames", Counting)
+            with pytest.raises(InvalidAudio, match="damaged"):
+                list(parse_flac(stream))
+        assert n_tried == 100
+
+    def test_zeros_in_place_of_audio_are_not_padding(self) -> None:
+        whole = encoded("FLAC")
+        decoded = decode(Encoding.FLAC, whole[: len(whole) // 2] + bytes(len(whole) // 2))
+        assert decoded.error is not None
+
+
+def of_mp3(data: bytes) -> tuple[bytes, list[bytes]]:
+    """Cut an MP3 stream into its tag, and its frames."""
+    at = 10 + int.from_bytes(data[8:10], "big") if data[:3] == b"ID3" else 0
+    tag, frames = data[:at], []
+    while at < len(data):
+        head = FrameHead.of(data[at : at + 4])
+        assert head is not None
+        frames.append(data[at : at + head.n_bytes])
+        at += head.n_bytes
+    return tag, frames
+
+
+class TestMp3:
+    APE = b"\x03\0\0\0\0\0\0\0Key\0abcAPETAGEX" + struct.pack("<IIII", 2000, 47, 1, 0) + bytes(8)
+    LYRICS = b"LYRICSBEGININD0000200LYR00010hello world000046LYRICS200" + TAG
+
+    def test_a_tag_with_a_checksum_before_it_is_read(self) -> None:
+        tag, (first, *rest) = of_mp3(encoded("MP3"))
+        assert b"Info" in first or b"Xing" in first
+        first = bytes([first[0], first[1] & 0xFE, *first[2:4], 0xAB, 0xCD, *first[6:]])
+        decoded = decode(Encoding.MP3, tag + first + b"".join(rest))
+        assert decoded.error is None
+        np.testing.assert_array_equal(decoded.samples, at_once("MP3").samples)
+
+    @pytest.mark.parametrize("tail", [APE, LYRICS, b"\r\n", b"xyz", b"TAG+" + b"x" * 223 + TAG])
+    def test_a_little_behind_the_last_frame_is_skipped(self, tail: bytes) -> None:
+        for decoded in cut_in_every_way(Encoding.MP3, encoded("MP3") + tail):
+            assert decoded.error is None
+            np.testing.assert_array_equal(decoded.samples, at_once("MP3").samples)
+
+    def test_much_behind_it_or_frames_are_damage(self) -> None:
+        _, frames = of_mp3(encoded("MP3"))
+        for tail in (b"x" * 70_000, b"junk" + b"".join(frames[5:7]), b"\xff"):
+            found = cut_in_every_way(Encoding.MP3, encoded("MP3") + tail)
+            assert ("truncated" if tail == b"\xff" else "damaged") in str(found[0].error)
+            np.testing.assert_array_equal(found[0].samples, at_once("MP3").samples)
+
+    @pytest.mark.parametrize("encoding", [Encoding.MP3, Encoding.AUTO])
+    @pytest.mark.parametrize("padding", [bytes(1), bytes(10_000), b"junk", bytes(20) + b"junk"])
+    def test_a_little_between_a_tag_and_the_first_frame_is_skipped(
+        self, encoding: Encoding, padding: bytes
+    ) -> None:
+        _, frames = of_mp3(encoded("MP3"))
+        data = b"ID3\x03\0\0\0\0\0\x0a" + bytes(10) + padding + b"".join(frames)
+        for decoded in cut_in_every_way(encoding, data):
+            assert decoded.error is None
+            np.testing.assert_array_equal(decoded.samples, at_once("MP3").samples)
+
+    def test_a_stream_that_is_joined_begins_within_a_frame(self) -> None:
+        _, frames = of_mp3(encoded("MP3"))
+        for start in (3, 40):
+            data = b"".join(frames[2:])[start:]
+            (joined_, *_) = cut_in_every_way(Encoding.MP3, data)
+            assert joined_.error is None
+            assert len(joined_.samples) == 576 * len(frames[3:])
+
+    def test_so_much_without_a_frame_is_no_mp3(self) -> None:
+        data = b"x" * 5000 + encoded("MP3")
+        assert "text (" in str(cut_in_every_way(Encoding.MP3, data)[0].error)
+
+
+def test_a_long_block_of_another_track_of_webm_is_skipped() -> None:
+    def element(name: bytes, data: bytes) -> bytes:
+        return name + (1 << 56 | len(data)).to_bytes(8, "big") + data
+
+    video = element(b"\xa1", b"\x82\0\0\0" + bytes(1 << 20))
+    group = element(b"\xa0", video + element(b"\x9b", b"\x21"))
+    data = encoded("WEBM_OPUS live") + group + element(b"\xa3", b"\x82\0\0\0" + bytes(1 << 20))
+    source = make_source(AudioSpec(Encoding.WEBM_OPUS, 0))
+    for start in range(0, len(data), 1 << 16):
+        list(source.push(data[start : start + (1 << 16)]))
+        assert source._bytes.n_held < 1 << 17
+    list(source.finish())
+    assert source.n_samples == len(at_once("WEBM_OPUS live").samples)
 
 
 LIES = [

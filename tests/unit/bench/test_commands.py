@@ -3,7 +3,9 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from io import StringIO
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
@@ -11,6 +13,8 @@ from typer.testing import CliRunner
 
 from siren_grpc.bench.commands import app
 from siren_grpc.bench.options import numbers
+from siren_grpc.bench.player import StreamReport
+from siren_grpc.bench.server_bench import summarise
 
 
 def test_the_command_line_needs_neither_torch_nor_grpc() -> None:
@@ -33,6 +37,30 @@ def test_a_server_that_is_not_there_is_not_measured() -> None:
     done = CliRunner().invoke(app, arguments)
     assert done.exit_code == 1
     assert "no server to measure at 127.0.0.1:1: UNAVAILABLE" in done.output
+
+
+def test_a_server_that_serves_no_stream_is_not_measured(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def measure(generator: object, target: object, n_streams: int, settings: Any) -> dict[str, Any]:
+        refused = [StreamReport(error="INVALID_CONFIG")] * n_streams
+        rung = summarise(refused, 0.0, 1.0, settings)
+        return rung | {
+            **{"streams": n_streams, "is_empty_handler": False},
+            "server": {"cpu_cores": None, "rss_bytes": None},
+        }
+
+    monkeypatch.setattr("siren_grpc.bench.server_bench.measure_rung", measure)
+    monkeypatch.setattr("siren_grpc.bench.server_command.check_serving", lambda target: None)
+    monkeypatch.setattr("siren_grpc.bench.generator.Generator", lambda n: StringIO())
+    kept = tmp_path / "server.json"
+    arguments = ["server", "--target", "127.0.0.1:1", "--streams", "1,2", "--json", str(kept)]
+    done = CliRunner().invoke(app, arguments)
+    assert done.exit_code == 1
+    assert "2 x INVALID_CONFIG" in done.output
+    assert "no stream was served: INVALID_CONFIG" in done.output
+    assert "invalid" not in done.output
+    assert kept.exists()
 
 
 def test_numbers_are_read_or_refused() -> None:

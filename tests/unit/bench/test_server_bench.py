@@ -54,7 +54,7 @@ def test_a_rung_without_fault_is_held() -> None:
         ({"partials": [Latency(21.0, 0.3)] * 10}, "partial p95"),
         ({"finals": [Latency(21.0, 0.3)]}, "final p95"),
         ({"partials": []}, "no partial"),
-        ({"error": "OVERLOADED"}, "errors"),
+        ({"error": "OVERLOADED"}, "1 x OVERLOADED"),
         ({"n_unanswered": 1}, "finals missing"),
         ({"lags_s": [0.08] * 100}, "invalid: generator too slow"),
     ],
@@ -63,6 +63,16 @@ def test_a_fault_is_named(changes: dict[str, Any], reason: str) -> None:
     rung = summary(make_report(**changes))
     assert not rung["held"]
     assert reason in rung["reasons"]
+
+
+def test_a_server_that_refuses_all_is_not_the_generators_fault() -> None:
+    refused = {"partials": [], "finals": [], "n_sent": 0, "lags_s": [], "error": "INVALID_CONFIG"}
+    rung = summary(make_report(**refused), make_report(**refused))
+    assert rung["valid"]
+    assert not rung["held"]
+    assert rung["reasons"] == ["no partial", "no final", "2 x INVALID_CONFIG"]
+    assert rung["served"] == 0
+    assert summary(make_report(**refused), make_report())["served"] == 1
 
 
 def test_what_came_before_all_streams_ran_does_not_count() -> None:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from siren_grpc.soak.flatness import Series, drift, grown_beyond, growth, slope
+from siren_grpc.soak.flatness import Series, drift, grown_beyond, growth, not_measured, slope
 
 
 def test_growth_is_counted_behind_the_warm_up():
@@ -47,3 +47,7 @@ def test_each_kind_of_figure_is_judged_by_itself():
     assert percents == {"memory": pytest.approx(17.91, abs=0.01), "step": 0.0}
     assert grown_beyond(percents, 1.0) == ["memory grew by 17.91 %"]
     assert grown_beyond(percents, 18.0) == []
+    assert series.names == ["memory", "step", "once"]
+    assert not_measured(series.names, percents) == [
+        "the growth of once was not measured: fewer than two audits behind the warm-up"
+    ]

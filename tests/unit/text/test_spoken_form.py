@@ -8,7 +8,7 @@ from siren_grpc.text.options import TextOptions
 from siren_grpc.text.spoken_form import SpokenForm
 
 LOWER = TextOptions(is_lower_case=True)
-WORDS = frozenset({"ab", "a", "ab'a", "bab"})
+WORDS = frozenset({"ab", "a", "ab'a", "bab", "bé", "'b"})
 
 
 def final(text: str, options: TextOptions = LOWER) -> str:
@@ -67,8 +67,11 @@ def test_a_single_word() -> None:
 
 @settings(max_examples=500)
 @given(
-    st.text(alphabet="abAB'.-Σ é\u0301ß ", max_size=40),
-    st.lists(st.tuples(st.integers(0, 40), st.text(alphabet="ab'. ", max_size=5)), max_size=12),
+    st.text(alphabet="abAB'\u2019.-Σ éé\u0301\u0323ß ", max_size=40),
+    st.lists(
+        st.tuples(st.integers(0, 40), st.text(alphabet="ab'\u2019\u0301. ", max_size=5)),
+        max_size=12,
+    ),
     st.booleans(),
     st.booleans(),
 )
