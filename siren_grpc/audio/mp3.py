@@ -11,6 +11,7 @@ from siren_grpc.audio.id3 import skip_id3
 from siren_grpc.domain.errors import InvalidAudio
 
 HEAD_BYTES = 4
+_FIRST_BYTE = b"\xff"
 _CRC_BYTES = 2
 DECODER_DELAY_SAMPLES = 528 + 1
 """What every decoder's filters hold back."""
@@ -183,7 +184,7 @@ def _skip_tail(stream: ByteStream) -> Awaits[None]:
     Raises InvalidAudio where frames follow, for one of them is damaged, and for much else.
     """
     start = yield from stream.peek(HEAD_BYTES)
-    if len(start) < HEAD_BYTES and start[0] == 0xFF:
+    if len(start) < HEAD_BYTES and start[:1] == _FIRST_BYTE:
         stream.require_more("an MP3 frame")
     found = yield from _find_pair(stream, _MOST_TAIL_BYTES)
     if found is not None or stream.n_held >= _MOST_TAIL_BYTES + HEAD_BYTES:
@@ -199,15 +200,27 @@ def _find_pair(stream: ByteStream, most_bytes: int) -> Awaits[tuple[int, FrameHe
 
     None if there is none behind at most so many bytes, or before the end.
     """
-    for at in range(1, most_bytes + 1):
-        start = yield from _held(stream, at)
+    at = 1
+    while at <= most_bytes:
+        found = stream.find(_FIRST_BYTE, at)
+        if found < 0:
+            if stream.is_over:
+                return None
+            at = stream.n_held
+            yield
+            continue
+        if found > most_bytes:
+            break
+        start = yield from _held(stream, found)
         if len(start) < HEAD_BYTES:
             return None
         head = FrameHead.of(start)
         if head is not None:
-            following = FrameHead.of((yield from _held(stream, at + head.n_bytes)))
+            following = FrameHead.of((yield from _held(stream, found + head.n_bytes)))
             if following is not None and following.is_like(head):
-                return at, head
+                return found, head
+        at = found + 1
+    yield from _held(stream, most_bytes)  # so far was looked
     return None
 
 

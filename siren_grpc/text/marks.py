@@ -5,8 +5,8 @@ from __future__ import annotations
 import unicodedata
 from functools import lru_cache
 
-_APOSTROPHES = "'\N{RIGHT SINGLE QUOTATION MARK}"
-_PARTS_OF_WORDS = frozenset(_APOSTROPHES + "%&@#*/\\")
+APOSTROPHES = "'\N{RIGHT SINGLE QUOTATION MARK}"
+_PARTS_OF_WORDS = frozenset(APOSTROPHES + "%&@#*/\\")
 """Punctuation by its Unicode category, but read as part of a word: dogs', 5%, R&D, f***."""
 
 
@@ -19,7 +19,7 @@ def is_mark(character: str) -> bool:
 @lru_cache(maxsize=4096)
 def is_word_character(character: str) -> bool:
     """Tell whether a character belongs to a word that can be masked: letter, digit, apostrophe."""
-    return unicodedata.category(character)[0] in "LMN" or character in _APOSTROPHES
+    return unicodedata.category(character)[0] in "LMN" or character in APOSTROPHES
 
 
 def core(text: str, start: int, end: int) -> tuple[int, int]:

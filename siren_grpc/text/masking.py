@@ -6,11 +6,11 @@ import unicodedata
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 
-from siren_grpc.text.marks import is_word_character
+from siren_grpc.text.marks import APOSTROPHES, is_word_character
 
 MASK = "*"
 MAX_LETTERS = 64
-_APOSTROPHES = "'\N{RIGHT SINGLE QUOTATION MARK}\N{MODIFIER LETTER APOSTROPHE}"
+_APOSTROPHES = APOSTROPHES + "\N{MODIFIER LETTER APOSTROPHE}"
 _TO_ONE_APOSTROPHE = dict.fromkeys(map(ord, _APOSTROPHES), "'")
 
 

@@ -41,12 +41,12 @@ async def play(world: World, speaks: asyncio.Event) -> tuple[list[str], str]:
     return kinds, "OK"
 
 
-def hold_openings(
+async def begin_to_open(
     world: World, monkeypatch: pytest.MonkeyPatch
-) -> tuple[asyncio.Event, asyncio.Event]:
-    """Have sessions open when the second event is set; the first tells that one is to."""
+) -> tuple[asyncio.Task[tuple[list[str], str]], asyncio.Event]:
+    """Run a call until its session is to open, which it does when the event is set."""
     open_session = world.engine.open
-    is_opening, may_open = asyncio.Event(), asyncio.Event()
+    is_opening, may_open, speaks = asyncio.Event(), asyncio.Event(), asyncio.Event()
 
     async def open_later(*args: Any, **options: Any) -> Any:
         is_opening.set()
@@ -54,7 +54,10 @@ def hold_openings(
         return await open_session(*args, **options)
 
     monkeypatch.setattr(world.engine, "open", open_later)
-    return is_opening, may_open
+    speaks.set()
+    call = asyncio.create_task(play(world, speaks))
+    await asyncio.wait_for(is_opening.wait(), 10)
+    return call, may_open
 
 
 async def test_who_says_behind_the_drain_what_it_wants_is_refused(world: World) -> None:
@@ -69,11 +72,7 @@ async def test_who_says_behind_the_drain_what_it_wants_is_refused(world: World) 
 async def test_who_is_let_in_as_the_drain_ends_is_sent_away_in_order(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    is_opening, may_open = hold_openings(world, monkeypatch)
-    speaks = asyncio.Event()
-    speaks.set()
-    call = asyncio.create_task(play(world, speaks))
-    await asyncio.wait_for(is_opening.wait(), 10)
+    call, may_open = await begin_to_open(world, monkeypatch)
     await world.service.drain(grace_s=10, hurry=asyncio.Event())
     may_open.set()
     kinds, reason = await asyncio.wait_for(call, 10)
@@ -101,11 +100,7 @@ async def test_who_loses_its_token_before_it_says_anything_has_no_stream(world: 
 async def test_who_loses_its_token_while_its_stream_opens_loses_the_stream(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    is_opening, may_open = hold_openings(world, monkeypatch)
-    speaks = asyncio.Event()
-    speaks.set()
-    call = asyncio.create_task(play(world, speaks))
-    await asyncio.wait_for(is_opening.wait(), 10)
+    call, may_open = await begin_to_open(world, monkeypatch)
     world.service.revoke(frozenset({ANONYMOUS.name}))
     may_open.set()
     kinds, reason = await asyncio.wait_for(call, 10)

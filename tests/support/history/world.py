@@ -38,12 +38,14 @@ class World:
 
 
 @asynccontextmanager
-async def open_world(*, n_slots: int, max_samples: int | None) -> AsyncIterator[World]:
+async def open_world(
+    *, n_slots: int, max_samples: int | None, idle_timeout_s: float = 30
+) -> AsyncIterator[World]:
     """Start a service; stop it."""
     limits = ServiceLimits(
         preview_ms=80,
         tail_padding_ms=100,
-        idle_timeout_s=30,
+        idle_timeout_s=idle_timeout_s,
         max_session_s=None if max_samples is None else max_samples / HERTZ,
         masked_words=frozenset(),
         resume_grace_s=_GRACE_S,
