@@ -43,7 +43,7 @@ Examples:
 
   siren abuse requests
 
-  siren abuse requests --requests 1000 --target 127.0.0.1:50051
+  siren abuse requests --requests 1000 --server 127.0.0.1:50051
 
   siren abuse requests --seed 7 --only 4711
 """
@@ -68,8 +68,10 @@ def requests(
     target: Annotated[
         str | None,
         typer.Option(
+            "--server",
+            metavar="HOST:PORT",
             callback=_of_this_machine,
-            help="HOST:PORT of a running server of this machine. Default: start one.",
+            help="A running server of this machine. Default: start one.",
         ),
     ] = None,
     n_requests: Annotated[int, typer.Option("--requests", min=1, help="How many.")] = 100_000,

@@ -51,7 +51,7 @@ def start_server(
 
 
 def check_serving(target: str) -> None:
-    """Ask the server of `--target` whether it serves. Raises typer.Exit when it does not."""
+    """Ask the server of `--server` whether it serves. Raises typer.Exit when it does not."""
     from siren_client import ServingStatus, SirenClient, SirenError
 
     try:

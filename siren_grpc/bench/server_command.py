@@ -43,7 +43,7 @@ Examples:
 
   siren bench server --ramp --json server.json -- --max-batch 32
 
-  siren bench server --target 10.0.0.5:50051 --streams 200 --processes 4
+  siren bench server --server 10.0.0.5:50051 --streams 200 --processes 4
 """
 _DEFAULT_CHUNK_FRAMES = 7
 
@@ -51,7 +51,10 @@ _DEFAULT_CHUNK_FRAMES = 7
 def server(
     serve_flags: ServeFlags = None,
     target: Annotated[
-        str | None, typer.Option(help="HOST:PORT of a running server. Default: start one.")
+        str | None,
+        typer.Option(
+            "--server", metavar="HOST:PORT", help="A running server. Default: start one."
+        ),
     ] = None,
     streams: Annotated[str, typer.Option(help="Numbers of streams to measure: 1,8,32.")] = "4",
     ramp: Annotated[
@@ -143,7 +146,7 @@ def server(
     if not all(rung["valid"] for rung in result["rungs"]):
         console.print(
             "some runs are invalid: the generator sent packets late. Give it more --processes, "
-            "or another machine and --target.",
+            "or another machine and --server.",
             style="yellow",
         )
     if not any(rung["served"] for rung in result["rungs"]):

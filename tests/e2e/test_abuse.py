@@ -133,7 +133,7 @@ def test_the_command_reports_and_ends_well(running_server: SirenServer, tmp_path
     done = subprocess.run(
         [
             *(str(SIREN), "abuse", "requests", "--requests", "60", "--quiet-s", "0.5"),
-            *("--target", running_server.target, "--at-once", "4", "--json", str(kept)),
+            *("--server", running_server.target, "--at-once", "4", "--json", str(kept)),
         ],
         capture_output=True,
         text=True,

@@ -65,7 +65,7 @@ def test_server_reports_latencies_of_live_streams(
     report, output = bench(
         tmp_path,
         "server",
-        *("--target", running_server.target, "--streams", "2", "--seconds", "4"),
+        *("--server", running_server.target, "--streams", "2", "--seconds", "4"),
         *("--bound-ms", "60000", "--lag-bound-ms", "60000"),
     )
 
@@ -84,7 +84,7 @@ def test_server_counts_refusals_by_reason(tmp_path: Path, running_server: SirenS
     report, _ = bench(
         tmp_path,
         "server",
-        *("--target", running_server.target, "--streams", "1", "--seconds", "1"),
+        *("--server", running_server.target, "--streams", "1", "--seconds", "1"),
         *("--chunk-frames", "3"),
         status=1,
     )

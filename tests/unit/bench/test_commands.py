@@ -33,7 +33,7 @@ def test_help_teaches_by_example(command: str) -> None:
 
 
 def test_a_server_that_is_not_there_is_not_measured() -> None:
-    arguments = ["server", "--target", "127.0.0.1:1", "--streams", "1", "--seconds", "1"]
+    arguments = ["server", "--server", "127.0.0.1:1", "--streams", "1", "--seconds", "1"]
     done = CliRunner().invoke(app, arguments)
     assert done.exit_code == 1
     assert "no server to measure at 127.0.0.1:1: UNAVAILABLE" in done.output
@@ -54,7 +54,7 @@ def test_a_server_that_serves_no_stream_is_not_measured(
     monkeypatch.setattr("siren_grpc.bench.server_command.check_serving", lambda target: None)
     monkeypatch.setattr("siren_grpc.bench.generator.Generator", lambda n: StringIO())
     kept = tmp_path / "server.json"
-    arguments = ["server", "--target", "127.0.0.1:1", "--streams", "1,2", "--json", str(kept)]
+    arguments = ["server", "--server", "127.0.0.1:1", "--streams", "1,2", "--json", str(kept)]
     done = CliRunner().invoke(app, arguments)
     assert done.exit_code == 1
     assert "2 x INVALID_CONFIG" in done.output
