@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
@@ -123,7 +123,7 @@ def server(
         progress.add_task("starting the server", total=None)
         generator = stack.enter_context(closing(Generator(processes)))
         measure = partial(_measure, progress, generator, settings)
-        with _server_under_load(target, flags) as under_load:
+        with _server_under_load(target, flags) as (under_load, how_it_ended):
             rungs = Rungs(partial(measure, under_load))
             for n_streams in counts:
                 rungs.holds(n_streams)
@@ -132,6 +132,7 @@ def server(
                 if ramp
                 else rungs.largest_held
             )
+            end = how_it_ended()
         result["rungs"] = rungs.measured
         result["empty_handler"] = []
         if empty_handler:
@@ -143,6 +144,8 @@ def server(
     report.save(result, json)
     Console().print(report.server_table(result))
     Console().print(f"largest number of streams that held: {result['largest_held']}")
+    if end is not None:
+        raise fail(end)
     if not all(rung["valid"] for rung in result["rungs"]):
         console.print(
             "some runs are invalid: the generator sent packets late. Give it more --processes, "
@@ -155,16 +158,18 @@ def server(
 
 
 @contextmanager
-def _server_under_load(target: str | None, flags: list[str]) -> Iterator[Target]:
-    """Yield the server that is there, or one of our own."""
+def _server_under_load(
+    target: str | None, flags: list[str]
+) -> Iterator[tuple[Target, Callable[[], str | None]]]:
+    """Yield the server that is there, or one of our own, and what says how that has ended."""
     from siren_grpc.bench.server_bench import Target
 
     if target is not None:
         check_serving(target)
-        yield Target(target, None)
+        yield Target(target, None), lambda: None
         return
     with closing(start_server(flags)) as process:
-        yield Target(process.target, process.pid)
+        yield Target(process.target, process.pid), process.how_it_ended
 
 
 def _measure(

@@ -44,6 +44,7 @@ class ServerProcess:
         self._log: deque[str] = deque(maxlen=30)
         self._port: str | None = None
         self._is_serving = threading.Event()
+        self._has_all_log = threading.Event()
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
         self._is_serving.wait()
@@ -79,6 +80,7 @@ class ServerProcess:
                 self._port = match.group(1)
             if _SERVING in line:
                 self._is_serving.set()
+        self._has_all_log.set()
         self._process.wait()
         self._is_serving.set()  # or never will be
 
@@ -91,6 +93,19 @@ class ServerProcess:
     def pid(self) -> int:
         """Its process id."""
         return self._process.pid
+
+    def how_it_ended(self) -> str | None:
+        """Return its status and the end of its log if it has ended by itself, None while it runs.
+
+        Before `close`.
+        """
+        status = self._process.poll()
+        if status is None and self._has_all_log.is_set():
+            self._reader.join()  # it waits for the process, of which `poll` knows nothing then
+            status = self._process.poll()
+        if status is None:
+            return None
+        return f"the server ended with status {status}; the end of its log:\n{''.join(self._log)}"
 
     def close(self) -> None:
         """Stop it, gently first."""

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import os
 import re
+import signal
 import subprocess
 import sys
+from contextlib import suppress
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -15,6 +18,7 @@ from siren_grpc.bench.commands import app
 from siren_grpc.bench.options import numbers
 from siren_grpc.bench.player import StreamReport
 from siren_grpc.bench.server_bench import summarise
+from siren_grpc.bench.server_process import ServerProcess
 
 
 def test_the_command_line_needs_neither_torch_nor_grpc() -> None:
@@ -60,6 +64,33 @@ def test_a_server_that_serves_no_stream_is_not_measured(
     assert "2 x INVALID_CONFIG" in done.output
     assert "no stream was served: INVALID_CONFIG" in done.output
     assert "invalid" not in done.output
+    assert kept.exists()
+
+
+def test_a_server_that_ends_under_load_is_told_of_with_its_log(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def measure(generator: object, target: Any, n_streams: int, settings: Any) -> dict[str, Any]:
+        os.kill(target.pid, signal.SIGKILL)
+        with suppress(ChildProcessError):  # whoever reads its log was quicker
+            os.waitid(os.P_PID, target.pid, os.WEXITED | os.WNOWAIT)
+        rung = summarise([StreamReport(error="UNAVAILABLE")], 0.0, 1.0, settings)
+        return rung | {
+            **{"streams": n_streams, "is_empty_handler": False},
+            "server": {"cpu_cores": None, "rss_bytes": None},
+        }
+
+    def start(flags: object) -> ServerProcess:
+        return ServerProcess.empty_handler(chunk_ms=80)
+
+    monkeypatch.setattr("siren_grpc.bench.server_bench.measure_rung", measure)
+    monkeypatch.setattr("siren_grpc.bench.server_command.start_server", start)
+    monkeypatch.setattr("siren_grpc.bench.generator.Generator", lambda n: StringIO())
+    kept = tmp_path / "server.json"
+    done = CliRunner().invoke(app, ["server", "--streams", "1", "--json", str(kept)])
+    assert done.exit_code == 1
+    assert "the server ended with status -9; the end of its log:" in done.output
+    assert "listening on" in done.output
     assert kept.exists()
 
 
