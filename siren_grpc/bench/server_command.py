@@ -52,9 +52,7 @@ def server(
     serve_flags: ServeFlags = None,
     target: Annotated[
         str | None,
-        typer.Option(
-            "--server", metavar="HOST:PORT", help="A running server. Default: start one."
-        ),
+        typer.Option("--server", metavar="HOST:PORT", help="A running server. Default: start one."),
     ] = None,
     streams: Annotated[str, typer.Option(help="Numbers of streams to measure: 1,8,32.")] = "4",
     ramp: Annotated[

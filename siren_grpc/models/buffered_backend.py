@@ -14,6 +14,7 @@ import torch
 from nemo.collections.asr.models import ASRModel
 
 from siren_grpc.domain.model import DecoderKind, Lane, ModelInfo, ModelOptions
+from siren_grpc.domain.ports import StepsAtOnce
 from siren_grpc.domain.step import StepResult, StepRow
 from siren_grpc.domain.work import Chunk
 from siren_grpc.models.biasing import SlotPhrases
@@ -60,7 +61,7 @@ class BufferedBackend:
         """CPU threads of a step; None for torch's own choice."""
         self.step_seconds: Mapping[Lane, Mapping[int, float]] = {}
         """What steps take alone; none are known until it is warmed up."""
-        self._n_parallel = 1
+        self._steps_at_once = StepsAtOnce()
         self._contexts = {context.chunk_frames: context for context in parts.info.buffered}
         parameter = next(parts.model.encoder.parameters())
         self._device, self._dtype = parameter.device, parameter.dtype
@@ -92,14 +93,14 @@ class BufferedBackend:
         self._batch_sizes = sizes
 
     @property
-    def n_parallel(self) -> int:
+    def steps_at_once(self) -> StepsAtOnce:
         """How many steps at once are worth it on its device."""
-        return self._n_parallel
+        return self._steps_at_once
 
-    @n_parallel.setter
-    def n_parallel(self, count: int) -> None:
+    @steps_at_once.setter
+    def steps_at_once(self, steps: StepsAtOnce) -> None:
         # The decoders' CUDA graphs have one state, which a step must have for itself.
-        self._n_parallel = 1 if self.is_on_gpu else count
+        self._steps_at_once = StepsAtOnce() if self.is_on_gpu else steps
 
     @property
     def is_on_gpu(self) -> bool:

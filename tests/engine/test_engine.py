@@ -15,6 +15,7 @@ import pytest
 from siren_grpc.domain.endpointing import EndpointDetector, EndpointRules, FinalCause
 from siren_grpc.domain.errors import InternalError, InvalidConfig, ModelError, Overloaded
 from siren_grpc.domain.model import DEFAULT_MODEL_OPTIONS, Lane, ModelOptions
+from siren_grpc.domain.ports import StepsAtOnce
 from siren_grpc.domain.results import Final, Partial, Reconfigured, Result, SpeechEvent, StreamEnded
 from siren_grpc.domain.work import EndStream, EndUtterance, StreamOptions, Work
 from siren_grpc.engine.session import EngineLimits, EngineSession
@@ -26,7 +27,10 @@ LIMITS = EngineLimits(max_backlog_s=2.0, max_unsent_results=1000)
 Start = Callable[..., Awaitable[LocalEngine]]
 
 
-@pytest.fixture(params=[1, 3], ids=["one worker", "three workers"])
+@pytest.fixture(
+    params=[StepsAtOnce(), StepsAtOnce(3, 3), StepsAtOnce(1, 2)],
+    ids=["one worker", "three workers", "one worker and one for full batches"],
+)
 async def start(request: pytest.FixtureRequest) -> AsyncIterator[Start]:
     """Start engines, and stop them behind the test."""
     engines = []
@@ -35,7 +39,7 @@ async def start(request: pytest.FixtureRequest) -> AsyncIterator[Start]:
         backend: ArithmeticBackend | None = None, limits: EngineLimits = LIMITS
     ) -> LocalEngine:
         backend = backend or ArithmeticBackend()
-        backend.n_parallel = request.param
+        backend.steps_at_once = request.param
         engine = LocalEngine(limits)
         engine.start()
         engine.add_model(backend)
