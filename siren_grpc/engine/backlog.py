@@ -10,6 +10,9 @@ from siren_grpc.domain.work import Chunk, EndUtterance, Marker, Preview, Work
 from siren_grpc.engine.messages import Failed, Recognised
 from siren_grpc.observe.instruments import Histogram
 
+_MOST_RESTS = 3
+"""Previews rest for at most two to this power, less one, chunks: seven."""
+
 
 @dataclass(slots=True)
 class Timing:
@@ -43,6 +46,10 @@ class Backlog:
         self._is_preview_due = False
         """A preview went out since the last chunk, and nothing has come of it."""
         self._preview_came_at = 0.0
+        self._n_in_vain = 0
+        """How many of the last previews nothing came of, up to `_MOST_RESTS`."""
+        self._n_resting = 0
+        """Chunks that get no preview."""
 
     @property
     def has_chunks(self) -> bool:
@@ -62,15 +69,21 @@ class Backlog:
     def enter(self, item: Work, came_at: float) -> bool:
         """Take note of work that came at a time; False for a preview that is one too many.
 
-        A busy stepper drops previews; another one would only keep it busier.
+        A busy stepper drops previews; to bring it more would only keep it busier. The more of
+        them were in vain, the longer none follows.
         """
         if isinstance(item, Preview):
-            if self._is_preview_due:
+            if self._is_preview_due or self._n_resting:
                 return False
             self._is_preview_due = True
             self._preview_came_at = came_at
         elif isinstance(item, Chunk):
-            self._is_preview_due = False
+            if self._is_preview_due:
+                self._is_preview_due = False
+                self._n_in_vain = min(self._n_in_vain + 1, _MOST_RESTS)
+                self._n_resting = (1 << self._n_in_vain) - 1
+            elif self._n_resting:
+                self._n_resting -= 1
             self._chunks.append((len(item.samples), came_at))
             self.n_samples += len(item.samples)
         elif isinstance(item, EndUtterance):
@@ -83,6 +96,7 @@ class Backlog:
             return self._ends.popleft()
         if isinstance(outcome, Recognised) and not isinstance(outcome.work, Chunk):
             self._is_preview_due = False
+            self._n_in_vain = self._n_resting = 0
             self.heard_at = self._preview_came_at
         if not isinstance(outcome, (Recognised, Failed)) or not isinstance(outcome.work, Chunk):
             return None
