@@ -101,14 +101,15 @@ def short(milliseconds: float) -> str:
 def server_table(report: Report) -> list[str]:
     """Write the rungs of the server."""
     lines = [
-        "| server | streams | partial p50 / p95 / p99 ms | final p50 / p95 / p99 ms "
-        "| late streams | errors | server CPU, cores | RSS MiB | messages/s in, out "
-        "| generator lag p99 ms | held |",
-        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | --- |",
+        "| server | streams | partial p50 / p95 / p99 ms | p99 over the mean step "
+        "| final p50 / p95 / p99 ms | late streams | errors | server CPU, cores | RSS MiB "
+        "| messages/s in, out | generator lag p99 ms | held |",
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | --- |",
     ]
     for rung in [*report["rungs"], *report["empty_handler"]]:
         server, messages = rung["server"], rung["messages_per_s"]
         lag_ms = rung["generator"]["lag_ms"]
+        added_ms = rung.get("added_ms")  # absent from reports of earlier versions
         latencies = [
             " / ".join(short(found[p]) for p in ("p50", "p95", "p99")) if found else "none"
             for found in (rung["partial_ms"], rung["final_ms"])
@@ -116,7 +117,8 @@ def server_table(report: Report) -> list[str]:
         name = "empty handler" if rung["is_empty_handler"] else "Siren"
         cpu, rss = server["cpu_cores"], server["rss_bytes"]
         lines.append(
-            f"| {name} | {rung['streams']} | {latencies[0]} | {latencies[1]} "
+            f"| {name} | {rung['streams']} | {latencies[0]} "
+            f"| {short(added_ms['p99']) if added_ms else ''} | {latencies[1]} "
             f"| {rung['late_streams']} | {sum(rung['errors'].values())} "
             f"| {'' if cpu is None else f'{cpu:.2f}'} "
             f"| {'' if rss is None else f'{rss / 2**20:.0f}'} "

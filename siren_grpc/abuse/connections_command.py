@@ -30,6 +30,9 @@ Connections that say nothing, dribble their first bytes or headers, never read, 
 message, send past every window, or take a session and leave it. Meanwhile a live stream must notice
 nothing; afterwards the server's descriptors must be as before and all its sessions free.
 
+The live stream must read the same each time and keep its latency (p95 of partials: at most twice
+that alone and 200 ms; not judged when it was alone, or beside the connections, for less than 10 s).
+
 Examples:
 
   siren abuse connections

@@ -15,8 +15,14 @@ from siren_client import AsyncSirenClient, Control, Final, Partial, SirenError
 from siren_grpc.abuse.pacing import HERTZ, Pacer
 from siren_grpc.bench.audio import load_recordings, to_pcm
 from siren_grpc.bench.latency import Latency, LatencyBook
+from siren_grpc.bench.statistics import percentile
 
 _START_S = 60.0
+_SLOWER, _SLOWER_MS = 2.0, 200.0
+"""By how much p95 of partials may be longer beside an attack than alone: a factor, for the attacker
+takes its time from the same cores, and on top of it what a few late steps of a fast server are."""
+_LEAST_S = 10.0
+"""Shorter, p95 would be that of single partials: it is not judged."""
 
 
 @dataclass(slots=True)
@@ -46,8 +52,37 @@ class LiveStreamReport:
         return found
 
     def latencies_ms(self, start_s: float, end_s: float) -> list[float]:
-        """Return those of the partials that came between two moments."""
-        return [1000 * p.latency_s for p in self.partials if start_s <= p.at_s < end_s]
+        """Return those of the partials whose audio was sent between two moments.
+
+        What a stall holds back comes when it is over, and belongs to it all the same.
+        """
+        return [
+            1000 * partial.latency_s
+            for partial in self.partials
+            if start_s <= partial.at_s - partial.latency_s < end_s
+        ]
+
+    def lateness(self, began_s: float, attacked_s: float, ended_s: float) -> list[str]:
+        """Return what is wrong with its latency beside an attack, held against that alone.
+
+        began_s, attacked_s, ended_s: it was alone from the first on, beside the attack from the
+        second until the third. Nothing is found where either took less than ten seconds.
+        """
+        if min(attacked_s - began_s, ended_s - attacked_s) < _LEAST_S:
+            return []
+        alone_ms = self.latencies_ms(began_s, attacked_s)
+        beside_ms = self.latencies_ms(attacked_s, ended_s)
+        for where, found in (("alone", alone_ms), ("beside the attack", beside_ms)):
+            if not found:
+                return [f"the live stream had no partials to time {where}"]
+        alone, beside = percentile(alone_ms, 95), percentile(beside_ms, 95)
+        bound = _SLOWER * alone + _SLOWER_MS
+        if beside <= bound:
+            return []
+        return [
+            f"the live stream's partials came after {beside:.0f} ms (p95) beside the attack, "
+            f"{alone:.0f} ms alone: {bound:.0f} ms is the bound"
+        ]
 
 
 class LiveStream:

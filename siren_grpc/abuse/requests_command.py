@@ -37,6 +37,9 @@ odd configs and audio; and below the calls truncated and forbidden frames, flood
 headers, gzip bombs, connections that vanish. Each must get its defined error, or be closed. Then
 the server is counted: all sessions free, descriptors as before, no fault in its log.
 
+The live stream must read the same each time and keep its latency (p95 of partials: at most twice
+that alone and 200 ms; not judged when it was alone, or beside the requests, for less than 10 s).
+
 A request is its seed and number: --only makes one of them again.
 
 Examples:

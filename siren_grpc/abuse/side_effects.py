@@ -42,7 +42,7 @@ class SideEffects:
         live = await asyncio.to_thread(self._live_stream.finish)
         if sampling is not None:
             sampling.cancel()
-        self.faults += live.faults()
+        self.faults += live.faults() + live.lateness(began_at, attacked_at, ended_at)
         self._report["live_stream"] = {
             "plays": len(live.plays),
             "texts": len(set(live.plays)),

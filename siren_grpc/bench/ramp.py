@@ -14,11 +14,15 @@ class Rungs:
         self._measure = measure
         self._by_streams: dict[int, dict[str, Any]] = {}
 
-    def holds(self, n_streams: int) -> bool:
-        """Return whether a number of streams holds; measured when it is asked for first."""
+    def rung(self, n_streams: int) -> dict[str, Any]:
+        """Return what is reported of a number; measured when it is asked for first."""
         if n_streams not in self._by_streams:
             self._by_streams[n_streams] = self._measure(n_streams)
-        return bool(self._by_streams[n_streams]["held"])
+        return self._by_streams[n_streams]
+
+    def holds(self, n_streams: int) -> bool:
+        """Return whether a number of streams holds."""
+        return bool(self.rung(n_streams)["held"])
 
     @property
     def measured(self) -> list[dict[str, Any]]:

@@ -70,17 +70,22 @@ def engine_tables(report: dict[str, Any]) -> list[Table]:
 
 def server_table(report: dict[str, Any]) -> Table:
     """Lay out `siren bench server`."""
-    table = Table(title="Server: streams in real time over gRPC; latencies p50/p95/p99 in ms")
-    table.add_column("streams", justify="right")
-    for name in ("partials", "finals", "late", "errors", "CPU", "MiB", "lag"):
+    table = Table(
+        title="Server: streams in real time over gRPC; latencies p50/p95/p99 in ms",
+        caption="added: p99 of partials over the mean step",
+        padding=0,  # or 80 characters would not hold the figures
+    )
+    for name in ("streams", "partials", "added", "finals", "late", "errors", "CPU", "MiB", "lag"):
         table.add_column(name, justify="right")
     table.add_column("held")
     for rung in [*report["rungs"], *report["empty_handler"]]:
         server, lag_ms = rung["server"], rung["generator"]["lag_ms"]
         name = " (empty handler)" if rung["is_empty_handler"] else ""
+        added_ms = rung.get("added_ms")  # absent from reports of earlier versions
         table.add_row(
             f"{rung['streams']}{name}",
             _latencies(rung["partial_ms"]),
+            "" if added_ms is None else f"{added_ms['p99']:.0f}",
             _latencies(rung["final_ms"]),
             str(rung["late_streams"]),
             str(sum(rung["errors"].values())),

@@ -16,6 +16,7 @@ from siren_client import RecognitionOptions
 from siren_grpc.bench.generator import Generator, Load
 from siren_grpc.bench.player import StreamReport
 from siren_grpc.bench.statistics import figures, percentile
+from siren_grpc.bench.step_time import Steps, mean_step_ms, read_steps
 from siren_grpc.observe.processes import ProcessUse, family_use
 
 _STAGGER_S = 2.0
@@ -42,10 +43,14 @@ class ServerBenchSettings:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """The server under load; pid when it runs on this machine and is ours to look at."""
+    """The server under load; pid when it runs on this machine and is ours to look at.
+
+    metrics: HOST:PORT of its metrics; None for a server that tells none.
+    """
 
     address: str
     pid: int | None
+    metrics: str | None = None
     is_empty_handler: bool = False
 
 
@@ -69,9 +74,9 @@ def measure_rung(
     end = begin + settings.seconds
     pids = [target.pid, *generator.pids]
     _sleep_until(begin)
-    before = [_use(pid) for pid in pids]
+    before, steps_before = [_use(pid) for pid in pids], _steps(target)
     _sleep_until(end)
-    after = [_use(pid) for pid in pids]
+    after, steps_after = [_use(pid) for pid in pids], _steps(target)
     reports = generator.collect()
     server_cores, *generator_cores = map(_cores, before, after, repeat(settings.seconds))
     rung = summarise(reports, begin, end, settings)
@@ -80,6 +85,8 @@ def measure_rung(
     rss_bytes = after[0].rss_bytes if after[0] is not None else None
     rung["server"] = {"cpu_cores": server_cores, "rss_bytes": rss_bytes}
     rung["generator"]["cpu_cores"] = generator_cores
+    rung["step_ms"] = mean_step_ms(steps_before, steps_after)
+    rung["added_ms"] = over_step(rung["partial_ms"], rung["step_ms"])
     return rung
 
 
@@ -134,6 +141,19 @@ def summarise(
     }
 
 
+def over_step(
+    latencies: Mapping[str, float] | None, step_ms: float | None
+) -> dict[str, float] | None:
+    """Return by how much latencies exceed the mean step: queueing and transport, in the main.
+
+    latencies: as of `figures`. None where either is unknown. That a step was longer or shorter
+    than the mean is in it, too.
+    """
+    if latencies is None or step_ms is None:
+        return None
+    return {name: ms if name == "n" else ms - step_ms for name, ms in latencies.items()}
+
+
 def _missed_bounds(
     latencies: Mapping[str, Mapping[str, float] | None], bound_ms: float
 ) -> list[str]:
@@ -148,6 +168,14 @@ def _missed_bounds(
 
 def _sleep_until(moment: float) -> None:
     sleep(max(0.0, moment - monotonic()))
+
+
+def _steps(target: Target) -> Steps | None:
+    """Return the steps a server has done; None when it does not tell, or is gone."""
+    try:
+        return None if target.metrics is None else read_steps(target.metrics)
+    except OSError:
+        return None
 
 
 def _use(pid: int | None) -> ProcessUse | None:

@@ -34,8 +34,9 @@ HELP = """Play live streams against a server and measure how long results take.
 
 A partial's latency runs from when the packet that completed its audio was due and handed to
 gRPC, a final's from FINALIZE or the end of the audio, both until the client has the result.
-The generator checks itself: a run in which it sent packets late is marked invalid. The exit
-status is 1 when no stream was served.
+What is added to the mean step is told where the server's metrics are: a server started here has
+them, --metrics says where those of a running one are. The generator checks itself: a run in which
+it sent packets late is marked invalid. The exit status is 1 when no stream was served.
 
 Examples:
 
@@ -54,9 +55,14 @@ def server(
         str | None,
         typer.Option("--server", metavar="HOST:PORT", help="A running server. Default: start one."),
     ] = None,
+    metrics: Annotated[
+        str | None,
+        typer.Option(metavar="HOST:PORT", help="Metrics of the server of --server."),
+    ] = None,
     streams: Annotated[str, typer.Option(help="Numbers of streams to measure: 1,8,32.")] = "4",
     ramp: Annotated[
-        bool, typer.Option(help="Then find the most streams that hold the bound.")
+        bool,
+        typer.Option(help="Then find the most streams that hold the bound, and measure half."),
     ] = False,
     bound_ms: Annotated[float, typer.Option(help="What p95 of partials and finals must hold.")] = (
         200.0
@@ -85,6 +91,8 @@ def server(
 ) -> None:
     """Play live streams against a server and measure how long results take."""
     counts = numbers(streams)
+    if metrics is not None and target is None:
+        raise typer.BadParameter("--metrics is of a server given by --server")
     recordings_of(audio, sample_rate_hertz=16000)
     from siren_grpc.bench.generator import Generator
     from siren_grpc.bench.server_bench import ServerBenchSettings, Target
@@ -121,7 +129,7 @@ def server(
         progress.add_task("starting the server", total=None)
         generator = stack.enter_context(closing(Generator(processes)))
         measure = partial(_measure, progress, generator, settings)
-        with _server_under_load(target, flags) as (under_load, how_it_ended):
+        with _server_under_load(target, metrics, flags) as (under_load, how_it_ended):
             rungs = Rungs(partial(measure, under_load))
             for n_streams in counts:
                 rungs.holds(n_streams)
@@ -130,7 +138,9 @@ def server(
                 if ramp
                 else rungs.largest_held
             )
+            half = _half_load(rungs, result["largest_held"]) if ramp else None
             end = how_it_ended()
+        result["half_load"] = half["streams"] if half else None
         result["rungs"] = rungs.measured
         result["empty_handler"] = []
         if empty_handler:
@@ -142,6 +152,11 @@ def server(
     report.save(result, json)
     Console().print(report.server_table(result))
     Console().print(f"largest number of streams that held: {result['largest_held']}")
+    if half and half.get("added_ms"):
+        Console().print(
+            f"half load, {half['streams']} streams: p99 of partials is "
+            f"{half['added_ms']['p99']:.0f} ms over the mean step of {half['step_ms']:.0f} ms"
+        )
     if end is not None:
         raise fail(end)
     if not all(rung["valid"] for rung in result["rungs"]):
@@ -157,17 +172,29 @@ def server(
 
 @contextmanager
 def _server_under_load(
-    target: str | None, flags: list[str]
+    target: str | None, metrics: str | None, flags: list[str]
 ) -> Iterator[tuple[Target, Callable[[], str | None]]]:
     """Yield the server that is there, or one of our own, and what says how that has ended."""
     from siren_grpc.bench.server_bench import Target
+    from siren_grpc.bench.step_time import MetricsAddress, read_steps
 
     if target is not None:
         check_serving(target)
-        yield Target(target, None), lambda: None
+        if metrics is not None:
+            try:
+                read_steps(metrics)
+            except OSError as error:
+                raise fail(str(error)) from None
+        yield Target(target, None, metrics), lambda: None
         return
-    with closing(start_server(flags)) as process:
-        yield Target(process.target, process.pid), process.how_it_ended
+    found = MetricsAddress()
+    with closing(start_server(flags, found.read)) as process:
+        yield Target(process.target, process.pid, found.address), process.how_it_ended
+
+
+def _half_load(rungs: Rungs, largest_held: int | None) -> dict[str, Any] | None:
+    """Return the rung of half the streams that held; None when none did."""
+    return None if largest_held is None else rungs.rung(max(1, largest_held // 2))
 
 
 def _measure(
@@ -200,6 +227,8 @@ def _recognition_options(chunk_frames: int | None, decoder: str | None) -> Recog
 def _serve_flags(given: list[str], n_streams: int) -> list[str]:
     """Add room for all streams, and for those of the last run that are still closing.
 
-    No stream is refused for the load it would be: how much is too much is what is measured.
+    No stream is refused for the load it would be: how much is too much is what is measured. The
+    metrics tell how long the steps were.
     """
-    return with_defaults(given, {"--max-load": 0, "--max-sessions": 2 * n_streams})
+    own = {"--max-load": 0, "--max-sessions": 2 * n_streams, "--metrics-port": 0}
+    return with_defaults(given, own)

@@ -32,8 +32,8 @@ class ObservabilitySettings(BaseModel):
     )
     admin_host: str = Field(
         "127.0.0.1",
-        description="Address of the admin service. It asks for no token: give it one that only "
-        "operators reach.",
+        description="Address of the admin service. It asks for no token: one that other machines "
+        "reach takes admin_allow_anonymous.",
     )
     admin_port: int | None = Field(
         None,
@@ -41,6 +41,12 @@ class ObservabilitySettings(BaseModel):
         le=65535,
         description="Port of siren.v1.AdminService, which lists and ends sessions; 0 lets the "
         "system choose one. Default: none.",
+    )
+    admin_allow_anonymous: bool = Field(
+        False,
+        description="Serve the admin service on an address that other machines reach, in plain "
+        "text and without asking who they are: whoever reaches it sees the callers' names and "
+        "addresses and can end any stream. Only where the network lets nobody but operators in.",
     )
     load_reports: bool = Field(
         True,

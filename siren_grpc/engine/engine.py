@@ -137,6 +137,7 @@ class Engine:
             language_code=_known(model_options.language_code or info.language_codes[0]),
             language_tags=info.language_tags,
         )
+        kind = "live" if is_live else "recording"
         session = EngineSession(
             session_id,
             self._send,
@@ -145,7 +146,7 @@ class Engine:
             utterance,
             options,
             self._forget,
-            self._tally.histogram(QUEUE_DELAY, name) if self._tally is not None else None,
+            self._tally.histogram(QUEUE_DELAY, name, kind) if self._tally is not None else None,
         )
         if alternatives:
             session.list_alternatives(alternatives, self._detokenizers[info.key])

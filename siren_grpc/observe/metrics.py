@@ -93,17 +93,22 @@ FINAL_LATENCY = Metric(
     "siren_final_latency_seconds",
     _HISTOGRAM,
     "From the arrival of what ended the utterance (a control, the half-close, or the audio an "
-    "endpoint was found in) until its final was handed to gRPC.",
-    ("model",),
+    "endpoint was found in) until its final was handed to gRPC, by kind: live or recording, which "
+    "gives way to live streams and ends when all of it is recognised.",
+    ("model", "kind"),
     _LATENCY_S,
 )
 BACKLOG = Metric(
-    "siren_backlog_seconds", _GAUGE, "Audio cut into chunks and not recognised yet, in seconds."
+    "siren_backlog_seconds",
+    _GAUGE,
+    "Audio cut into chunks and not recognised yet, in seconds, by kind: live or recording.",
+    ("kind",),
 )
 OLDEST_CHUNK = Metric(
     "siren_oldest_chunk_age_seconds",
     _GAUGE,
-    "For how long the oldest chunk of a front end's live streams has waited, in seconds.",
+    "For how long the oldest chunk of a front end's live streams has waited, in seconds; those of "
+    "recordings, which give way, do not count.",
     ("process",),
 )
 
@@ -126,8 +131,8 @@ QUEUE_DELAY = Metric(
     "siren_queue_delay_seconds",
     _HISTOGRAM,
     "From when a chunk came until its outcome was back in the front end, without its step: waiting "
-    "for a batch, and the way there and back.",
-    ("model",),
+    "for a batch, and the way there and back. Recordings give way: they have a kind of their own.",
+    ("model", "kind"),
     _DELAY_S,
 )
 STEPS_LATE = Metric(

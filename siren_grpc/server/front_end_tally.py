@@ -31,6 +31,8 @@ _OK, _CANCELLED = "OK", "CANCELLED"
 _METHODS = ("StreamingRecognize", "Recognize", "ListModels")
 _AUTH_FAILED = Reason.AUTH_FAILED.value
 _FAULTS = (Reason.INTERNAL_ERROR.value, Reason.MODEL_ERROR.value)
+_LIVE, _RECORDING = "live", "recording"
+"""Kinds. Recordings give way to everybody who speaks: how long they take is no lateness."""
 _Told: TypeAlias = Partial | Final | SpeechEvent | Reconfigured | OfChannel
 
 
@@ -90,27 +92,29 @@ class FrontEndTally:
 
     def begin_stream(self, model: str, *, is_live: bool) -> StreamRecord:
         """Take note of a stream, or a recording, that has its session."""
-        kind = "live" if is_live else "recording"
-        self.tally.number(metrics.SESSIONS_OPENED, model, kind).value += 1
-        return StreamRecord(self.tally, model, is_live=is_live)
+        record = StreamRecord(self.tally, model, is_live=is_live)
+        self.tally.number(metrics.SESSIONS_OPENED, model, record.kind).value += 1
+        return record
 
     def read(self, streams: Iterable[Stream], *, n_parked: int) -> Snapshot:
         """Return what was counted, and how much waits now. streams: those there are.
 
         Audio is counted here and at each stream's end, not by message.
         """
-        backlog_s, oldest = 0.0, None
+        backlog_s, oldest = {_LIVE: 0.0, _RECORDING: 0.0}, None
         for stream in streams:
             parts = stream.parts
             hertz = parts.session.info.features.sample_rate_hertz
             parts.record.count_audio(parts.ingress.received_samples, hertz)
             for session in sessions_of(parts.session):
-                backlog_s += session.backlog_samples / hertz
+                backlog_s[parts.record.kind] += session.backlog_samples / hertz
                 at = session.oldest_chunk_at
-                if at is not None and (oldest is None or at < oldest):
-                    oldest = at
+                if at is None or not parts.record.is_live:
+                    continue
+                oldest = at if oldest is None else min(oldest, at)
         age = 0.0 if oldest is None else monotonic() - oldest
-        self.tally.number(metrics.BACKLOG).value = backlog_s
+        for kind, waiting_s in backlog_s.items():
+            self.tally.number(metrics.BACKLOG, kind).value = waiting_s
         self.tally.number(metrics.OLDEST_CHUNK, self._process).value = age
         self.tally.number(metrics.STREAMS_PARKED).value = float(n_parked)
         return self.tally.read()
@@ -194,6 +198,8 @@ class StreamRecord:
     def __init__(self, tally: Tally, model: str, *, is_live: bool) -> None:
         """Made by `FrontEndTally.begin_stream`."""
         self.is_live = is_live
+        self.kind = _LIVE if is_live else _RECORDING
+        """As labels call it."""
         self._tally = tally
         self._model = model
         self._of_model = _OfModel(
@@ -201,7 +207,7 @@ class StreamRecord:
             tally.number(metrics.PARTIALS, model),
             tally.number(metrics.WORDS, model),
             tally.histogram(metrics.PARTIAL_LATENCY, model),
-            tally.histogram(metrics.FINAL_LATENCY, model),
+            tally.histogram(metrics.FINAL_LATENCY, model, self.kind),
             tally.histogram(metrics.SESSION_AUDIO, model),
         )
         self._span: CallSpan | None = None
@@ -215,11 +221,16 @@ class StreamRecord:
         self._span, self.peer = call.span, call.peer
 
     def note(self, result: _Told, session: EngineSession | SeparateSession, now: float) -> None:
-        """Count a result that is being handed to gRPC. now: by `time.monotonic`."""
+        """Count a result that is being handed to gRPC. now: by `time.monotonic`.
+
+        A recording's partials go nowhere, and do not count.
+        """
         if isinstance(result, OfChannel):
             session = sessions_of(session)[result.channel]
             result = result.result
         if isinstance(result, Partial):
+            if not self.is_live:
+                return
             self._of_model.partials.value += 1
             if isinstance(session, EngineSession):
                 self._of_model.partial_latency.observe(now - session.partial_heard_at)

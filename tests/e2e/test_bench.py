@@ -114,7 +114,11 @@ def test_server_starts_one_and_an_empty_handler(tmp_path: Path) -> None:
     (empty,) = report["empty_handler"]
     assert empty["is_empty_handler"]
     assert empty["final_ms"] is not None
-    assert report["rungs"][0]["server"]["rss_bytes"] > empty["server"]["rss_bytes"] > 0
+    (rung,) = report["rungs"]
+    assert 0 < rung["step_ms"] < rung["partial_ms"]["max"]
+    assert rung["added_ms"]["p99"] < rung["partial_ms"]["p99"]
+    assert empty["added_ms"] is None
+    assert rung["server"]["rss_bytes"] > empty["server"]["rss_bytes"] > 0
 
 
 @pytest.mark.slow

@@ -182,13 +182,15 @@ def test_metrics_are_what_was_streamed(observed: Observed) -> None:
     assert 0 <= grown("siren_partials_total") - n_partials <= 10
     assert grown("siren_partial_latency_seconds_count") == grown("siren_partials_total")
     assert after.by("siren_finals_total", "cause") == {"end": 4}
-    assert grown("siren_final_latency_seconds_count") == 4
+    assert grown("siren_final_latency_seconds_count", kind="live") == 3
+    assert grown("siren_final_latency_seconds_count", kind="recording") == 1
     assert 0 < grown("siren_final_latency_seconds_sum") < 4 * 30
     assert grown("siren_words_total") == sum(len(text.split()) for text in finals) > 0
     # Every chunk was in a step and waited for it; those of the stream that left may have been
     # under way.
     n_waited = grown("siren_queue_delay_seconds_count")
     assert steps <= n_waited <= grown("siren_step_batch_rows_sum") <= n_waited + 4
+    assert 0 < grown("siren_queue_delay_seconds_count", kind="recording") < n_waited
     assert grown("siren_step_duration_seconds_count") == grown("siren_step_batch_rows_count")
     assert after.by("siren_step_batch_rows_sum", "kind").keys() == {"live", "recordings"}
     assert grown("siren_step_rows_failed_total") == 0

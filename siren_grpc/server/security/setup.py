@@ -46,6 +46,7 @@ def security_of(settings: Settings) -> SecurityConfig:
         health_port=settings.health_port,
     )
     _check_exposure(settings, config)
+    _check_admin_exposure(settings)
     Authenticator(config)
     if config.tls is not None:
         Certificates(config.tls)
@@ -77,6 +78,20 @@ def _check_exposure(settings: Settings, config: SecurityConfig) -> None:
             "tokens and audio travel to %s in plain text: set tls_cert_file and tls_key_file, or "
             "let a proxy or mesh in front end TLS",
             settings.host,
+        )
+
+
+def _check_admin_exposure(settings: Settings) -> None:
+    # Its port speaks no TLS and takes no token, so nothing that `port` asks for protects it.
+    if settings.admin_port is None or settings.admin_allow_anonymous:
+        return
+    if not is_loopback(settings.admin_host):
+        raise ValueError(
+            f"admin_host {settings.admin_host!r} is reached from other machines, and whoever "
+            "reaches the admin service sees who calls from where, and can end any stream: it "
+            "asks nobody who they are. Leave it on 127.0.0.1, and reach it through ssh or `kubectl "
+            "port-forward`; or, where only operators reach the address, say so with "
+            "--admin-allow-anonymous (SIREN_ADMIN_ALLOW_ANONYMOUS=true). See docs/security.md"
         )
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -80,7 +81,7 @@ def test_a_server_that_ends_under_load_is_told_of_with_its_log(
             "server": {"cpu_cores": None, "rss_bytes": None},
         }
 
-    def start(flags: object) -> ServerProcess:
+    def start(flags: object, on_line: object) -> ServerProcess:
         return ServerProcess.empty_handler(chunk_ms=80)
 
     monkeypatch.setattr("siren_grpc.bench.server_bench.measure_rung", measure)
@@ -92,6 +93,70 @@ def test_a_server_that_ends_under_load_is_told_of_with_its_log(
     assert "the server ended with status -9; the end of its log:" in done.output
     assert "listening on" in done.output
     assert kept.exists()
+
+
+def held_up_to(most: int, measured: list[int], added_ms: dict[str, float] | None) -> Any:
+    """Return what measures rungs: so many streams hold."""
+
+    def measure(generator: object, target: Any, n_streams: int, settings: Any) -> dict[str, Any]:
+        measured.append(n_streams)
+        rung = summarise([StreamReport()], 0.0, 1.0, settings)
+        return rung | {
+            **{"streams": n_streams, "is_empty_handler": False, "held": n_streams <= most},
+            "server": {"cpu_cores": None, "rss_bytes": None},
+            **{"step_ms": added_ms and 9.0, "added_ms": added_ms},
+        }
+
+    return measure
+
+
+@pytest.mark.parametrize("added_ms", [{"p50": 1.0, "p95": 9.0, "p99": 17.6}, None])
+def test_a_ramp_measures_half_of_what_held(
+    added_ms: dict[str, float] | None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    measured: list[int] = []
+    measure = held_up_to(13, measured, added_ms)
+    monkeypatch.setattr("siren_grpc.bench.server_bench.measure_rung", measure)
+    monkeypatch.setattr("siren_grpc.bench.server_command.check_serving", lambda target: None)
+    monkeypatch.setattr("siren_grpc.bench.generator.Generator", lambda n: StringIO())
+    kept = tmp_path / "server.json"
+    arguments = ["--server", "127.0.0.1:1", "--ramp", "--streams", "1", "--resolution", "0.01"]
+    done = CliRunner().invoke(app, ["server", *arguments, "--json", str(kept)])
+
+    assert done.exit_code == 0, done.output
+    report = json.loads(kept.read_text())
+    assert (report["largest_held"], report["half_load"]) == (13, 6)
+    assert [rung["streams"] for rung in report["rungs"]] == sorted(measured)
+    assert len(measured) == len(set(measured))
+    assert 6 in measured
+    says = "half load, 6 streams: p99 of partials is 18 ms over the mean step of 9 ms"
+    assert (says in done.output) == (added_ms is not None)
+
+
+def test_without_a_ramp_there_is_no_half(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    measured: list[int] = []
+    measure = held_up_to(13, measured, None)
+    monkeypatch.setattr("siren_grpc.bench.server_bench.measure_rung", measure)
+    monkeypatch.setattr("siren_grpc.bench.server_command.check_serving", lambda target: None)
+    monkeypatch.setattr("siren_grpc.bench.generator.Generator", lambda n: StringIO())
+    kept = tmp_path / "server.json"
+    arguments = ["server", "--server", "127.0.0.1:1", "--streams", "8", "--json", str(kept)]
+    assert CliRunner().invoke(app, arguments).exit_code == 0
+    assert measured == [8]
+    assert json.loads(kept.read_text())["half_load"] is None
+
+
+def test_metrics_that_are_not_there_are_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("siren_grpc.bench.server_command.check_serving", lambda target: None)
+    monkeypatch.setattr("siren_grpc.bench.generator.Generator", lambda n: StringIO())
+    arguments = ["server", "--server", "127.0.0.1:1", "--metrics", "127.0.0.1:1"]
+    done = CliRunner().invoke(app, arguments)
+    assert done.exit_code == 1
+    assert "no metrics at 127.0.0.1:1" in done.output
+
+    done = CliRunner().invoke(app, ["server", "--metrics", "127.0.0.1:1"])
+    assert done.exit_code == 2
+    assert "--server" in done.output
 
 
 def test_numbers_are_read_or_refused() -> None:

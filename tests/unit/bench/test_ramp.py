@@ -46,3 +46,12 @@ def test_a_rung_is_measured_once() -> None:
     assert [rung["streams"] for rung in rungs.measured] == [2, 4, 8]
     assert rungs.largest_held == 4
     assert Rungs(lambda n: {"held": False}).largest_held is None
+
+
+def test_a_rung_is_told_in_full() -> None:
+    machine = Machine(5)
+    rungs = Rungs(lambda n: {"streams": n, "held": machine.holds(n)})
+    assert rungs.rung(6) == {"streams": 6, "held": False}
+    assert not rungs.holds(6)
+    assert rungs.rung(3) == {"streams": 3, "held": True}
+    assert machine.tried == [6, 3]

@@ -1,13 +1,22 @@
 from __future__ import annotations
 
+from time import monotonic
 from typing import Any
 
 import pytest
 
+from siren_grpc.bench import server_bench
 from siren_grpc.bench.audio import load_recordings
 from siren_grpc.bench.latency import Latency
 from siren_grpc.bench.player import StreamReport, write_script
-from siren_grpc.bench.server_bench import ServerBenchSettings, summarise
+from siren_grpc.bench.server_bench import (
+    ServerBenchSettings,
+    Target,
+    measure_rung,
+    over_step,
+    summarise,
+)
+from siren_grpc.bench.step_time import Steps
 
 
 def make_settings(**changes: Any) -> ServerBenchSettings:
@@ -87,6 +96,64 @@ def test_late_streams_and_errors_are_counted() -> None:
     rung = summary(make_report(), late, make_report(error="OVERLOADED"))
     assert rung["late_streams"] == 1
     assert rung["errors"] == {"OVERLOADED": 2}
+
+
+class PlayedGenerator:
+    """Has played already, for as long as the settings say: nobody waits for it."""
+
+    pids: tuple[int, ...] = ()
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+
+    def start(self, load: Any) -> float:
+        self.began_at = monotonic() - load.seconds
+        return self.began_at
+
+    def collect(self) -> list[StreamReport]:
+        at = monotonic() - self.seconds / 2
+        return [make_report(partials=[Latency(at, 0.05)] * 10, finals=[Latency(at, 0.08)])]
+
+
+@pytest.mark.parametrize("metrics", ["127.0.0.1:9464", None])
+def test_a_rung_says_what_is_added_to_the_steps_of_its_time(
+    metrics: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps = iter((Steps(10, 0.1), Steps(30, 0.4)))
+    asked: list[str] = []
+    monkeypatch.setattr(server_bench, "read_steps", lambda at: asked.append(at) or next(steps))
+    target = Target("127.0.0.1:1", None, metrics)
+
+    rung = measure_rung(PlayedGenerator(10.0), target, 1, make_settings())  # type: ignore[arg-type]
+
+    if metrics is None:
+        assert (asked, rung["step_ms"], rung["added_ms"]) == ([], None, None)
+        return
+    assert asked == [metrics] * 2
+    assert rung["step_ms"] == pytest.approx(15.0)
+    assert rung["added_ms"]["n"] == 10
+    assert rung["added_ms"]["p99"] == pytest.approx(50.0 - 15.0)
+
+
+def test_a_server_that_stops_telling_its_steps_is_measured_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def gone(address: str) -> Steps:
+        raise OSError("no metrics")
+
+    monkeypatch.setattr(server_bench, "read_steps", gone)
+    target = Target("127.0.0.1:1", None, "127.0.0.1:9464")
+    rung = measure_rung(PlayedGenerator(10.0), target, 1, make_settings())  # type: ignore[arg-type]
+    assert rung["held"]
+    assert rung["added_ms"] is None
+
+
+def test_only_times_are_over_a_step() -> None:
+    found = {"n": 4, "mean": 30.0, "p50": 20.0, "p95": 50.0, "p99": 60.0, "max": 70.0}
+    less = {"n": 4, "mean": 18.0, "p50": 8.0, "p95": 38.0, "p99": 48.0, "max": 58.0}
+    assert over_step(found, 12.0) == less
+    assert over_step(None, 12.0) is None
+    assert over_step(found, None) is None
 
 
 def test_a_script_finalizes_at_pauses_and_has_all_its_audio() -> None:

@@ -22,7 +22,7 @@ def test_prometheus_reads_what_was_counted() -> None:
     tally = Tally()
     tally.number(SESSIONS_ACTIVE, "a").value = 3
     for latency in (0.02, 0.02, 9.0):
-        tally.histogram(FINAL_LATENCY, "a").observe(latency)
+        tally.histogram(FINAL_LATENCY, "a", "live").observe(latency)
     server = MetricsServer(Exposition({"counts": tally.read}), "127.0.0.1", 0)
     try:
         families = {f.name: f for f in text_string_to_metric_families(scrape(server))}

@@ -8,8 +8,7 @@ import os
 import socket
 import ssl
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,17 +21,10 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from siren.v1 import speech_pb2 as pb
 from siren.v1 import speech_pb2_grpc
 
-from siren_grpc.domain.principal import Caller
-from siren_grpc.engine.engine import Engine
-from siren_grpc.engine.session import EngineLimits
-from siren_grpc.observe.metrics import CALLS
-from siren_grpc.server.connections import ConnectionLimits
-from siren_grpc.server.front_end import FrontEnd, FrontEndConfig
-from siren_grpc.server.front_end_tally import FrontEndTally
-from siren_grpc.server.opening import ServiceLimits
 from siren_grpc.server.security import guard
 from siren_grpc.server.security.config import JwtConfig, SecurityConfig, TlsConfig
 from siren_grpc.server.security.tokens import new_token, records_of_plain, to_line
+from tests.support.bare_front_end import front_end
 from tests.support.certificates import Authority
 from tests.support.jwts import AUDIENCE, ISSUER, Issuer
 from tests.support.wire import failure
@@ -40,72 +32,11 @@ from tests.support.wire import failure
 KEY = bytes(range(32))
 PLAIN = "a-token-of-the-environment"
 WAIT_S = 20.0
-LIMITS = ServiceLimits(
-    preview_ms=0,
-    tail_padding_ms=0,
-    idle_timeout_s=60.0,
-    max_session_s=None,
-    masked_words=frozenset(),
-    resume_grace_s=10.0,
-    max_parked=4,
-)
 
 
 @pytest.fixture(autouse=True)
 def _quick_polls(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(guard, "_POLL_S", 0.02)
-
-
-class Running:
-    """A front end that listens."""
-
-    def __init__(self, front_end: FrontEnd, port: int) -> None:
-        self.front_end = front_end
-        self.target = f"localhost:{port}"
-        self.callers: list[Caller] = []
-        asked = front_end._service._caller_of
-
-        def note(context: Any) -> Caller:
-            self.callers.append(asked(context))
-            return self.callers[-1]
-
-        front_end._service._caller_of = note
-
-    def channel(self, credentials: grpc.ChannelCredentials | None = None) -> grpc.aio.Channel:
-        if credentials is None:
-            return grpc.aio.insecure_channel(self.target)
-        return grpc.aio.secure_channel(self.target, credentials)
-
-
-@asynccontextmanager
-async def front_end(security: SecurityConfig) -> AsyncIterator[Running]:
-    config = FrontEndConfig(
-        host="127.0.0.1",
-        port=0,
-        shares_port=False,
-        connections=ConnectionLimits(
-            max_message_bytes=1 << 20,
-            max_sessions=8,
-            max_connection_age_s=None,
-            max_connection_age_grace_s=None,
-        ),
-        drain_delay_s=0.0,
-        shutdown_grace_s=0.0,
-        stuck_step_s=60.0,
-        stuck_exit_s=60.0,
-        itn_languages=(),
-        service=LIMITS,
-        engine=EngineLimits(max_backlog_s=4.0, max_unsent_results=16),
-        security=security,
-        load_reports=True,
-        channelz=False,
-    )
-    engine = Engine(config.engine, lambda messages: None, front_end=1)
-    made = FrontEnd(config, engine, FrontEndTally("front end 1"))
-    try:
-        yield Running(made, await made.start())
-    finally:
-        await made.stop(asyncio.Event())
 
 
 async def list_models(channel: grpc.aio.Channel, authorization: str | None) -> Any:
@@ -167,8 +98,7 @@ async def test_every_method_wants_a_token_and_health_and_reflection_none() -> No
         ):
             assert await call.code() is grpc.StatusCode.UNAUTHENTICATED
             assert not tuple(await call.initial_metadata())
-        counts = server.front_end._service._tally.read((), n_parked=0)
-        assert {labels: n for (name, labels), n in counts.items() if name == CALLS.name and n} == {
+        assert server.calls == {
             ("ListModels", "AUTH_FAILED"): 5,
             ("ListModels", "OK"): 2,
             ("StreamingRecognize", "AUTH_FAILED"): 1,

@@ -46,6 +46,31 @@ def test_others_are_refused_without_authentication_unless_told(host: str) -> Non
     assert not security(host=host, allow_anonymous=True).has_authentication
 
 
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "", "10.1.2.3", "no-such-host.invalid"])
+def test_an_admin_service_that_others_reach_is_refused_unless_told(
+    host: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It asks nobody who they are: what callers of the port show protects nothing of it."""
+    monkeypatch.setenv("SIREN_TOKENS", f"phone={TOKEN}")
+    for more in ({}, {"host": "0.0.0.0"}, {"allow_anonymous": True}):
+        with pytest.raises(ValueError, match="admin_host") as error:
+            security(admin_host=host, admin_port=50052, **more)
+        assert "--admin-allow-anonymous" in str(error.value)
+        assert host in str(error.value)
+    security(admin_host=host, admin_port=50052, admin_allow_anonymous=True)
+    security(admin_host=host)  # without a port there is no service
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost"])
+def test_an_admin_service_of_this_machine_wants_nothing(host: str) -> None:
+    security(admin_host=host, admin_port=0)
+
+
+def test_to_let_everybody_see_the_admin_service_lets_nobody_recognise() -> None:
+    with pytest.raises(ValueError, match="siren token new"):
+        security(host="0.0.0.0", admin_allow_anonymous=True)
+
+
 def test_each_kind_of_authentication_is_enough(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
