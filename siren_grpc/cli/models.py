@@ -11,6 +11,7 @@ from siren_grpc.config.settings import Settings
 from siren_grpc.domain.geometry import BufferedSeconds
 from siren_grpc.domain.model import DecoderKind, EncoderCache, Precision
 from siren_grpc.domain.ports import ModelBackend
+from siren_grpc.models.shared_settings import SharedSettings, Unmet
 from siren_grpc.observe.device import DeviceUsage
 from siren_grpc.observe.logging import take_in_nemo
 from siren_grpc.runtime import cores, front_ends_for, importing_for_good
@@ -31,12 +32,37 @@ def _import_nemo() -> Callable[..., ModelBackend]:
     return start_backend
 
 
+@cache
+def _shared_settings(at_start: tuple[str, ...]) -> SharedSettings:
+    """Return what is known of the models of this process. at_start: those loaded first."""
+    return SharedSettings(at_start)
+
+
 def load_backend(name: str, settings: Settings) -> ModelBackend:
-    """Load and warm up a model. Raises ModelLoadFailed."""
+    """Load and warm up a model.
+
+    A setting that it cannot follow is left out, with a warning, as long as there is another model
+    that follows it; see `SharedSettings`. settings: those that the server was started with. Raises
+    ModelLoadFailed.
+    """
+    shared = _shared_settings((settings.model, *settings.models))
+
+    def on_unmet(unmet: Unmet) -> None:
+        if why := shared.refuses(name, unmet):
+            raise ValueError(why)
+        _log.warning(
+            "model %s uses %s %s instead of %s: %s",
+            unmet.model,
+            unmet.setting,
+            unmet.instead,
+            unmet.value,
+            unmet.why,
+        )
+
     start_backend = _import_nemo()
     take_in_nemo(settings.log_level)
     try:
-        return start_backend(
+        backend = start_backend(
             name,
             device=settings.device,
             threads=settings.threads,
@@ -52,6 +78,7 @@ def load_backend(name: str, settings: Settings) -> ModelBackend:
             buffered=BufferedSeconds(
                 settings.buffered_left_s, settings.buffered_chunk_s, settings.buffered_right_s
             ),
+            on_unmet=on_unmet,
         )
     except Exception as error:
         _log.debug("loading %s failed", name, exc_info=True)
@@ -59,6 +86,8 @@ def load_backend(name: str, settings: Settings) -> ModelBackend:
         if not (Path(name).suffix == ".nemo" or name == Settings.model_fields["model"].default):
             hint += "; `siren pull MODEL` fetches a hub model ahead, and a hub's name is OWNER/NAME"
         raise ModelLoadFailed(f"cannot serve model {name!r}: {error} ({hint})") from error
+    shared.is_loaded(name)
+    return backend
 
 
 def read_devices() -> Sequence[DeviceUsage]:

@@ -8,12 +8,13 @@ from nemo.collections.asr.models import ASRModel
 from nemo.collections.asr.modules.conformer_encoder import ConformerEncoder
 
 from siren_grpc.domain.geometry import BufferedContext, BufferedSeconds, FeatureGeometry
-from siren_grpc.domain.model import DecoderKind, ModelInfo
+from siren_grpc.domain.model import ModelInfo
 from siren_grpc.models.buffered_backend import BufferedBackend, BufferedParts
 from siren_grpc.models.buffered_window import AudioWindows
 from siren_grpc.models.calibrate import sizes_up_to
 from siren_grpc.models.checkpoint import (
     UnsupportedModel,
+    decoder_kinds_of,
     decoders_of,
     feature_geometry_of,
     max_symbols_of,
@@ -22,6 +23,7 @@ from siren_grpc.models.checkpoint import (
 from siren_grpc.models.languages import languages_of
 from siren_grpc.models.prompts import prompts_of
 from siren_grpc.models.readings import readings_of
+from siren_grpc.models.shared_settings import Offer, OnUnmet, Wanted, choose
 from siren_grpc.models.vocabulary import end_tokens, language_tags, token_texts
 
 DEFAULT_CONTEXT = BufferedSeconds(10.0, 2.0, 2.0)
@@ -48,30 +50,33 @@ def buffered_backend_of(
     *,
     n_slots: int,
     max_batch: int,
-    chunk_frames: int | None,
-    decoder: DecoderKind | None,
+    wanted: Wanted,
     default: BufferedSeconds,
+    on_unmet: OnUnmet,
 ) -> BufferedBackend:
     """Make a backend of a restored offline model, not warmed up yet.
 
-    chunk_frames: which window streams get that name none, None for `default`, the window offered
-    beside the presets (and instead of one with the same chunk). The rest as for `loader.load`.
-    Raises UnsupportedModel for a model whose windows cannot be cut, or that does not offer what
-    is wanted.
+    wanted: its `chunk_frames` are the window of streams that name none, None for `default`, the
+    one offered beside the presets (and instead of one with the same chunk). The rest as for
+    `loader.load`. Raises UnsupportedModel for a model whose windows cannot be cut, and what
+    on_unmet raises.
     """
     _require_whole_frames(model, name)
     model.preprocessor.featurizer.dither = 0.0  # training noise; recognition is to be repeatable
     geometry = feature_geometry_of(model)
     contexts, default_frames = _contexts(default, geometry, name)
-    if chunk_frames is not None and chunk_frames not in contexts:
-        known = ", ".join(str(frames) for frames in contexts)
-        raise UnsupportedModel(
-            f"{name} is not offered with chunk_frames {chunk_frames}; it offers {known}, and what "
-            "the settings of buffered streaming add"
-        )
+    offer = Offer(
+        name,
+        tuple(contexts),
+        default_frames,
+        decoder_kinds_of(model, name, preferred=None),
+        is_buffered=True,
+        why_fp32_only=f"{name} is an offline model, which runs at fp32 only",
+    )
+    chosen = choose(wanted, offer, on_unmet)
     slots = n_slots + 1  # one spare, for the padding rows of a batch
     phrases = slot_phrases_of(model, slots)
-    decoders = decoders_of(model, name, first=decoder, n_slots=slots, phrases=phrases)
+    decoders = decoders_of(model, name, first=chosen.decoder, n_slots=slots, phrases=phrases)
     prompts = prompts_of(model, name, n_slots=slots)
     info = ModelInfo(
         id=name,
@@ -79,7 +84,7 @@ def buffered_backend_of(
         language_codes=languages_of(model, name) if prompts is None else prompts.codes,
         features=geometry,
         look_aheads=tuple(contexts),
-        default_chunk_frames=chunk_frames or default_frames,
+        default_chunk_frames=chosen.chunk_frames,
         decoders=tuple(decoders),
         biasing_decoders=tuple(decoders),
         token_texts=token_texts(model),

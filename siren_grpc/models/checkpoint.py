@@ -54,19 +54,36 @@ def slot_phrases_of(model: Any, n_slots: int) -> SlotPhrases:
     return SlotPhrases(Speller(model), vocabulary_size, n_slots=n_slots, device=device)
 
 
+def decoder_kinds_of(
+    model: Any, name: str, *, preferred: DecoderKind | None
+) -> tuple[DecoderKind, ...]:
+    """Return which decoders a model has, the default first: its own, unless it has the preferred.
+
+    Raises UnsupportedModel for a model without decoders Siren knows.
+    """
+    kinds = []
+    if isinstance(model, EncDecRNNTModel):
+        kinds.append(DecoderKind.TDT if _has_extra_outputs(model) else DecoderKind.RNNT)
+    if isinstance(model, (EncDecHybridRNNTCTCModel, EncDecCTCModel)):
+        kinds.append(DecoderKind.CTC)
+    if not kinds:
+        raise UnsupportedModel(f"{name} ({type(model).__name__}) has no RNNT, TDT or CTC decoder")
+    return tuple(sorted(kinds, key=lambda kind: kind is not preferred))
+
+
 def decoders_of(
     model: Any,
     name: str,
     *,
-    first: DecoderKind | None,
+    first: DecoderKind,
     n_slots: int,
     phrases: SlotPhrases | None = None,
 ) -> dict[DecoderKind, SlotDecoder]:
     """Make a model's decoders, the default first.
 
-    first: the kind to be the default, None for the model's own. n_slots: rows of their state.
+    first: the kind to be the default, one of `decoder_kinds_of`. n_slots: rows of their state.
     phrases: those of its slots, None for decoders that take none.
-    Raises UnsupportedModel for a model without decoders Siren knows, or without the one wanted.
+    Raises UnsupportedModel for a transducer Siren does not know.
     """
     decoders: dict[DecoderKind, SlotDecoder] = {}
     if isinstance(model, EncDecRNNTModel):
@@ -80,11 +97,6 @@ def decoders_of(
         decoders[DecoderKind.CTC] = _ctc(model.ctc_decoder, n_slots, phrases)
     elif isinstance(model, EncDecCTCModel):
         decoders[DecoderKind.CTC] = _ctc(model.decoder, n_slots, phrases)
-    if not decoders:
-        raise UnsupportedModel(f"{name} ({type(model).__name__}) has no RNNT, TDT or CTC decoder")
-    if first is not None and first not in decoders:
-        known = ", ".join(kind.value for kind in decoders)
-        raise UnsupportedModel(f"{name} has no {first.value} decoder; it has {known}")
     return {kind: decoders[kind] for kind in sorted(decoders, key=lambda kind: kind is not first)}
 
 
@@ -100,7 +112,7 @@ def _transducer(
         "max_symbols_per_step": max_symbols_of(model),
         "allow_cuda_graphs": True,
     }
-    if not getattr(model.joint, "num_extra_outputs", 0):
+    if not _has_extra_outputs(model):
         return DecoderKind.RNNT, GreedyBatchedRNNTLabelLoopingComputer(**parts)
     durations = getattr(model.decoding, "durations", None)
     if not durations:
@@ -109,6 +121,11 @@ def _transducer(
             "this server does not stream"
         )
     return DecoderKind.TDT, GreedyBatchedTDTLabelLoopingComputer(**parts, durations=durations)
+
+
+def _has_extra_outputs(model: Any) -> bool:
+    """Whether a transducer tells more than tokens: durations, in all that are known."""
+    return bool(getattr(model.joint, "num_extra_outputs", 0))
 
 
 def _ctc(head: Any, n_slots: int, phrases: SlotPhrases | None) -> CtcSlotDecoder:

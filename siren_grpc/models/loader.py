@@ -21,6 +21,7 @@ from siren_grpc.models.buffered_loader import DEFAULT_CONTEXT, buffered_backend_
 from siren_grpc.models.calibrate import sizes_up_to
 from siren_grpc.models.checkpoint import (
     UnsupportedModel,
+    decoder_kinds_of,
     decoders_of,
     feature_geometry_of,
     max_symbols_of,
@@ -33,6 +34,7 @@ from siren_grpc.models.languages import languages_of
 from siren_grpc.models.nemo_backend import NemoBackend, NemoParts
 from siren_grpc.models.prompts import prompts_of
 from siren_grpc.models.readings import readings_of
+from siren_grpc.models.shared_settings import Offer, OnUnmet, Unmet, Wanted, choose, refusal
 from siren_grpc.models.vocabulary import end_tokens, language_tags, token_texts
 
 EMBEDDED_MODEL = "siren-mini-en"
@@ -113,6 +115,11 @@ def _extract(checkpoint: Path, folder: Path) -> None:
             tar.extractall(folder, safe)
 
 
+def refuse(unmet: Unmet) -> None:
+    """Refuse a model that cannot follow a setting. Raises UnsupportedModel."""
+    raise UnsupportedModel(refusal((unmet,)))
+
+
 def load(
     name: str,
     *,
@@ -157,42 +164,53 @@ def backend_of(
     encoder_cache: EncoderCache = EncoderCache.KEYS_VALUES,
     precision: Precision = Precision.FP32,
     buffered: BufferedSeconds = DEFAULT_CONTEXT,
+    on_unmet: OnUnmet = refuse,
 ) -> LoadedBackend:
-    """Make a backend of a restored model; see `load`."""
-    decoder = decoder or _PREFERRED_DECODER.get(name)
+    """Make a backend of a restored model; see `load`.
+
+    on_unmet: asked once about each of chunk_frames, decoder and precision that the model cannot
+    follow, before anything is allocated; what it raises is raised.
+    """
+    wanted = Wanted(chunk_frames, decoder, precision)
     if is_buffered(model):
-        if precision is not Precision.FP32:
-            raise UnsupportedModel(f"{name} is an offline model, which runs at fp32 only")
         return buffered_backend_of(
             model,
             name,
             n_slots=n_slots,
             max_batch=max_batch,
-            chunk_frames=chunk_frames,
-            decoder=decoder,
+            wanted=wanted,
             default=buffered,
+            on_unmet=on_unmet,
         )
     encoder = _streaming_encoder(model, name)
+    contexts = _contexts(encoder, name)
+    kinds = decoder_kinds_of(model, name, preferred=_PREFERRED_DECODER.get(name))
+    offer = Offer(
+        name,
+        tuple(sorted(contexts)),
+        _default_chunk_frames(contexts),
+        kinds,
+        why_fp32_only=_why_fp32_only(encoder, name, encoder_cache),
+    )
+    chosen = choose(wanted, offer, on_unmet)
     geometry = feature_geometry_of(model)
     featurizer = model.preprocessor.featurizer
     featurizer.dither = 0.0  # training noise; recognition is to be repeatable
-    contexts = _contexts(encoder, name)
     slots = n_slots + 1  # one spare, for the padding rows of a batch
     try:
         features = StreamingFeatures(featurizer, geometry, n_slots=slots)
     except ValueError as error:
         raise UnsupportedModel(f"{name}: {error}") from error
     phrases = slot_phrases_of(model, slots)
-    decoders = decoders_of(model, name, first=decoder, n_slots=slots, phrases=phrases)
-    look_aheads = tuple(sorted(contexts))
+    decoders = decoders_of(model, name, first=chosen.decoder, n_slots=slots, phrases=phrases)
     prompts = prompts_of(model, name, n_slots=slots)
     info = ModelInfo(
         id=name,
         family=_FAMILY,
         language_codes=languages_of(model, name) if prompts is None else prompts.codes,
         features=geometry,
-        look_aheads=look_aheads,
-        default_chunk_frames=_default_chunk_frames(chunk_frames, contexts, name),
+        look_aheads=offer.chunk_frames,
+        default_chunk_frames=chosen.chunk_frames,
         decoders=tuple(decoders),
         biasing_decoders=tuple(decoders),
         token_texts=token_texts(model),
@@ -200,7 +218,9 @@ def backend_of(
         language_tags=language_tags(model),
         punctuation=frozenset(getattr(model.decoding, "supported_punctuation", None) or ()),
     )
-    slot_encoder = _slot_encoder(encoder, contexts, name, encoder_cache, precision, n_slots=slots)
+    slot_encoder = _slot_encoder(
+        encoder, contexts, name, encoder_cache, chosen.precision, n_slots=slots
+    )
     readings = readings_of(model, decoders, n_slots=slots, max_symbols=max_symbols_of(model))
     parts = NemoParts(info, model, features, slot_encoder, decoders, phrases, readings, prompts)
     return NemoBackend(parts, n_slots=n_slots, batch_sizes=sizes_up_to(max_batch))
@@ -238,15 +258,20 @@ def _slot_encoder(
             return KeyValueEncoder(encoder, contexts, n_slots=n_slots, precision=precision)
         except ValueError as error:
             raise UnsupportedModel(f"{name}: {error}") from error
-    if precision is not Precision.FP32:
-        raise UnsupportedModel(
-            f"{name} runs at precision fp32 only: "
-            + (f"it has {obstacle}" if obstacle else "others need encoder_cache keys_values")
-        )
     if obstacle is None:
         return InputCacheEncoder(encoder, contexts, n_slots=n_slots)
     _log.info("%s has %s: stepped by NeMo's own code, which is slower", name, obstacle)
     return InputCacheEncoder(encoder, contexts, n_slots=n_slots)
+
+
+def _why_fp32_only(encoder: ConformerEncoder, name: str, cache: EncoderCache) -> str | None:
+    """Return why an encoder has no other precision, None when it has: `KeyValueEncoder` alone."""
+    obstacle = why_unsupported(encoder)
+    if obstacle is not None:
+        return f"{name} runs at precision fp32 only: it has {obstacle}"
+    if cache is not EncoderCache.KEYS_VALUES:
+        return f"{name} runs at precision fp32 only: others need encoder_cache keys_values"
+    return None
 
 
 def _contexts(encoder: ConformerEncoder, name: str) -> dict[int, tuple[int, int]]:
@@ -266,16 +291,7 @@ def _contexts(encoder: ConformerEncoder, name: str) -> dict[int, tuple[int, int]
     return contexts
 
 
-def _default_chunk_frames(
-    wanted: int | None, contexts: dict[int, tuple[int, int]], name: str
-) -> int:
-    if wanted is not None:
-        if wanted not in contexts:
-            known = ", ".join(str(frames) for frames in sorted(contexts))
-            raise UnsupportedModel(
-                f"{name} was not trained for chunk_frames {wanted}; it offers {known}"
-            )
-        return wanted
+def _default_chunk_frames(contexts: dict[int, tuple[int, int]]) -> int:
     if _PREFERRED_CHUNK_FRAMES in contexts:
         return _PREFERRED_CHUNK_FRAMES
     return next(iter(contexts))  # the model's own default comes first

@@ -13,7 +13,8 @@ from siren_grpc.models.allocator import keep_freed_memory
 from siren_grpc.models.backend import LoadedBackend
 from siren_grpc.models.buffered_loader import DEFAULT_CONTEXT
 from siren_grpc.models.calibrate import calibrate
-from siren_grpc.models.loader import backend_of, model_id, restore
+from siren_grpc.models.loader import backend_of, model_id, refuse, restore
+from siren_grpc.models.shared_settings import OnUnmet, Unmet
 from siren_grpc.models.threads import use_device
 from siren_grpc.models.voice import VOICE_HERTZ, ListeningBackend, VoiceDetector
 from siren_grpc.models.warmup import warm_up
@@ -42,14 +43,17 @@ def start_backend(
     parallel_steps: int = 0,
     n_front_ends: int = 1,
     buffered: BufferedSeconds = DEFAULT_CONTEXT,
+    on_unmet: OnUnmet = refuse,
 ) -> LoadedBackend:
     """Load a model and warm it up.
 
     device: a torch device, or "auto" for a GPU if there is one. threads: CPU threads of a step,
     0 for the quickest number. n_slots: sessions at once, fewer if session_memory_mb (MiB) holds
     no more. max_batch: most rows of a step, None to choose. parallel_steps: steps at once on a
-    CPU, 0 for as many as the cores beside those of n_front_ends processes are good for. The rest
-    as for `loader.load`, whose errors are raised, and NoMemoryForSessions.
+    CPU, 0 for as many as the cores beside those of n_front_ends processes are good for. on_unmet:
+    asked once about each of chunk_frames, decoder and precision that the model cannot follow. The
+    rest as for `loader.load`, whose errors are raised, what on_unmet raises, and
+    NoMemoryForSessions.
     """
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -62,6 +66,13 @@ def start_backend(
     model = restore(name, device=device)
     largest = max_batch or (_LARGEST_CPU_BATCH if device == "cpu" else _LARGEST_GPU_BATCH)
 
+    asked: list[Unmet] = []
+
+    def ask_once(unmet: Unmet) -> None:
+        if unmet not in asked:  # a backend of one slot may come first, only to be measured
+            asked.append(unmet)
+            on_unmet(unmet)
+
     def backend_with(slots: int) -> LoadedBackend:
         return backend_of(
             model,
@@ -73,6 +84,7 @@ def start_backend(
             encoder_cache=encoder_cache,
             precision=precision,
             buffered=buffered,
+            on_unmet=ask_once,
         )
 
     if session_memory_mb is not None:

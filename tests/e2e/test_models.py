@@ -18,6 +18,7 @@ import torch
 from siren.v1 import speech_pb2 as pb
 
 from siren_grpc.models.loader import EMBEDDED_MODEL, checkpoint_path
+from tests.support import checkpoints
 from tests.support.audio import spoken_digits
 from tests.support.server import SirenServer, serving
 from tests.support.wire import Wire, audio, config, failure
@@ -117,6 +118,58 @@ def test_models_come_and_go_while_streams_run(tmp_path: Path) -> None:
         server.signal(signal.SIGHUP)
         server.wait_for(re.compile("SIGHUP: cannot serve model"))
         assert wire.recognise(recording.pcm, sample_rate_hertz=hertz, model="second").text == ""
+        wire.close()
+        assert "Traceback" not in server.log
+
+
+def test_settings_of_all_models_apply_to_those_that_can(tmp_path: Path) -> None:
+    """A cache-aware and an offline model in one server, whose choices have nothing in common."""
+    offline = checkpoints.build_parakeet_hybrid(tmp_path / "offline.nemo", tune=False)
+    later = tmp_path / "later.nemo"
+    settings = tmp_path / "siren.toml"
+    names = f"model = '{offline}'\nmodels = ['{EMBEDDED_MODEL}'"
+    settings.write_text(f"{names}]\n")
+    flags = ("--chunk-frames", "14", "--decoder", "rnnt", "--precision", "bf16")
+    few = ("--threads", "1", "--max-batch", "1", "--max-sessions", "8")
+    with serving("--config", str(settings), *flags, *few) as server:
+        wire = Wire(server.target)
+
+        def defaults() -> dict[str, tuple[int, int]]:
+            models = wire.stub.ListModels(pb.ListModelsRequest()).models
+            return {
+                model.id: (
+                    next(each.chunk_frames for each in model.look_aheads if each.is_default),
+                    model.decoders[0],
+                )
+                for model in models
+            }
+
+        own = (25, pb.DECODER_TDT)
+        assert defaults() == {"offline": own, EMBEDDED_MODEL: (14, pb.DECODER_RNNT)}
+        warned = [line for line in server.log.splitlines() if " instead of " in line]
+        assert ["WARNING" in line for line in warned] == [True] * 3
+        for line, said in zip(
+            warned,
+            (
+                "model offline uses chunk_frames 25 instead of 14: ",
+                "model offline uses decoder tdt instead of rnnt: ",
+                "model offline uses precision fp32 instead of bf16: ",
+            ),
+            strict=True,
+        ):
+            assert said in line
+        heard = wire.recognise(spoken_digits()[0].pcm, model=EMBEDDED_MODEL)
+        assert heard.of("started")[0].latency_ms == 14 * 80
+
+        shutil.copy(offline, later)
+        settings.write_text(f"{names}, '{later}']\n")
+        server.signal(signal.SIGHUP)
+        server.wait_for(re.compile("model later uses chunk_frames 25 instead of 14"))
+        server.wait_for(re.compile("SIGHUP: models and aliases read again"))
+        until = time.monotonic() + 30  # front ends hear of it a moment later
+        while "later" not in defaults():
+            assert time.monotonic() < until
+        assert defaults()["later"] == own
         wire.close()
         assert "Traceback" not in server.log
 

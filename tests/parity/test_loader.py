@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 
 from siren_grpc.domain.geometry import BufferedContext, BufferedSeconds
-from siren_grpc.domain.model import DecoderKind, Lane
+from siren_grpc.domain.model import DecoderKind, Lane, Precision
 from siren_grpc.models.buffered_backend import BufferedBackend
 from siren_grpc.models.loader import UnsupportedModel, load, model_id
 from siren_grpc.models.pull import pull
+from siren_grpc.models.shared_settings import Unmet
 from siren_grpc.models.start import start_backend
 from tests.parity.siren_path import assert_speaks, recognise, snapshot
 from tests.support import checkpoints, sounds
@@ -119,6 +120,26 @@ class TestOfflineModels:
         assert backend.info.default_chunk_frames == 3
         assert backend.info.buffered[-1] == BufferedContext(75, 25, 12)
 
+    def test_do_without_what_they_cannot_follow_where_they_may(self, offline: Path) -> None:
+        """Asked once each, although a backend of one slot is made first, to be measured."""
+        unmet: list[Unmet] = []
+        backend = start_backend(
+            str(offline),
+            device="cpu",
+            threads=1,
+            n_slots=1,
+            max_batch=1,
+            chunk_frames=7,
+            decoder=DecoderKind.RNNT,
+            precision=Precision.INT8,
+            session_memory_mb=64,
+            buffered=BufferedSeconds(1.0, 0.5, 0.5),
+            on_unmet=unmet.append,
+        )
+        assert [each.setting for each in unmet] == ["chunk_frames", "decoder", "precision"]
+        assert backend.info.default_chunk_frames == 6
+        assert backend.info.decoders == (DecoderKind.TDT, DecoderKind.CTC)
+
     def test_are_warmed_up_without_a_trace(self, offline: Path) -> None:
         backend = start_backend(
             str(offline),
@@ -144,6 +165,7 @@ class TestRefusals:
     def test_windows_an_offline_model_is_not_offered_with(self, offline: Path) -> None:
         assert "it offers 3, 6, 25" in self.refused(offline, chunk_frames=7)
         assert "it has tdt, ctc" in self.refused(offline, decoder=DecoderKind.RNNT)
+        assert "runs at fp32 only" in self.refused(offline, precision=Precision.BF16)
         no_chunk = BufferedSeconds(10.0, 0.01, 1.0)
         assert "at least one encoder frame" in self.refused(offline, buffered=no_chunk)
 

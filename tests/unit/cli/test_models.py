@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from siren_grpc.cli import models
+from siren_grpc.cli.models import ModelLoadFailed, load_backend
+from siren_grpc.config.settings import Settings, load_settings
+from siren_grpc.domain.model import DecoderKind
+from siren_grpc.models.shared_settings import Offer, Wanted, choose
+
+OFFERS = {
+    "streaming": Offer("streaming", (1, 2, 7, 14), 7, (DecoderKind.RNNT,)),
+    "offline": Offer("offline", (3, 6, 25), 25, (DecoderKind.TDT,), is_buffered=True),
+}
+
+
+def start_backend(name: str, **asked: Any) -> Any:
+    """Stand for `siren_grpc.models.start.start_backend`; what is chosen stands for the backend."""
+    wanted = Wanted(asked["chunk_frames"], asked["decoder"], asked["precision"])
+    return choose(wanted, OFFERS[name], asked["on_unmet"])
+
+
+@pytest.fixture(autouse=True)
+def offered(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(models, "_import_nemo", lambda: start_backend)
+    monkeypatch.setattr(models, "take_in_nemo", lambda level: None)
+    yield
+    models._shared_settings.cache_clear()
+
+
+def settings_of(*names: str, **given: object) -> Settings:
+    return load_settings({"model": names[0], "models": names[1:], **given}, None)
+
+
+def loaded(settings: Settings) -> Callable[[str], Any]:
+    return lambda name: load_backend(name, settings)
+
+
+def test_a_model_that_cannot_follow_a_setting_says_so_and_uses_its_own(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    load = loaded(settings_of("offline", "streaming", chunk_frames=14, decoder="rnnt"))
+    offline, streaming = load("offline"), load("streaming")
+    assert (offline.chunk_frames, offline.decoder) == (25, DecoderKind.TDT)
+    assert (streaming.chunk_frames, streaming.decoder) == (14, DecoderKind.RNNT)
+    warned = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert warned == [
+        "model offline uses chunk_frames 25 instead of 14: offline is not offered with "
+        "chunk_frames 14; it offers 3, 6, 25, and what the settings of buffered streaming add",
+        "model offline uses decoder tdt instead of rnnt: offline has no rnnt decoder; it has tdt",
+    ]
+
+
+def test_a_setting_that_no_model_can_follow_is_refused_with_what_would_be_right() -> None:
+    load = loaded(settings_of("offline", "streaming", chunk_frames=5))
+    load("offline")
+    with pytest.raises(ModelLoadFailed, match="chunk_frames unset, or set it to 3, 6, 25, 1, 2"):
+        load("streaming")
+
+
+def test_a_model_alone_is_refused_and_one_loaded_later_is_not() -> None:
+    with pytest.raises(ModelLoadFailed, match="'offline': .* it offers 3, 6, 25"):
+        loaded(settings_of("offline", chunk_frames=14))("offline")
+    load = loaded(settings_of("streaming", chunk_frames=14))
+    assert load("streaming").chunk_frames == 14
+    assert load("offline").chunk_frames == 25
