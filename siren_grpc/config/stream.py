@@ -38,7 +38,10 @@ class StreamSettings(BaseModel):
         "more audio from it.",
     )
     idle_timeout_s: float = Field(
-        60.0, gt=0, description="A stream that sends nothing for so long ends with IDLE_TIMEOUT."
+        60.0,
+        gt=0,
+        description="A stream that sends nothing for so long ends with IDLE_TIMEOUT, and so does a "
+        "call of any other method whose request is not there by then, whole.",
     )
     resume_grace_s: float = Field(
         10.0,

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 
 _MOST_BYTES = 1000
 """Of a text for a client: it travels in headers, three times, and clients take 8 KiB of those."""
 _HEAD_BYTES, _TAIL_BYTES = 600, 380
+_MOST_LISTED_BYTES = 2400
+"""Of all violations together, for the same reason."""
+_VIOLATION_BYTES = 8
+"""What each takes beside its texts."""
+_MOST_TOGETHER_BYTES = 500
+"""Of a message that tells of several fields; one that cannot tells of the first."""
 
 
 class Reason(str, Enum):
@@ -44,6 +51,20 @@ def _shortened(text: str) -> str:
     return f"{head.decode(errors='ignore')} [...] {tail.decode(errors='ignore')}"
 
 
+def _listed(violations: Iterable[FieldViolation]) -> tuple[FieldViolation, ...]:
+    """Return the first violations, shortened, as many as a status may hold; one in any case."""
+    listed: list[FieldViolation] = []
+    n_bytes = 0
+    for violation in violations:
+        short = replace(violation, description=_shortened(violation.description))
+        n_bytes += len((short.field + short.description).encode(errors="replace"))
+        n_bytes += _VIOLATION_BYTES
+        if listed and n_bytes > _MOST_LISTED_BYTES:
+            break
+        listed.append(short)
+    return tuple(listed)
+
+
 class SirenError(Exception):
     """An error a client is told about. Its message is written for the client."""
 
@@ -60,15 +81,14 @@ class SirenError(Exception):
 
         message: says what was wrong and what would be right; no stack, no secret. The middle of a
         long one is left out.
-        violations: the invalid fields, when the fault lies in single fields.
+        violations: the invalid fields, when the fault lies in single fields; of many, the first
+        are kept.
         retry_after_s: seconds after which the same request may succeed; None if it never will.
         """
         # Both repeat what the client sent, however long that was.
         self.message = _shortened(message)
         super().__init__(self.message)
-        self.violations = tuple(
-            replace(v, description=_shortened(v.description)) for v in violations
-        )
+        self.violations = _listed(violations)
         self.retry_after_s = retry_after_s
 
 
@@ -88,6 +108,8 @@ class InvalidConfig(SirenError):
     """A config asks for something this server or model does not support."""
 
     reason = Reason.INVALID_CONFIG
+    n_unlisted = 0
+    """Invalid fields beside those in `violations`, which holds no more than fit in a status."""
 
     @classmethod
     def of_field(cls, field: str, description: str) -> InvalidConfig:
@@ -96,7 +118,25 @@ class InvalidConfig(SirenError):
 
     @classmethod
     def _of_path(cls, path: str, description: str) -> InvalidConfig:
-        return cls(f"{path}: {description}", violations=(FieldViolation(path, description),))
+        return cls.of_fields((FieldViolation(path, description),))
+
+    @classmethod
+    def of_fields(
+        cls, violations: Sequence[FieldViolation], *, n_unlisted: int = 0
+    ) -> InvalidConfig:
+        """Build the error of one field or several, in the order a client is to hear of them.
+
+        violations: at least one. n_unlisted: invalid fields there are beside them. The message
+        tells of all where it stays short, and otherwise of the first and how many more there are.
+        """
+        texts = [f"{violation.field}: {violation.description}" for violation in violations]
+        message, n_more = ". ".join(texts), len(texts) - 1 + n_unlisted
+        if n_unlisted or (n_more and len(message.encode(errors="replace")) > _MOST_TOGETHER_BYTES):
+            fields = "fields" if n_more > 1 else "field"
+            message = f"{texts[0]} (and {n_more} more invalid {fields})"
+        error = cls(message, violations=tuple(violations))
+        error.n_unlisted = n_unlisted + len(violations) - len(error.violations)
+        return error
 
     @classmethod
     def of_resume(cls, field: str, description: str) -> InvalidConfig:
@@ -104,10 +144,12 @@ class InvalidConfig(SirenError):
         return cls._of_path(f"resume.{field}", description)
 
     def in_update(self) -> InvalidConfig:
-        """Return the same error of the same field in an update."""
-        (violation,) = self.violations
-        path = "update" + violation.field.removeprefix("config")
-        return self._of_path(path, violation.description)
+        """Return the same error of the same fields in an update."""
+        moved = [
+            replace(violation, field="update" + violation.field.removeprefix("config"))
+            for violation in self.violations
+        ]
+        return self.of_fields(moved, n_unlisted=self.n_unlisted)
 
 
 class InvalidAudio(SirenError):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from siren.v1 import speech_pb2 as pb
 
 from siren_grpc.domain.errors import InvalidConfig
@@ -14,47 +16,72 @@ from siren_grpc.domain.phrases import (
     Phrase,
     Phrases,
 )
+from siren_grpc.server.violations import Violations
 
 
-def to_phrases(biasing: pb.BiasingConfig, info: ModelInfo, decoder: DecoderKind) -> Phrases:
+def to_phrases(biasing: pb.BiasingConfig, info: ModelInfo, decoder: DecoderKind | None) -> Phrases:
     """Return the phrases of a stream, all that can be said without the model's vocabulary checked.
 
-    Raises InvalidConfig naming the index of the phrase and what would be right.
+    decoder: None if the stream asked for one that is not there, which is no fault of the phrases.
+    Raises InvalidConfig naming the indices of the phrases and what would be right.
     """
+    faults = Violations()
     default = DEFAULT_BOOST
-    if biasing.HasField("boost"):
-        default = _boost(biasing.boost, "biasing.boost")
-    if not biasing.phrases:
-        return ()
-    if decoder not in info.biasing_decoders:
+    with faults:
+        if biasing.HasField("boost"):
+            default = _boost(biasing.boost, "biasing.boost")
+    with faults:
+        phrases = _phrases(biasing.phrases, info, decoder, default)
+    faults.raise_any()
+    return phrases
+
+
+def _phrases(
+    asked: Sequence[pb.Phrase], info: ModelInfo, decoder: DecoderKind | None, default_boost: float
+) -> Phrases:
+    if asked and decoder is not None and decoder not in info.biasing_decoders:
         known = ", ".join(kind.value for kind in info.biasing_decoders)
         raise InvalidConfig.of_field(
             "biasing.phrases",
             f"the {decoder.value} decoder of {info.id} takes no phrases; "
             + (f"use {known}" if known else "no decoder of this model does: leave them out"),
         )
-    if len(biasing.phrases) > MAX_PHRASES:
+    if len(asked) > MAX_PHRASES:
         raise InvalidConfig.of_field(
             f"biasing.phrases[{MAX_PHRASES}]",
-            f"{len(biasing.phrases)} phrases are too many; send at most {MAX_PHRASES}",
+            f"{len(asked)} phrases are too many; send at most {MAX_PHRASES}",
         )
-    return tuple(_phrase(phrase, index, default) for index, phrase in enumerate(biasing.phrases))
+    faults = Violations()
+    phrases = []
+    for index, phrase in enumerate(asked):
+        with faults:
+            phrases.append(_phrase(phrase, f"biasing.phrases[{index}]", default_boost))
+    faults.raise_any()
+    return tuple(phrases)
 
 
-def _phrase(phrase: pb.Phrase, index: int, default_boost: float) -> Phrase:
-    field = f"biasing.phrases[{index}]"
-    text = " ".join(phrase.text.split())
+def _phrase(phrase: pb.Phrase, field: str, default_boost: float) -> Phrase:
+    faults = Violations()
+    boost = default_boost
+    with faults:
+        text = _text(phrase.text, f"{field}.text")
+    with faults:
+        if phrase.HasField("boost"):
+            boost = _boost(phrase.boost, f"{field}.boost")
+    faults.raise_any()
+    return Phrase(text, boost)
+
+
+def _text(asked: str, field: str) -> str:
+    text = " ".join(asked.split())
     if not text:
-        raise InvalidConfig.of_field(f"{field}.text", "is empty; write the phrase or leave it out")
+        raise InvalidConfig.of_field(field, "is empty; write the phrase or leave it out")
     if len(text) > MAX_PHRASE_CHARS:
         raise InvalidConfig.of_field(
-            f"{field}.text",
+            field,
             f"has {len(text)} characters; use at most {MAX_PHRASE_CHARS}: a name or a few words",
         )
-    boost = default_boost
-    if phrase.HasField("boost"):
-        boost = _boost(phrase.boost, f"{field}.boost")
-    return Phrase(text, boost)
+    return text
 
 
 def _boost(boost: float, field: str) -> float:

@@ -16,6 +16,7 @@ from siren_grpc.domain.model import (
     Lane,
     ModelInfo,
 )
+from siren_grpc.domain.phrases import Phrases
 from siren_grpc.domain.results import (
     Final,
     OfChannel,
@@ -31,6 +32,7 @@ from siren_grpc.server.durations import of_seconds, to_duration
 from siren_grpc.server.options import to_options, to_updated
 from siren_grpc.server.request import ValidConfig
 from siren_grpc.server.text_options import to_text_options
+from siren_grpc.server.violations import Violations
 from siren_grpc.server.words import to_alternatives, to_word_detail, to_words
 
 _DECODERS = {
@@ -62,10 +64,50 @@ def to_config(
     """Check a config against the model it named, and fill in the defaults.
 
     server_masks: what `mask_profanity` masks.
-    Raises InvalidConfig naming the field, what it was, and what would be right.
+    Raises InvalidConfig naming each field that is not right, what it was, and what would be; what
+    only follows from another of them is not told.
     """
-    audio = to_audio(config)
-    chunk_frames = config.chunk_frames or info.default_chunk_frames
+    faults = Violations()
+    decoder: DecoderKind | None = None
+    language_code: str | None = None
+    phrases: Phrases = ()
+    with faults:
+        audio = to_audio(config)
+    with faults:
+        chunk_frames = _chunk_frames(config.chunk_frames, info)
+    with faults:
+        decoder = _decoder(config.decoder, info)
+    with faults:
+        language_code = _language(config.language_code, info)
+    with faults:
+        phrases = to_phrases(config.biasing, info, decoder)
+    with faults:
+        options = to_options(config, info, n_phrases=len(phrases))
+    with faults:
+        # Under `auto` nobody but the client may know in which language numbers are to be written.
+        is_auto = language_code == AUTO_LANGUAGE and config.language_code
+        written_in = config.language_code if is_auto else language_code
+        text = to_text_options(config.text, written_in, server_masks)
+    with faults:
+        alternatives = to_alternatives(config)
+    faults.raise_any()
+    if decoder is None or language_code is None:
+        raise AssertionError("what could not be chosen is a fault of its field")
+    return ValidConfig(
+        audio=audio,
+        language_code=language_code,
+        lane=Lane(chunk_frames, decoder, info.id),
+        options=options,
+        text=text,
+        phrases=phrases,
+        words=to_word_detail(config),
+        is_resumable=config.resumable,
+        alternatives=alternatives,
+    )
+
+
+def _chunk_frames(asked: int, info: ModelInfo) -> int:
+    chunk_frames = asked or info.default_chunk_frames
     if chunk_frames not in info.look_aheads:
         known = ", ".join(str(frames) for frames in info.look_aheads)
         raise InvalidConfig.of_field(
@@ -73,22 +115,7 @@ def to_config(
             f"model {info.id} was not trained for {chunk_frames}; use {known}, or 0 for "
             f"{info.default_chunk_frames}",
         )
-    decoder = _decoder(config.decoder, info)
-    language_code = _language(config.language_code, info)
-    # Under `auto` nobody but the client may know in which language numbers are to be written.
-    written_in = config.language_code if language_code == AUTO_LANGUAGE else language_code
-    phrases = to_phrases(config.biasing, info, decoder)
-    return ValidConfig(
-        audio=audio,
-        language_code=language_code,
-        lane=Lane(chunk_frames, decoder, info.id),
-        options=to_options(config, info, n_phrases=len(phrases)),
-        text=to_text_options(config.text, written_in or language_code, server_masks),
-        phrases=phrases,
-        words=to_word_detail(config),
-        is_resumable=config.resumable,
-        alternatives=to_alternatives(config),
-    )
+    return chunk_frames
 
 
 def _decoder(number: pb.Decoder.ValueType, info: ModelInfo) -> DecoderKind:

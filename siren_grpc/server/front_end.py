@@ -6,6 +6,7 @@ import asyncio
 import logging
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
@@ -31,7 +32,8 @@ from siren_grpc.server.service import SpeechService
 from siren_grpc.server.unreadable import UnreadableRequests
 
 _log = logging.getLogger(__name__)
-_SERVICE = speech_pb2.DESCRIPTOR.services_by_name["SpeechService"].full_name
+_DESCRIPTOR = speech_pb2.DESCRIPTOR.services_by_name["SpeechService"]
+_SERVICE = _DESCRIPTOR.full_name
 _CHANNELZ = "grpc.channelz.v1.Channelz"
 _HEALTH_NAMES = ("", _SERVICE)
 _LIVENESS = "liveness"
@@ -157,7 +159,7 @@ class FrontEnd:
         sharing = ("grpc.so_reuseport", int(self._config.shares_port))
         server = grpc.aio.server(
             # Who calls is asked first: the other reads requests.
-            interceptors=[*self._guard.interceptors(), UnreadableRequests()],
+            interceptors=[*self._guard.interceptors(), self._unreadable_requests()],
             options=[*self._config.connections.options, sharing, *options],
         )
         speech_pb2_grpc.add_SpeechServiceServicer_to_server(self._service, server)
@@ -171,6 +173,18 @@ class FrontEnd:
             names.append(_CHANNELZ)
         add_reflection(server, names)
         return server
+
+    def _unreadable_requests(self) -> UnreadableRequests:
+        """Make what ends the calls whose requests are none; a stream's service does it itself."""
+        streams, others = set(), {}
+        for method in _DESCRIPTOR.methods:
+            path = f"/{_SERVICE}/{method.name}"
+            if method.client_streaming:
+                streams.add(path)
+            else:
+                others[path] = partial(self._service.refuse, method.name)
+        idle_timeout_s = self._config.service.idle_timeout_s
+        return UnreadableRequests(idle_timeout_s, refusals=others, self_timed=streams)
 
     def _bind(self, server: grpc.aio.Server) -> int:
         address = _address(self._config.host, self._port)

@@ -25,6 +25,7 @@ from siren_grpc.server.biasing import to_phrases
 from siren_grpc.server.options import to_updated_options
 from siren_grpc.server.resumption import Resumption
 from siren_grpc.server.stream_parts import StreamParts
+from siren_grpc.server.violations import Violations
 
 _T = TypeVar("_T")
 _log = logging.getLogger(__name__)
@@ -155,11 +156,15 @@ class RequestReader:
         parts = self._parts
         info, n_phrases = parts.session.info, self._options.n_phrases
         try:
+            faults = Violations()
             phrases = None
-            if update.HasField("biasing"):
-                phrases = to_phrases(update.biasing, info, parts.config.lane.decoder)
-                n_phrases = len(phrases)
-            options = to_updated_options(update, self._options, info, n_phrases=n_phrases)
+            with faults:
+                if update.HasField("biasing"):
+                    phrases = to_phrases(update.biasing, info, parts.config.lane.decoder)
+                    n_phrases = len(phrases)
+            with faults:
+                options = to_updated_options(update, self._options, info, n_phrases=n_phrases)
+            faults.raise_any()
             if phrases is not None:
                 await parts.session.set_phrases(phrases)
         except InvalidConfig as error:

@@ -20,6 +20,7 @@ from siren_grpc.domain.errors import (
     Overloaded,
     RefusalCause,
     ShuttingDown,
+    SirenError,
 )
 from siren_grpc.domain.principal import ANONYMOUS_CALLER, Caller
 from siren_grpc.engine.engine import Engine
@@ -28,6 +29,7 @@ from siren_grpc.server.call_id import CallId
 from siren_grpc.server.front_end_tally import FrontEndTally
 from siren_grpc.server.load_reports import LoadReports
 from siren_grpc.server.names import ModelNames
+from siren_grpc.server.next_message import begin_read
 from siren_grpc.server.opening import ServiceLimits, open_recognition
 from siren_grpc.server.parking import Parking
 from siren_grpc.server.recording import requests_of
@@ -35,6 +37,7 @@ from siren_grpc.server.request import ValidConfig
 from siren_grpc.server.speech_call import SpeechCall, speech_call
 from siren_grpc.server.stream import Stream
 from siren_grpc.server.stream_parts import StreamParts
+from siren_grpc.server.violations import Violations
 
 _log = logging.getLogger(__name__)
 _Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"  # generic for mypy only
@@ -191,6 +194,14 @@ class SpeechService(speech_pb2_grpc.SpeechServiceServicer):
                 ]
             )
 
+    async def refuse(self, method: str, context: _Context, error: SirenError) -> None:
+        """End a call whose request is none, or never came, as its handler would have ended it.
+
+        method: the name alone. Raises what gRPC aborts a handler with.
+        """
+        async with self._call(method, context):
+            raise error
+
     @asynccontextmanager
     async def _call(self, method: str, context: _Context) -> AsyncIterator[SpeechCall]:
         call_id = CallId(self._caller_of(context))
@@ -217,8 +228,12 @@ class SpeechService(speech_pb2_grpc.SpeechServiceServicer):
         self, call: SpeechCall, config: pb.StreamingConfig, engine: Engine, *, is_live: bool
     ) -> Stream:
         """Open a new stream. Raises InvalidConfig, and what the engine refuses it with."""
-        call.id.take_request(config.request_id)
-        valid = self._valid(config, engine)
+        faults = Violations()
+        with faults:
+            call.id.take_request(config.request_id)
+        with faults:
+            valid = self._valid(config, engine)
+        faults.raise_any()
         session, ingress = await open_recognition(
             engine, valid, self._limits, call.id.caller, call.record.traceparent, is_live=is_live
         )
@@ -237,12 +252,10 @@ class SpeechService(speech_pb2_grpc.SpeechServiceServicer):
         self, call: SpeechCall, requests: AsyncIterator[pb.StreamingRecognizeRequest]
     ) -> pb.StreamingRecognizeRequest:
         """Return a call's first message: a config, or a resume."""
-        reading = asyncio.ensure_future(anext(requests, None))
-        reading.add_done_callback(_see)
+        reading = begin_read(anext(requests, None))
         either: set[asyncio.Future[Any]] = {reading, call.dismissed}
         self._silent.add(call)
         try:
-            # Left to end with the call, if that ends first: `grpc.aio` leaks a cancelled read.
             timeout_s = self._limits.idle_timeout_s
             await asyncio.wait(either, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -291,12 +304,6 @@ class SpeechService(speech_pb2_grpc.SpeechServiceServicer):
             del self._streams[context]
             if not self._streams:
                 self._all_done.set()
-
-
-def _see(reading: asyncio.Future[Any]) -> None:
-    """Take note of how a read ended that nobody may wait for any more."""
-    if not reading.cancelled():
-        reading.exception()
 
 
 def _shutting_down() -> ShuttingDown:

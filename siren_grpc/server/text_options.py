@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from siren.v1 import speech_pb2 as pb
 
 from siren_grpc.domain.errors import InvalidConfig
 from siren_grpc.server import itn
+from siren_grpc.server.violations import Violations
 from siren_grpc.text.masking import fault_of
 from siren_grpc.text.options import TextOptions
 
@@ -13,45 +16,56 @@ _MAX_MASKED_WORDS = 1000
 
 
 def to_text_options(
-    options: pb.TextOptions, language_code: str, server_masks: frozenset[str]
+    options: pb.TextOptions, language_code: str | None, server_masks: frozenset[str]
 ) -> TextOptions:
     """Check what a stream asks of its text.
 
-    language_code: what it recognises. server_masks: the words of `masked_words_file`. Raises
-    InvalidConfig naming the field and what would be right.
+    language_code: what it recognises; None if it asked for what is not recognised, which is no
+    fault of these options. server_masks: the words of `masked_words_file`. Raises InvalidConfig
+    naming the fields and what would be right.
     """
+    faults = Violations()
+    with faults:
+        masked_words = _masked_words(options.masked_words)
+    with faults:
+        profanity = _profanity(server_masks) if options.mask_profanity else frozenset()
+    with faults:
+        is_written = options.inverse_text_normalization
+        written_language = _written_language(language_code) if is_written else ""
+    faults.raise_any()
     return TextOptions(
         is_lower_case=options.lower_case,
-        masked_words=_masked_words(options, server_masks),
-        written_language=(
-            _written_language(language_code) if options.inverse_text_normalization else ""
-        ),
+        masked_words=masked_words | profanity,
+        written_language=written_language,
     )
 
 
-def _masked_words(options: pb.TextOptions, server_masks: frozenset[str]) -> frozenset[str]:
-    if len(options.masked_words) > _MAX_MASKED_WORDS:
+def _masked_words(words: Sequence[str]) -> frozenset[str]:
+    if len(words) > _MAX_MASKED_WORDS:
         raise InvalidConfig.of_field(
-            "text.masked_words",
-            f"{len(options.masked_words)} words; {_MAX_MASKED_WORDS} is the most",
+            "text.masked_words", f"{len(words)} words; {_MAX_MASKED_WORDS} is the most"
         )
-    for word in options.masked_words:
+    faults = Violations()
+    for word in words:
         fault = fault_of(word)
         if fault is not None:
-            raise InvalidConfig.of_field("text.masked_words", fault)
-    masked = frozenset(options.masked_words)
-    if not options.mask_profanity:
-        return masked
+            with faults:
+                raise InvalidConfig.of_field("text.masked_words", fault)
+    faults.raise_any()
+    return frozenset(words)
+
+
+def _profanity(server_masks: frozenset[str]) -> frozenset[str]:
     if not server_masks:
         raise InvalidConfig.of_field(
             "text.mask_profanity",
             "this server has no list of words to mask; name them in text.masked_words, or ask its "
             "operator for the setting masked_words_file",
         )
-    return masked | server_masks
+    return server_masks
 
 
-def _written_language(language_code: str) -> str:
+def _written_language(language_code: str | None) -> str:
     field = "text.inverse_text_normalization"
     if not itn.is_installed():
         raise InvalidConfig.of_field(
@@ -59,8 +73,8 @@ def _written_language(language_code: str) -> str:
             f"this server does not have it for any language; leave it unset, or ask its operator "
             f"for: {itn.INSTALL}",
         )
-    language = language_code.split("-")[0].lower()
-    if language not in itn.LANGUAGES:
+    language = "" if language_code is None else language_code.split("-")[0].lower()
+    if language_code is not None and language not in itn.LANGUAGES:
         raise InvalidConfig.of_field(
             field,
             f"there is none for {language_code}; it is there for {', '.join(itn.LANGUAGES)}, or "

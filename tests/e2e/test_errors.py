@@ -125,6 +125,42 @@ def test_bad_streams_are_told_what_was_wrong(
 def test_invalid_fields_are_listed(wire: Wire) -> None:
     error = failure(wire.exchange([config(chunk_frames=3)]).error)
     assert error.fields == ("config.chunk_frames",)
+    several = {"request_id": " ", "sample_rate_hertz": 1, "chunk_frames": 3, "language_code": "xx"}
+    fields = tuple(f"config.{field}" for field in several)
+    streamed = failure(wire.exchange([config(**several)]).error)
+    assert (streamed.reason, streamed.fields) == ("INVALID_CONFIG", fields)
+    assert all(f"{field}: " in streamed.message for field in fields)
+    with pytest.raises(grpc.RpcError) as caught:
+        wire.stub.Recognize(pb.RecognizeRequest(config=pb.StreamingConfig(**several)), timeout=60)  # type: ignore[arg-type]
+    assert failure(caught.value).fields == fields
+
+
+def test_invalid_fields_of_an_update_are_listed(wire: Wire) -> None:
+    rules = pb.EndpointingConfig(min_silence_ms=1, no_speech_ms=1)
+    update = pb.ConfigUpdate(endpointing=rules, partial_interval_ms=-1)
+    requests = [config(), pb.StreamingRecognizeRequest(update=update)]
+    error = failure(wire.exchange(requests).error)
+    assert error.fields == (
+        "update.endpointing.min_silence_ms",
+        "update.endpointing.no_speech_ms",
+        "update.partial_interval_ms",
+    )
+
+
+def test_so_many_invalid_fields_that_no_status_holds_them_are_told_by_their_number(
+    wire: Wire,
+) -> None:
+    phrases = [pb.Phrase(text="\U0001f3a4" * 201, boost=99)] * 1000
+    masked = ["\U0001f3a4 \U0001f3a4" * 30] * 1000
+    asked = config(
+        language_code="\U0001f3a4" * 300,
+        biasing=pb.BiasingConfig(phrases=phrases),
+        text=pb.TextOptions(masked_words=masked),
+    )
+    error = failure(wire.exchange([asked]).error)
+    assert error.reason == "INVALID_CONFIG"
+    assert error.fields[0] == "config.language_code"
+    assert error.message.endswith("(and 3000 more invalid fields)")
 
 
 def test_a_known_language_with_another_region_is_taken(wire: Wire) -> None:

@@ -7,7 +7,7 @@ from siren.v1 import speech_pb2 as pb
 from siren_grpc.audio.decode import Encoding
 from siren_grpc.domain.endpointing import FinalCause
 from siren_grpc.domain.errors import InvalidConfig
-from siren_grpc.domain.model import DecoderKind, Lane, ModelOptions
+from siren_grpc.domain.model import DecoderKind, Lane, ModelInfo, ModelOptions
 from siren_grpc.domain.readings import Alternative
 from siren_grpc.domain.results import (
     Final,
@@ -398,3 +398,127 @@ def test_what_the_audio_is_to_say_is_started_as_unknown() -> None:
         (0, 0, pb.CHANNEL_MODE_MIX),
         (16000, 2, pb.CHANNEL_MODE_SELECT),
     ]
+
+
+Endpointing = pb.EndpointingConfig
+
+
+def faults_of(info: ModelInfo = INFO, **fields: object) -> list[str]:
+    """Return the fields that are told as invalid, without `config.`."""
+    with pytest.raises(InvalidConfig) as caught:
+        convert.to_config(pb.StreamingConfig(**fields), info)  # type: ignore[arg-type]
+    for violation in caught.value.violations[:1]:
+        assert f"{violation.field}: {violation.description}" in caught.value.message
+    return [violation.field.removeprefix("config.") for violation in caught.value.violations]
+
+
+def test_all_fields_that_are_bad_by_themselves_are_told_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(itn, "is_installed", lambda: False)
+    info = make_info(biasing_decoders=(DecoderKind.RNNT,), hears_voice=True)
+    vad = Endpointing(
+        detector="DETECTOR_VAD",
+        state=9,  # type: ignore[arg-type]
+        min_silence_ms=1,
+        min_speech_ms=-1,
+        speech_threshold=2,
+        max_utterance_ms=1,
+        no_speech_ms=1,
+    )
+    assert faults_of(
+        info,
+        encoding=99,
+        sample_rate_hertz=1,
+        channel_count=99,
+        channel_mode=99,
+        channel=-1,
+        chunk_frames=99,
+        decoder=99,
+        language_code="fr",
+        biasing=pb.BiasingConfig(
+            boost=99, phrases=[pb.Phrase(text="a"), pb.Phrase(), pb.Phrase(text="b", boost=-1)]
+        ),
+        endpointing=vad,
+        partial_interval_ms=-1,
+        text=pb.TextOptions(
+            masked_words=["a b", "c", ""], mask_profanity=True, inverse_text_normalization=True
+        ),
+        max_alternatives=99,
+    ) == [
+        *("encoding", "sample_rate_hertz", "channel_count", "channel_mode", "channel"),
+        *("chunk_frames", "decoder", "language_code"),
+        *("biasing.boost", "biasing.phrases[1].text", "biasing.phrases[2].boost"),
+        *("endpointing.state", "endpointing.min_silence_ms", "endpointing.min_speech_ms"),
+        *("endpointing.speech_threshold", "endpointing.max_utterance_ms"),
+        *("endpointing.no_speech_ms", "partial_interval_ms"),
+        *("text.masked_words", "text.masked_words", "text.mask_profanity"),
+        *("text.inverse_text_normalization", "max_alternatives"),
+    ]
+
+
+PHRASES = pb.BiasingConfig(phrases=[pb.Phrase(text="a")])
+
+
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        # Whether a decoder takes phrases, where it is no decoder; the phrases by themselves.
+        ({"decoder": 9, "biasing": PHRASES}, ["decoder"]),
+        (
+            {"decoder": 9, "biasing": pb.BiasingConfig(phrases=[pb.Phrase()])},
+            ["decoder", "biasing.phrases[0].text"],
+        ),
+        # Whether numbers can be written in a language, where it is none.
+        (
+            {"language_code": "fr", "text": pb.TextOptions(inverse_text_normalization=True)},
+            ["language_code"],
+        ),
+        # How many channels there are when nothing says so, where the encoding would.
+        ({"encoding": 99, "channel_mode": 2, "channel": 1}, ["encoding"]),
+        ({"encoding": 99, "channel_mode": 2, "channel": 8}, ["encoding", "channel"]),
+        ({"channel_count": 9, "channel_mode": 2, "channel": 3}, ["channel_count"]),
+        # What a channel is for, where the mode would say it.
+        ({"channel_mode": 9, "channel_count": 2, "channel": 1}, ["channel_mode"]),
+        ({"channel_mode": 3, "channel": 1}, ["channel_count", "channel"]),
+        # What a detector takes, where it is none.
+        ({"endpointing": Endpointing(detector=9, min_speech_ms=5)}, ["endpointing.detector"]),  # type: ignore[arg-type]
+        (
+            {"endpointing": Endpointing(detector="DETECTOR_END_TOKEN", speech_threshold=0.5)},
+            ["endpointing.detector"],
+        ),
+        (
+            {"endpointing": Endpointing(speech_threshold=7, min_speech_ms=-1, min_silence_ms=1)},
+            [
+                "endpointing.min_silence_ms",
+                "endpointing.min_speech_ms",
+                "endpointing.speech_threshold",
+            ],
+        ),
+    ],
+)
+def test_what_follows_from_another_bad_field_is_not_told_on_top(
+    fields: dict, told: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(itn, "is_installed", lambda: True)
+    assert faults_of(make_info(biasing_decoders=()), **fields) == told
+
+
+def test_a_rate_beside_an_unknown_encoding_is_told_for_any() -> None:
+    with pytest.raises(InvalidConfig) as caught:
+        convert.to_config(pb.StreamingConfig(encoding=99, sample_rate_hertz=1), INFO)  # type: ignore[arg-type]
+    assert caught.value.violations[1].description == "1 is out of range; use 8000 to 48000"
+
+
+def test_of_many_bad_phrases_the_first_are_listed_and_the_others_counted() -> None:
+    phrases = [pb.Phrase(text=" ", boost=99)] * 1000
+    info = make_info(biasing_decoders=(DecoderKind.RNNT,))
+    with pytest.raises(InvalidConfig) as caught:
+        convert.to_config(
+            pb.StreamingConfig(biasing=pb.BiasingConfig(phrases=phrases), max_alternatives=99), info
+        )
+    found = caught.value
+    assert found.violations[0].field == "config.biasing.phrases[0].text"
+    assert found.violations[1].field == "config.biasing.phrases[0].boost"
+    assert len(found.violations) + found.n_unlisted == 2001
+    assert found.message.endswith("(and 2000 more invalid fields)")

@@ -133,6 +133,21 @@ def test_what_an_update_does_not_set_stays_as_it_is() -> None:
     assert off == StreamOptions(None, 300, 2)
 
 
+def test_an_update_tells_all_that_is_bad_in_it() -> None:
+    update = pb.ConfigUpdate(
+        endpointing=Endpointing(state=9, min_silence_ms=1),  # type: ignore[arg-type]
+        partial_interval_ms=-1,
+    )
+    with pytest.raises(InvalidConfig) as caught:
+        to_updated_options(update, StreamOptions(), INFO, n_phrases=0)
+    told = caught.value.in_update()
+    fields = ["endpointing.state", "endpointing.min_silence_ms", "partial_interval_ms"]
+    assert [violation.field for violation in told.violations] == [f"update.{f}" for f in fields]
+    for violation in told.violations:
+        assert f"{violation.field}: {violation.description}" in told.message
+    assert "config." not in told.message
+
+
 @pytest.mark.parametrize(
     ("asked", "told"),
     [

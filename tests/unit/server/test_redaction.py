@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from siren_grpc.domain.errors import InvalidConfig, Overloaded
+from siren_grpc.domain.errors import FieldViolation, InvalidConfig, Overloaded
 from siren_grpc.server.redaction import loggable
 
 
@@ -20,3 +20,11 @@ def test_a_clients_words_are_not(field: str) -> None:
     ):
         assert field in loggable(error)
         assert "quokka" not in loggable(error)
+
+
+def test_nor_where_other_fields_are_bad_as_well() -> None:
+    words = FieldViolation("config.text.masked_words", "'quokka' is not one word")
+    error = InvalidConfig.of_fields([FieldViolation("config.encoding", "no"), words])
+    assert "quokka" in error.message
+    assert loggable(error).startswith("config.encoding, config.text.masked_words (")
+    assert "quokka" not in loggable(error)

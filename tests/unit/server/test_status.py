@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import base64
+from urllib.parse import quote
+
 import grpc
 import pytest
 from google.rpc import error_details_pb2, status_pb2
@@ -67,3 +70,21 @@ def test_retry_and_fields_travel_in_the_details() -> None:
     error = InvalidConfig("bad", violations=(FieldViolation("config.model", "no"),))
     _, bad = details(to_status(error))
     assert [(v.field, v.description) for v in bad.field_violations] == [("config.model", "no")]
+
+
+@pytest.mark.parametrize("length", [0, 5, 200, 4000])
+@pytest.mark.parametrize("noise", ["x", "\U0001f3a4", "\0"])
+def test_what_is_told_of_many_bad_fields_fits_the_headers_that_clients_take(
+    noise: str, length: int
+) -> None:
+    """8 KiB with 32 bytes for each, and of a message every byte that is no ASCII as three."""
+    phrases = [
+        FieldViolation(f"config.biasing.phrases[{i}].text", noise * length) for i in range(1000)
+    ]
+    error = InvalidConfig.of_fields([FieldViolation("config.model", noise * 4000), *phrases])
+    status = to_status(error, session_id="0" * 32, trailers=(("siren-session-id", "0" * 32),))
+    taken = len(quote(status.details, safe="")) + 32
+    for name, value in status.trailing_metadata:
+        data = base64.b64encode(value) if isinstance(value, bytes) else value
+        taken += len(name) + len(data) + 32
+    assert taken < 8192 - 500, "the server's load is told as well"
