@@ -62,7 +62,7 @@ def test_a_setting_that_no_model_can_follow_is_refused_with_what_would_be_right(
 
 
 def test_a_model_alone_is_refused_and_one_loaded_later_is_not() -> None:
-    with pytest.raises(ModelLoadFailed, match="'offline': .* it offers 3, 6, 25"):
+    with pytest.raises(ModelLoadFailed, match=r"'offline': .* it offers 3, 6, 25"):
         loaded(settings_of("offline", chunk_frames=14))("offline")
     load = loaded(settings_of("streaming", chunk_frames=14))
     assert load("streaming").chunk_frames == 14

@@ -152,7 +152,7 @@ class TestSharedSettings:
         shared = SharedSettings(["offline", "streaming", "offline"])
         wanted = Wanted(chunk_frames=5, decoder=CTC)
         assert load(shared, "offline", OFFLINE, wanted) == ["chunk_frames"]
-        with pytest.raises(ValueError, match="offline is not .*; streaming was not .* or 14"):
+        with pytest.raises(ValueError, match=r"offline is not .*; streaming was not .* or 14"):
             load(shared, "streaming", STREAMING, wanted)
 
     def test_each_setting_needs_a_model_of_its_own_only(self) -> None:
