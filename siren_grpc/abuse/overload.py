@@ -19,6 +19,9 @@ _SLOWER, _SLOWER_MS = 2.0, 100.0
 """By how much p95 of partials may be longer than alone: a factor, for the refusals and the clients
 take processor time too, and on top of it what one late step of a fast server is."""
 
+_LAST_REFUSED = 3.0
+"""By what factor the last refusal may be later than p95: these clients are busy, too."""
+
 
 @dataclass(slots=True)
 class OverloadReport:
@@ -50,7 +53,8 @@ def faults_of(
 ) -> list[str]:
     """Say what is wrong with a server that takes so many streams.
 
-    alone: so many were offered; twice: twice as many. refused_ms: bound of the refusals' p95.
+    alone: so many were offered; twice: twice as many. refused_ms: bound of the refusals' p95;
+    none may take three times as long.
     p95 of the partials is held against that alone: twice it, and 100 ms.
     """
     found = _lateness(alone.partial_ms, twice.partial_ms)
@@ -68,6 +72,8 @@ def faults_of(
         found.append("nothing was refused")
     elif (p95 := percentile(twice.refused_ms, 95)) > refused_ms:
         found.append(f"the refused heard it after {p95:.0f} ms (p95)")
+    elif (last := max(twice.refused_ms)) > _LAST_REFUSED * refused_ms:
+        found.append(f"one of the refused heard it only after {last:.0f} ms")
     return found
 
 

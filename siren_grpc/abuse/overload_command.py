@@ -18,7 +18,8 @@ HELP = """Offer twice as many live streams as the server takes.
 
 First as many as it takes, alone; then twice as many. The streams that are taken must keep their
 latency (p95 of partials: at most twice that alone and 100 ms) and their transcript, the others be
-refused with OVERLOADED in under 100 ms. At least nine tenths of what it takes must be taken.
+refused with OVERLOADED in under 100 ms (p95; none may take three times that). At least nine tenths
+of what it takes must be taken.
 
 Example: siren abuse overload --capacity 16
 """

@@ -61,7 +61,8 @@ class ComputeSettings(BaseModel):
         "fp32",
         description="How the encoder's linear layers multiply. bf16 and int8 (CPU only) are "
         "quicker where the processor has instructions for them, and may cost some accuracy: see "
-        "docs/benchmarks.md.",
+        "docs/benchmarks.md. For the models that can, as with chunk_frames: offline ones run at "
+        "fp32.",
     )
     session_memory_mb: int | None = Field(
         None,

@@ -34,10 +34,13 @@ class ModelSettings(BaseModel):
         None,
         ge=1,
         description="Look-ahead of streams that name none, in encoder frames of 80 ms. "
-        "Default: 7 if the model has it, else the model's own.",
+        "A model that does not have it keeps its own, with a warning in the log, as long as "
+        "another has it at start. Default: 7 if the model has it, else the model's own.",
     )
     decoder: Literal["rnnt", "tdt", "ctc"] | None = Field(
-        None, description="Decoder of streams that name none. Default: the model's own."
+        None,
+        description="Decoder of streams that name none; for the models that have it, as with "
+        "chunk_frames. Default: the model's own.",
     )
     buffered_left_s: float = Field(
         10.0,

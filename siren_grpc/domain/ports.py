@@ -13,7 +13,7 @@ from siren_grpc.domain.step import StepResult, StepRow
 
 
 class OutOfMemory(Exception):
-    """A step needs more memory than its device has free; fewer rows may do."""
+    """A step, or a slot's state, needs more memory than the device has free; fewer rows may do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +127,8 @@ class ModelBackend(Protocol):
     def open_slot(self, slot: int, options: ModelOptions) -> None:
         """Give the slot to a new stream, which has heard nothing.
 
-        Raises InvalidConfig for options the model does not offer; the slot is nobody's then.
+        Raises InvalidConfig for options the model does not offer, or OutOfMemory; the slot is
+        nobody's then, and may be opened again.
         """
 
     @property
@@ -141,7 +142,10 @@ class ModelBackend(Protocol):
         ...
 
     def reset_slot(self, slot: int) -> None:
-        """Make the slot's state that of a stream that has heard nothing; its options stay."""
+        """Make the slot's state that of a stream that has heard nothing; its options stay.
+
+        Raises OutOfMemory: then its state is nothing to step on, until `open_slot`.
+        """
         ...
 
     def step(self, lane: Lane, rows: Sequence[StepRow]) -> list[StepResult]:

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from siren_grpc.domain.errors import ModelError, Overloaded, RefusalCause, SirenError
+from siren_grpc.domain.errors import ModelError, SirenError
 from siren_grpc.domain.model import Lane
 from siren_grpc.domain.ports import ModelBackend, OutOfMemory
 from siren_grpc.domain.step import StepResult, StepRow
-
-_RETRY_AFTER_S = 5.0
+from siren_grpc.scheduling.admission import no_memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +47,9 @@ def step_batch(backend: ModelBackend, lane: Lane, rows: Sequence[StepRow]) -> Ba
 
 
 def error_of(cause: Exception) -> SirenError:
-    """Return what the client is told of a failed step; the cause is in the log."""
+    """Return what the client is told of a failed step or reset; the cause is in the log."""
     if isinstance(cause, OutOfMemory):
-        return Overloaded(
-            "the server's device is out of memory; try again shortly or on another replica",
-            retry_after_s=_RETRY_AFTER_S,
-        ).because(RefusalCause.MEMORY)
+        return no_memory()
     return ModelError(
         "recognition failed for this stream; the cause is in the server's log under "
         "the session id. Other streams go on; a new stream may well succeed"

@@ -107,6 +107,7 @@ class EngineSession:
         self._on_close = on_close
         self._alternatives: AlternativesStage | None = None
         self._presentation: Presentation | None = None
+        self._is_refused = False
         self._opening: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._preparing: asyncio.Future[None] | None = None
         self._is_closed = False
@@ -254,7 +255,8 @@ class EngineSession:
             self._end_recognition()  # who waits for an outcome waits for nothing
             self._update_room()
             self._on_close(self._id)
-            self._send([Close(self._id)])
+            if not self._is_refused:
+                self._send([Close(self._id)])
 
     def receive(self, outcome: Outcome) -> None:
         """Take in what the stepper found; called by the engine."""
@@ -325,6 +327,9 @@ class EngineSession:
         self._has_result.set()
 
     def _open(self, outcome: Opened | Refused) -> None:
+        # Has no slot to give back; a word of it, behind the step under way, would leave in doubt
+        # until then whether one comes free, and whoever is refused meanwhile would have to wait.
+        self._is_refused = isinstance(outcome, Refused)
         if self._opening.done():  # cancelled, or the stepper has died
             return
         if isinstance(outcome, Refused):

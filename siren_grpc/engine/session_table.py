@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from time import monotonic
 
 from siren_grpc.domain.errors import ModelNotFound, SirenError
 from siren_grpc.domain.model import DecoderKind, Lane, ModelInfo
-from siren_grpc.domain.ports import ModelBackend
+from siren_grpc.domain.ports import ModelBackend, OutOfMemory
 from siren_grpc.domain.results import WordDetail
 from siren_grpc.domain.work import Chunk
+from siren_grpc.engine.doorkeeper import Doorkeeper, Newcomer
 from siren_grpc.engine.messages import Open, front_end_of
 from siren_grpc.engine.phrases import PhraseStore
 from siren_grpc.engine.step_tally import ModelLoad
-from siren_grpc.scheduling.admission import Admission, too_much
+from siren_grpc.scheduling.admission import no_memory
 from siren_grpc.scheduling.load import LaneWork
 from siren_grpc.scheduling.plan import LaneLimits, SessionId
-from siren_grpc.scheduling.quotas import QuotaLedger
 from siren_grpc.scheduling.slots import SlotTable
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -65,10 +68,9 @@ class ActiveSession:
 class SessionTable:
     """Gives slots to sessions, or says why not. Belongs to the stepper's thread, unless said."""
 
-    def __init__(self, admission: Admission) -> None:
-        """Start without models. admission: what speaks against another session."""
-        self._admission = admission
-        self._quotas = QuotaLedger()
+    def __init__(self, doorkeeper: Doorkeeper) -> None:
+        """Start without models. doorkeeper: says what speaks against another session."""
+        self._doorkeeper = doorkeeper
         self._models: dict[str, ServedModel] = {}
         self._sessions: dict[SessionId, ActiveSession] = {}
 
@@ -94,34 +96,38 @@ class SessionTable:
         slots = SlotTable(backend.n_slots)
         self._models[name] = ServedModel(backend, slots, backend.batch_sizes, phrases)
         for lane, alone_s in backend.step_seconds.items():
-            self._admission.load.expect(self.work_of(replace(lane, model=name)), alone_s)
+            self._doorkeeper.expect(self.work_of(replace(lane, model=name)), alone_s)
 
     def retire_model(self, name: str, on_freed: Callable[[], None]) -> None:
         """Take a model out of service. on_freed: called when its last session has been released."""
         self._models[name].on_freed = on_freed
         self._free_if_retired(name)
 
-    def admit(
-        self, message: Open, live_counts: Callable[[], Mapping[Lane, int]], *, n_workers: int
-    ) -> ActiveSession:
-        """Give a session a slot.
+    def admit(self, message: Open, n_live: Mapping[Lane, int], *, n_workers: int) -> ActiveSession:
+        """Give a session a slot. n_live, n_workers: as in `Newcomer`.
 
-        live_counts: says how many live sessions each lane has. n_workers: steps there may be at
-        once. Raises the SirenError it is refused with.
+        Raises the SirenError it is refused with.
         """
         now = monotonic()
-        model = self._model_for(message, now)
-        load = self._admission.load
-        if message.is_live and load.is_bounded:
-            work = self.work_of(message.lane)
-            if not load.may_start(work, live_counts(), n_workers=n_workers, now=now):
-                raise too_much()
+        name = message.lane.model
+        model = self._models.get(name)
+        if model is None or model.on_freed is not None:
+            raise ModelNotFound(f"model {name} has just been taken out of service")
+        newcomer = _newcomer(model, message, n_live, n_workers=n_workers)
+        refusal = self._doorkeeper.admit(newcomer, now)
+        if refusal is not None:
+            raise refusal
         slot = model.slots.acquire()
         try:
             model.backend.open_slot(slot, message.options)
         except SirenError:
             model.slots.release(slot)
             raise
+        except OutOfMemory as error:
+            model.slots.release(slot)  # whoever has it next opens it anew
+            _log.error("session %d: no memory to open it", message.session_id, exc_info=error)
+            self._doorkeeper.note_no_memory(now)
+            raise no_memory() from error
         session = ActiveSession(
             model,
             slot,
@@ -131,7 +137,7 @@ class SessionTable:
             message.traceparent,
         )
         self._sessions[message.session_id] = session
-        self._quotas.open(message.session_id, message.caller, now)
+        self._doorkeeper.enter(message.session_id, message.caller, now)
         return session
 
     def release(self, session_id: SessionId) -> None:
@@ -139,7 +145,7 @@ class SessionTable:
         session = self._sessions.pop(session_id, None)
         if session is None:
             return
-        self._quotas.close(session_id)
+        self._doorkeeper.leave(session_id)
         model = session.model
         if model.phrases is not None:
             model.phrases.close(session_id)
@@ -151,27 +157,27 @@ class SessionTable:
 
     def charge(self, session_id: SessionId, chunk: Chunk) -> SirenError | None:
         """Count audio against the session's quota; return what it is to end with, if any."""
-        if not self._quotas.counts(session_id) or (session := self.get(session_id)) is None:
+        if not self._doorkeeper.counts(session_id) or (session := self.get(session_id)) is None:
             return None
         hertz = session.model.info.features.sample_rate_hertz
-        return self._quotas.charge(session_id, chunk.end_samples, hertz, monotonic())
+        return self._doorkeeper.charge(session_id, chunk.end_samples, hertz, monotonic())
 
     def work_of(self, lane: Lane) -> LaneWork:
         """Return what a session of a lane has to be stepped for."""
-        model = self._models[lane.model]
-        chunk_samples = model.info.geometry(lane.chunk_frames).chunk_samples(is_first=False)
-        chunk_s = chunk_samples / model.info.features.sample_rate_hertz
-        return LaneWork(lane, chunk_s, model.batch_sizes)
+        return _work_of(self._models[lane.model], lane)
 
-    def quick_refusal(self, message: Open) -> SirenError | None:
-        """Return what a session is refused with, if no slot that comes free can change that.
+    def quick_refusal(
+        self, message: Open, n_live: Mapping[Lane, int], *, n_workers: int, n_leaving: int
+    ) -> SirenError | None:
+        """Return what a session is refused with, if no session that leaves can change that.
 
-        From any thread. None leaves it to `admit`.
+        n_live, n_workers, n_leaving: as in `Newcomer`. From any thread. None leaves it to `admit`.
         """
         model = self._models.get(message.lane.model)
         if model is None or model.on_freed is not None:
             return None
-        return self._refusal(model, message, monotonic())
+        newcomer = _newcomer(model, message, n_live, n_workers=n_workers, n_leaving=n_leaving)
+        return self._doorkeeper.refusal(newcomer, monotonic())
 
     @property
     def loads(self) -> dict[str, ModelLoad]:
@@ -193,28 +199,36 @@ class SessionTable:
         n_taken = sum(model.slots.n_taken for model in models)
         return {"sessions": len(self._sessions), "slots": n_taken}
 
-    def _model_for(self, message: Open, now: float) -> ServedModel:
-        name = message.lane.model
-        model = self._models.get(name)
-        if model is None or model.on_freed is not None:
-            raise ModelNotFound(f"model {name} has just been taken out of service")
-        refusal = self._quotas.refusal(message.caller, now) or self._refusal(model, message, now)
-        if refusal is not None:
-            raise refusal
-        return model
-
-    def _refusal(self, model: ServedModel, message: Open, now: float) -> SirenError | None:
-        return self._admission.refusal(
-            model.info.id,
-            n_slots=model.slots.n_slots,
-            n_free=model.slots.n_free,
-            is_live=message.is_live,
-            now=now,
-        )
-
     def _free_if_retired(self, name: str) -> None:
         model = self._models[name]
         if model.on_freed is not None and model.slots.n_taken == 0:
             del self._models[name]
-            self._admission.load.forget(name)
+            self._doorkeeper.forget(name)
             model.on_freed()
+
+
+def _work_of(model: ServedModel, lane: Lane) -> LaneWork:
+    chunk_samples = model.info.geometry(lane.chunk_frames).chunk_samples(is_first=False)
+    chunk_s = chunk_samples / model.info.features.sample_rate_hertz
+    return LaneWork(lane, chunk_s, model.batch_sizes)
+
+
+def _newcomer(
+    model: ServedModel,
+    message: Open,
+    n_live: Mapping[Lane, int],
+    *,
+    n_workers: int,
+    n_leaving: int = 0,
+) -> Newcomer:
+    return Newcomer(
+        caller=message.caller,
+        is_live=message.is_live,
+        work=_work_of(model, message.lane),
+        model=model.info.id,
+        n_slots=model.slots.n_slots,
+        n_free=model.slots.n_free,
+        n_live=n_live,
+        n_workers=n_workers,
+        n_leaving=n_leaving,
+    )

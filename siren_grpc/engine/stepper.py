@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import monotonic
 from typing import TypeAlias
 
@@ -13,11 +13,13 @@ from siren_grpc.domain.errors import SirenError
 from siren_grpc.domain.model import Lane
 from siren_grpc.domain.ports import ModelBackend, OutOfMemory
 from siren_grpc.domain.step import StepResult, StepRow
-from siren_grpc.domain.work import Chunk, DiscardUtterance, EndUtterance, RestartState, UsePhrases
+from siren_grpc.domain.work import Chunk
 from siren_grpc.engine.aside import Aside, AsideMessage
 from siren_grpc.engine.batch import error_of
+from siren_grpc.engine.doorkeeper import Doorkeeper
 from siren_grpc.engine.heartbeat import Heartbeat
 from siren_grpc.engine.inbox import Inbox
+from siren_grpc.engine.markers import carry_out
 from siren_grpc.engine.messages import (
     Close,
     Delivery,
@@ -31,13 +33,12 @@ from siren_grpc.engine.messages import (
     Recognised,
     Refused,
 )
+from siren_grpc.engine.phrases import TreeBuilt
 from siren_grpc.engine.session_table import SessionTable
 from siren_grpc.engine.step_tally import EngineLoad, StepTally, trace_step
 from siren_grpc.engine.step_workers import StepDone, StepWorkers
 from siren_grpc.observe.tracing import Tracing
-from siren_grpc.scheduling.admission import Admission
-from siren_grpc.scheduling.load import Load
-from siren_grpc.scheduling.plan import SessionId, StepKind, StepPlan
+from siren_grpc.scheduling.plan import SessionId, StepPlan
 from siren_grpc.scheduling.scheduler import Scheduler
 
 _log = logging.getLogger(__name__)
@@ -60,8 +61,17 @@ class _CloseAll:
     front_end: int
 
 
-_LEAVING = (Close, _CloseAll)
 _Inbound: TypeAlias = Message | AsideMessage | _AddModel | _RetireModel | _CloseAll | StepDone
+_ANY_NUMBER = 1 << 40
+"""More sessions than there are."""
+
+
+def _n_leaving(message: _Inbound) -> int:
+    """Return how many sessions a message may end, at most."""
+    if isinstance(message, Close):
+        return 1
+    # Of phrases that cannot be had, too, all may end that wait for them.
+    return _ANY_NUMBER if isinstance(message, (_CloseAll, TreeBuilt)) else 0
 
 
 class Stepper:
@@ -92,13 +102,13 @@ class Stepper:
         self._deliver = deliver
         self._on_death = on_death
         self._scheduler = Scheduler(max_delay_s=max_delay_s)
-        self._admission = Admission(Load(max_load=max_load))
-        self._sessions = SessionTable(self._admission)
+        self._doorkeeper = Doorkeeper(max_load=max_load)
+        self._sessions = SessionTable(self._doorkeeper)
         self._in_flight: set[SessionId] = set()
         self._closing: set[SessionId] = set()
         """Sessions that were closed while a step had their slot."""
         self._n_leaving = 0
-        """Messages in the inbox by which slots come free."""
+        """Sessions that messages in the inbox may end."""
         self._leaving = threading.Lock()
         self._tally = StepTally()
         self.heartbeat = Heartbeat()
@@ -160,11 +170,13 @@ class Stepper:
         self._post(_CloseAll(front_end))
 
     def _post(self, *messages: _Inbound) -> None:
-        n_leaving = sum(isinstance(message, _LEAVING) for message in messages)
-        if n_leaving:
-            with self._leaving:
-                self._n_leaving += n_leaving
+        self._note_leaving(sum(map(_n_leaving, messages)))
         self._inbox.put(*messages)
+
+    def _note_leaving(self, n_more: int) -> None:
+        if n_more:
+            with self._leaving:
+                self._n_leaving += n_more
 
     def _run(self) -> None:
         try:
@@ -177,6 +189,7 @@ class Stepper:
                     self._begin(plan)
                 for message in self._next_messages(plan):
                     self._receive(message)
+                    self._note_leaving(-_n_leaving(message))  # gone, or among `_closing`
         except Exception:
             _log.exception("the stepper died")
             self._on_death()
@@ -206,11 +219,9 @@ class Stepper:
             self._aside.receive(message)
         elif isinstance(message, Close):
             self._close(message.session_id)
-            self._note_left()
         elif isinstance(message, _CloseAll):
             for session_id in self._sessions.of_front_end(message.front_end):
                 self._close(session_id)
-            self._note_left()
         elif isinstance(message, _AddModel):
             backend = message.backend
             phrases = self._aside.phrase_store(backend)
@@ -219,15 +230,11 @@ class Stepper:
         else:
             self._sessions.retire_model(message.name, message.on_freed)
 
-    def _note_left(self) -> None:
-        with self._leaving:
-            self._n_leaving -= 1
-
     def _open(self, message: Open) -> None:
         session_id = message.session_id
         try:
             session = self._sessions.admit(
-                message, self._scheduler.live_counts, n_workers=self._workers.n_workers
+                message, self._scheduler.live_counts(), n_workers=self._workers.n_workers
             )
         except SirenError as error:
             self._deliver([Delivery(session_id, Refused(error))])
@@ -254,9 +261,14 @@ class Stepper:
 
         From any thread, and without a wait for the step under way. None leaves it to that turn.
         """
-        if self._n_leaving or self._closing:
-            return None
-        return self._sessions.quick_refusal(message)
+        # Read before what is there now: who leaves meanwhile counts as leaving once more, at worst.
+        n_leaving = self._n_leaving + len(self._closing)
+        return self._sessions.quick_refusal(
+            message,
+            self._scheduler.live_counts(),
+            n_workers=self._workers.n_workers,
+            n_leaving=n_leaving,
+        )
 
     def _close(self, session_id: SessionId) -> None:
         self._scheduler.remove(session_id)
@@ -267,15 +279,7 @@ class Stepper:
 
     def _begin(self, plan: StepPlan) -> None:
         """Carry out a plan's markers, and step its rows: here, or in a worker."""
-        for session_id, marker in plan.markers:
-            if isinstance(marker, (EndUtterance, DiscardUtterance, RestartState)):
-                session = self._sessions[session_id]
-                session.model.backend.reset_slot(session.slot)
-            elif isinstance(marker, UsePhrases):
-                store = self._sessions[session_id].model.phrase_store
-                store.use(session_id, marker.phrases)
-        if plan.markers:
-            self._deliver([Delivery(session_id, marker) for session_id, marker in plan.markers])
+        plan = self._carry_out_markers(plan)
         if plan.lane is None:
             return
         rows = []
@@ -290,6 +294,27 @@ class Stepper:
             self._in_flight.update(session_id for session_id, _ in plan.rows)
         else:
             self._end(done)
+
+    def _carry_out_markers(self, plan: StepPlan) -> StepPlan:
+        """Return what is left of a plan: sessions that fail at a marker lose their rows."""
+        deliveries, without_memory = carry_out(plan.markers, self._sessions)
+        for session_id, error in without_memory.items():
+            _log.error("session %d: no memory to start afresh", session_id, exc_info=error)
+            self._fail(session_id, error, monotonic())
+        if deliveries:
+            self._deliver(deliveries)
+        rows = tuple(row for row in plan.rows if row[0] not in without_memory)
+        if len(rows) == len(plan.rows):
+            return plan
+        if not rows:
+            self._scheduler.complete(plan, monotonic())
+        return replace(plan, rows=rows, lane=plan.lane if rows else None)
+
+    def _fail(self, session_id: SessionId, error: Exception, now: float) -> None:
+        """Do nothing more for a session, which its front end closes when it hears of that."""
+        self._scheduler.remove(session_id)
+        if isinstance(error, OutOfMemory):
+            self._doorkeeper.note_no_memory(now)
 
     def _end(self, done: StepDone) -> None:
         """Take in what a step found."""
@@ -308,17 +333,15 @@ class Stepper:
             if isinstance(result, StepResult):
                 outcome: Outcome = Recognised(work, result, now - plan.began_at)
             else:
-                self._scheduler.remove(session_id)
                 _log.error("session %d: step failed", session_id, exc_info=result)
-                if isinstance(result, OutOfMemory):
-                    self._admission.note_no_memory(now)
+                self._fail(session_id, result, now)
                 outcome = Failed(work, error_of(result))
             deliveries.append(Delivery(session_id, outcome))
         self._scheduler.complete(plan, now)
         self._deliver(deliveries)
         for session_id in self._closing.intersection(s for s, _ in plan.rows):
-            self._closing.remove(session_id)
             self._close(session_id)
+            self._closing.remove(session_id)  # behind it: `quick_refusal` looks here first
 
     def _note(
         self, plan: StepPlan, lane: Lane, found: Sequence[StepResult | Exception], now: float
@@ -329,12 +352,7 @@ class Stepper:
         if self._tracing is not None:
             parents = [self._sessions[session].traceparent for session, _ in plan.rows]
             trace_step(self._tracing, plan, info.id, parents, now)
-        if plan.deadline is not None:
-            self._admission.note_late(now - plan.deadline, now)
-        if plan.kind is StepKind.LIVE and self._admission.load.is_bounded:
-            work = self._sessions.work_of(lane)
-            took_s = now - plan.began_at
-            self._admission.load.note_step(work, len(plan.rows), plan.waits_s, took_s, now)
+        self._doorkeeper.note_step(plan, self._sessions.work_of(lane), now)
 
     def _limit(self, lane: Lane, most_rows: int) -> None:
         """Make no larger batches of a model from now on: they found no memory."""

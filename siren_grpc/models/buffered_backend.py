@@ -108,9 +108,13 @@ class BufferedBackend:
         return self._device.type == "cuda"
 
     def open_slot(self, slot: int, options: ModelOptions) -> None:
-        """Give the slot to a new stream. Raises InvalidConfig for a language it does not have."""
+        """Give the slot to a new stream. Raises InvalidConfig for a language it does not have.
+
+        Raises OutOfMemory, too, as `reset_slot`.
+        """
         if self._parts.prompts is not None:
-            self._parts.prompts.choose(slot, options.language_code)
+            with telling_out_of_memory():
+                self._parts.prompts.choose(slot, options.language_code)
         self.reset_slot(slot)
         self._parts.readings.clear(slot)
 
@@ -125,8 +129,11 @@ class BufferedBackend:
         return self._parts.readings
 
     def reset_slot(self, slot: int) -> None:
-        """Make the slot's state that of a stream that has heard nothing; its language stays."""
-        with torch.inference_mode():
+        """Make the slot's state that of a stream that has heard nothing; its language stays.
+
+        Raises OutOfMemory: the slot is to be reset again, or opened, before anything else then.
+        """
+        with torch.inference_mode(), telling_out_of_memory():
             self._parts.windows.reset(slot)
             for decoder in self._parts.decoders.values():
                 decoder.reset(slot)

@@ -7,7 +7,7 @@ from siren_grpc.scheduling.load import Load
 
 _RETRY_AFTER_S = 1.0
 _MEMORY_PAUSE_S = 10.0
-"""How long no session starts after a step of a single row found no memory."""
+"""How long no session starts after a single one found no memory, in a step or for its slot."""
 _BEHIND_S = 2.0
 """How late steps may end before no session starts: those that run would only be later still."""
 _CATCH_UP_S = 2.0
@@ -27,7 +27,7 @@ class Admission:
         self._behind_until = float("-inf")
 
     def note_no_memory(self, now: float) -> None:
-        """Take note that even a single row found no memory."""
+        """Take note that even a single session found no memory."""
         self._no_memory_until = now + _MEMORY_PAUSE_S
 
     def note_late(self, late_s: float, now: float) -> None:
@@ -48,10 +48,7 @@ class Admission:
         whether there is time for one more live session, `load` says then.
         """
         if now < self._no_memory_until:
-            return Overloaded(
-                "the server's device is out of memory; try again shortly or on another replica",
-                retry_after_s=_MEMORY_PAUSE_S,
-            ).because(RefusalCause.MEMORY)
+            return no_memory()
         if now < self._behind_until:
             return Overloaded(
                 "recognition has fallen behind real time; try again shortly or on another replica",
@@ -72,6 +69,14 @@ class Admission:
                 retry_after_s=_RETRY_AFTER_S,
             ).because(RefusalCause.LIVE_ONLY)
         return None
+
+
+def no_memory() -> Overloaded:
+    """Return what a session is refused with, or ends with, for which there is no memory."""
+    return Overloaded(
+        "the server's device is out of memory; try again shortly or on another replica",
+        retry_after_s=_MEMORY_PAUSE_S,
+    ).because(RefusalCause.MEMORY)
 
 
 def too_much() -> Overloaded:

@@ -60,7 +60,7 @@ class _LaneLoad:
     """None if nothing was expected: then only lateness keeps sessions of the lane out."""
     due_rows: _Decaying = field(default_factory=_Decaying)
     starts: deque[float] = field(default_factory=deque)
-    """Of the sessions that are new."""
+    """Of the sessions that are new, and of some that were when the last one came."""
 
     def n_rows(self, n_live: int, now: float) -> float:
         """Return how many rows to reckon with in a chunk's duration from so many sessions.
@@ -69,10 +69,14 @@ class _LaneLoad:
         measured, and more than one from each new session whose rows are still to come.
         """
         measured = self.due_rows.get(now) / _MEMORY_S * self.work.chunk_s
+        n_new = sum(now - start <= _NEW_S for start in self.starts)
+        n_unknown = min(n_new, max(0.0, n_live - measured))
+        return measured + _CAUTION * n_unknown
+
+    def note_start(self, now: float) -> None:
         while self.starts and now - self.starts[0] > _NEW_S:
             self.starts.popleft()
-        n_unknown = min(len(self.starts), max(0.0, n_live - measured))
-        return measured + _CAUTION * n_unknown
+        self.starts.append(now)
 
 
 class Load:
@@ -133,27 +137,34 @@ class Load:
         """Whether no live session may start, whatever its lane. Changes nothing."""
         return self._is_late and self.taken(now) > _RELEASE * self._max_load
 
-    def may_start(
+    def has_room(
         self, work: LaneWork, n_live: Mapping[Lane, int], *, n_workers: int, now: float
     ) -> bool:
-        """Say whether a live session may start, and take note of it if so.
+        """Say whether one more live session would fit. Changes nothing.
 
-        n_live: the live sessions of each lane that has any. n_workers: steps there may be at once.
+        n_live: the live sessions of each lane that has any; with fewer of them the answer is the
+        same or yes. n_workers: steps there may be at once.
         """
         if not self.is_bounded:
             return True
-        if self.is_late(now) or not self._fits(work, n_live, n_workers, now):
-            return False
-        self._lane(work).starts.append(now)
-        return True
+        return not self.is_late(now) and self._fits(work, n_live, n_workers, now)
+
+    def may_start(
+        self, work: LaneWork, n_live: Mapping[Lane, int], *, n_workers: int, now: float
+    ) -> bool:
+        """Say whether a live session may start, and take note of it if so. See `has_room`."""
+        has_room = self.has_room(work, n_live, n_workers=n_workers, now=now)
+        if has_room and self.is_bounded:
+            self._lane(work).note_start(now)
+        return has_room
 
     def _fits(self, work: LaneWork, n_live: Mapping[Lane, int], n_workers: int, now: float) -> bool:
-        added = self._lane(work)
         share = 0.0
-        for lane in self._lanes.values():
-            n_rows = lane.n_rows(n_live.get(lane.work.lane, 0), now) + (lane is added)
+        for name, lane in self._lanes.items():
+            n_rows = lane.n_rows(n_live.get(name, 0), now) + (name == work.lane)
             if lane.cost is not None:
-                rows_per_s = lane.cost.rows_per_s(lane.work.batch_sizes[-1]) * n_workers
+                sizes = work.batch_sizes if name == work.lane else lane.work.batch_sizes
+                rows_per_s = lane.cost.rows_per_s(sizes[-1]) * n_workers
                 share += n_rows / lane.work.chunk_s / rows_per_s
         # Alone it may be late, on a slow machine, but makes nobody else late.
         return share <= self._max_load or not any(n_live.values())

@@ -92,15 +92,18 @@ class QuotaLedger:
         self._metered: dict[SessionId, _Metered] = {}
         self._clean_at = float("-inf")
 
-    def refusal(self, caller: Caller, now: float) -> QuotaExceeded | None:
-        """Return why a principal may not open a session, None if it may."""
+    def refusal(self, caller: Caller, now: float, *, n_leaving: int = 0) -> QuotaExceeded | None:
+        """Return why a principal may not open a session, None if it may.
+
+        n_leaving: sessions, of whomever, that are about to close: they do not count.
+        """
         if caller.quota.is_unlimited:
             return None
         account = self._accounts.get(caller.principal.name)
         if account is None:
             account = _Account()
         most = caller.quota.sessions
-        if most is not None and account.n_sessions >= most:
+        if most is not None and max(0, account.n_sessions - n_leaving) >= most:
             return _exceeded(caller, f"sessions at once, {most}", "end one", _LEAST_RETRY_S)
         return _audio_refusal(caller, account, now)
 

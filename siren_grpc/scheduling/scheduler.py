@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import itertools
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from siren_grpc.domain.model import Lane
@@ -70,6 +70,7 @@ class Scheduler:
         self._n_recording_steps = 0
         self._n_live = 0
         """Live sessions of all lanes."""
+        self._live_counts: Mapping[Lane, int] = {}
         self._recording_share = RecordingShare()
         self._previews_from = float("-inf")
         """When previews may be stepped again."""
@@ -89,10 +90,14 @@ class Scheduler:
         state.n_sessions += 1
         state.n_live += is_live
         self._n_live += is_live
+        self._count_live()
 
-    def live_counts(self) -> dict[Lane, int]:
-        """Return how many live sessions each lane has that has sessions."""
-        return {lane: state.n_live for lane, state in self._lanes.items()}
+    def live_counts(self) -> Mapping[Lane, int]:
+        """Return how many live sessions each lane has that has sessions.
+
+        What was returned never changes: any thread may call this, and read it.
+        """
+        return self._live_counts
 
     def limit(self, lane: Lane, limits: LaneLimits) -> None:
         """Batch a lane otherwise from now on; a lane without sessions is ignored."""
@@ -194,6 +199,10 @@ class Scheduler:
         self._n_live -= session.is_live
         if state.n_sessions == 0:
             del self._lanes[session.lane]
+        self._count_live()
+
+    def _count_live(self) -> None:
+        self._live_counts = {lane: state.n_live for lane, state in self._lanes.items()}
 
     def _offer(self, session: SessionQueue) -> None:
         """Show the next work of a session that is not in flight to `plan`."""

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from statistics import median, quantiles
 
 import grpc
 import pytest
+from siren.v1 import speech_pb2 as pb
 from siren.v1 import speech_pb2_grpc
 
 from tests.support.server import SirenServer, serving
 from tests.support.slow_server import PROGRAM
-from tests.support.wire import audio, config, failure
+from tests.support.wire import Wire, audio, config, failure
 
 pytestmark = pytest.mark.e2e
 
@@ -32,6 +36,35 @@ def server() -> Iterator[SirenServer]:
         SLOW_ROW_MS=str(ROW_MS),
     ) as server:
         yield server
+
+
+def test_who_is_refused_does_not_wait_for_the_step_under_way(tmp_path: Path) -> None:
+    """Here it does not end: the refusal comes all the same, through the front end's process."""
+    block, may_end = tmp_path / "block", threading.Event()
+
+    def requests() -> Iterator[pb.StreamingRecognizeRequest]:
+        yield config(chunk_frames=2)
+        yield audio(bytes(16_000))
+        may_end.wait(60)
+
+    with serving(
+        *("--preview-ms=0", "--quota-sessions=1", "--stuck-step-s=60"),
+        program=PROGRAM,
+        SLOW_BLOCK=str(block),
+    ) as server:
+        wire, is_started = Wire(server.target), threading.Event()
+        block.touch()
+        with ThreadPoolExecutor() as pool:
+            running = pool.submit(wire.exchange, requests(), lambda _: is_started.set())
+            assert is_started.wait(60)
+            for _ in range(3):
+                error = failure(wire.exchange([config()], timeout_s=30).error)
+                assert error.reason == "OVERLOADED"
+                assert "sessions at once, 1" in error.message
+            block.unlink()
+            may_end.set()
+            assert running.result().error is None
+        wire.close()
 
 
 class Load:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import random
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from typing import NoReturn
 
@@ -15,41 +14,13 @@ import pytest
 from siren_grpc.domain.endpointing import EndpointDetector, EndpointRules, FinalCause
 from siren_grpc.domain.errors import InternalError, InvalidConfig, ModelError, Overloaded
 from siren_grpc.domain.model import DEFAULT_MODEL_OPTIONS, Lane, ModelOptions
-from siren_grpc.domain.ports import StepsAtOnce
 from siren_grpc.domain.results import Final, Partial, Reconfigured, Result, SpeechEvent, StreamEnded
 from siren_grpc.domain.work import EndStream, EndUtterance, StreamOptions, Work
 from siren_grpc.engine.session import EngineLimits, EngineSession
+from tests.engine.conftest import Start
 from tests.support.arithmetic_backend import POISON, ArithmeticBackend
 from tests.support.builders import LANE, make_chunk, make_ingress, make_preview
 from tests.support.local_engine import LocalEngine
-
-LIMITS = EngineLimits(max_backlog_s=2.0, max_unsent_results=1000)
-Start = Callable[..., Awaitable[LocalEngine]]
-
-
-@pytest.fixture(
-    params=[StepsAtOnce(), StepsAtOnce(3, 3), StepsAtOnce(1, 2)],
-    ids=["one worker", "three workers", "one worker and one for full batches"],
-)
-async def start(request: pytest.FixtureRequest) -> AsyncIterator[Start]:
-    """Start engines, and stop them behind the test."""
-    engines = []
-
-    async def start(
-        backend: ArithmeticBackend | None = None, limits: EngineLimits = LIMITS
-    ) -> LocalEngine:
-        backend = backend or ArithmeticBackend()
-        backend.steps_at_once = request.param
-        engine = LocalEngine(limits)
-        engine.start()
-        engine.add_model(backend)
-        engines.append((engine, backend))
-        return engine
-
-    yield start
-    for engine, backend in engines:
-        backend.open_gate()
-        await asyncio.to_thread(engine.stop, timeout_s=60)
 
 
 async def collect(session: EngineSession) -> list[Result]:

@@ -6,6 +6,7 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 
@@ -81,8 +82,8 @@ class RecordingTrees:
 class PhraseBackend(ArithmeticBackend):
     """Notes with which phrases each chunk was stepped, by the chunk's first sample."""
 
-    def __init__(self, trees: RecordingTrees, **arguments: int) -> None:
-        super().__init__(**arguments)  # type: ignore[arg-type]
+    def __init__(self, trees: RecordingTrees, **arguments: Any) -> None:
+        super().__init__(**arguments)
         self._trees = trees
         self.stepped: dict[float, Phrases] = {}
 
@@ -194,6 +195,35 @@ async def test_a_session_that_waits_for_its_phrases_delays_nobody_and_may_leave(
     await collect(again)
     assert backend.stepped == {1.0: (), 2.0: A, 3.0: ()}
     assert trees.built == [A], "what the one that left had asked for is there for the next"
+
+
+async def test_who_asks_for_a_slot_behind_phrases_that_free_one_has_it(
+    engines: list[LocalEngine],
+) -> None:
+    """Nobody is told at once that no slot is free, while word of it waits for a step."""
+    tree_gate, step_gate, first_is_made = threading.Event(), threading.Event(), threading.Event()
+
+    class TellingTrees(RecordingTrees):
+        def build(self, phrases: Phrases) -> Tree:
+            if phrases == B:  # the same thread makes it: it has handed over the tree before
+                first_is_made.set()
+            return super().build(phrases)
+
+    backend = PhraseBackend(TellingTrees(gate=tree_gate), n_slots=3, gate=step_gate)
+    engine = start(engines, backend)
+    session = await engine.open(LANE)
+    opening = [asyncio.create_task(engine.open(LANE, phrases=p)) for p in (UNWRITABLE, B)]
+    await asyncio.sleep(0)
+    await session.submit([make_chunk(1.0), EndStream()])
+    assert await asyncio.to_thread(backend.is_waiting.wait, 60)
+    tree_gate.set()
+    assert await asyncio.to_thread(first_is_made.wait, 60)
+    next_one = asyncio.create_task(engine.open(LANE))
+    await asyncio.sleep(0)
+    step_gate.set()
+    await asyncio.wait_for(next_one, 60)
+    refused, _ = await asyncio.gather(*opening, return_exceptions=True)
+    assert isinstance(refused, InvalidConfig)
 
 
 class Desk:

@@ -80,6 +80,7 @@ class ArithmeticBackend:
         self.is_waiting = threading.Event()  # a step has come to the gate
         self.largest_batch = 0
         self.most_rows: int | None = None  # more than these find no memory
+        self.no_memory_in: set[int] = set()  # slots that cannot be reset for want of memory
         self.dies = False
         self._readings = ArithmeticReadings(n_slots)
 
@@ -122,6 +123,8 @@ class ArithmeticBackend:
     def reset_slot(self, slot: int) -> None:
         if self.dies:
             raise RuntimeError("the device is gone")
+        if slot in self.no_memory_in:
+            raise OutOfMemory(f"no memory to reset slot {slot}")
         self._state[slot] = self._fresh[slot]
         self._frames[slot] = 0
         self._readings.state[slot] += 1

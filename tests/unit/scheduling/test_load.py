@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import pickle
 import random
+from dataclasses import replace
 from statistics import quantiles
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from siren_grpc.scheduling.load import Load
 from tests.support.builders import LANE
@@ -92,6 +95,43 @@ def test_no_bound_refuses_nobody() -> None:
 def test_who_does_not_fit_by_the_cost_is_refused_before_anybody_is_late() -> None:
     load = expecting()
     assert sum(may_start(load, 0.0) for _ in range(2 * CAPACITY)) == IN_A_RUSH
+
+
+def test_to_ask_for_room_leaves_no_trace() -> None:
+    load = expecting()
+    other = replace(WORK, lane=replace(LANE, chunk_frames=7))
+    for i in range(400):
+        now = i * 0.05
+        before = pickle.dumps(load)
+        has_room = load.has_room(WORK, {LANE: 1000}, n_workers=1, now=now)
+        load.has_room(other, {LANE: 1000}, n_workers=1, now=now + 60)
+        assert pickle.dumps(load) == before
+        assert may_start(load, now) is has_room
+        if i % 3 == 0:
+            note(load, 0.2 + i / 400, now, n_rows=1 + i % 32)
+    assert not has_room
+
+
+@given(
+    steps=st.lists(st.tuples(st.integers(1, 32), st.floats(0, 2)), max_size=20),
+    starts=st.integers(0, 80),
+    n_live=st.integers(0, 200),
+    n_leaving=st.integers(0, 200),
+)
+def test_fewer_sessions_leave_no_less_room(
+    steps: list[tuple[int, float]], starts: int, n_live: int, n_leaving: int
+) -> None:
+    """So who is refused although some may leave is refused when they have left, too."""
+    load = expecting()
+    for i, (n_rows, taken) in enumerate(steps):
+        note(load, taken, i * 0.1, n_rows=n_rows)
+    for _ in range(starts):
+        may_start(load, 2.0)
+    rooms = [
+        load.has_room(WORK, {LANE: max(0, n)}, n_workers=1, now=2.0)
+        for n in (n_live, n_live - n_leaving)
+    ]
+    assert rooms[1] >= rooms[0]
 
 
 def test_a_machine_too_slow_for_one_session_takes_one() -> None:

@@ -30,6 +30,18 @@ def test_sessions_are_counted_until_they_close() -> None:
     assert ledger.refusal(Caller(Principal("laptop"), caller.quota), 0.0) is None
 
 
+def test_who_may_be_leaving_does_not_count() -> None:
+    ledger, caller = QuotaLedger(), phone(sessions=2)
+    for session_id in (1, 2, 3):
+        ledger.open(session_id, phone(sessions=3), 0.0)
+    assert ledger.refusal(caller, 0.0, n_leaving=1) is not None
+    assert ledger.refusal(caller, 0.0, n_leaving=2) is None
+    assert ledger.refusal(phone(sessions=0), 0.0, n_leaving=9) is not None
+    ledger.charge(1, HERTZ, HERTZ, 0.0)
+    audio = phone(audio_s_per_hour=1)
+    assert ledger.refusal(audio, 0.0, n_leaving=9) is not None, "what was heard stays"
+
+
 def test_nothing_at_all_can_be_granted() -> None:
     ledger = QuotaLedger()
     for quota in ({"sessions": 0}, {"audio_s_per_hour": 0}, {"audio_s_per_day": 0}):

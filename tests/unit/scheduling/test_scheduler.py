@@ -52,6 +52,18 @@ def test_a_session_has_one_row_in_a_step() -> None:
     assert planned(scheduler) == [0]
 
 
+def test_counts_of_live_sessions_that_were_read_do_not_change() -> None:
+    scheduler = make_scheduler(LANE, LANE)
+    before = scheduler.live_counts()
+    scheduler.add(7, OTHER_LANE, limits(1), is_live=False)
+    scheduler.remove(0)
+    assert scheduler.live_counts() == {LANE: 1, OTHER_LANE: 0}
+    assert before == {LANE: 2}
+    scheduler.remove(1)
+    scheduler.remove(7)
+    assert scheduler.live_counts() == {}
+
+
 def test_lanes_are_not_mixed() -> None:
     scheduler = make_scheduler(LANE, OTHER_LANE, LANE)
     for session_id in range(3):

@@ -1,0 +1,43 @@
+"""What tests of the engine share: engines whose steps run in one thread, or in several."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+import pytest
+
+from siren_grpc.domain.ports import StepsAtOnce
+from siren_grpc.engine.session import EngineLimits
+from tests.support.arithmetic_backend import ArithmeticBackend
+from tests.support.local_engine import LocalEngine
+
+LIMITS = EngineLimits(max_backlog_s=2.0, max_unsent_results=1000)
+Start = Callable[..., Awaitable[LocalEngine]]
+WORKERS = {
+    "one worker": StepsAtOnce(),
+    "three workers": StepsAtOnce(3, 3),
+    "one worker and one for full batches": StepsAtOnce(1, 2),
+}
+
+
+@pytest.fixture(params=WORKERS.values(), ids=WORKERS)
+async def start(request: pytest.FixtureRequest) -> AsyncIterator[Start]:
+    """Start engines, and stop them behind the test."""
+    engines = []
+
+    async def start(
+        backend: ArithmeticBackend | None = None, limits: EngineLimits = LIMITS
+    ) -> LocalEngine:
+        backend = backend or ArithmeticBackend()
+        backend.steps_at_once = request.param
+        engine = LocalEngine(limits)
+        engine.start()
+        engine.add_model(backend)
+        engines.append((engine, backend))
+        return engine
+
+    yield start
+    for engine, backend in engines:
+        backend.open_gate()
+        await asyncio.to_thread(engine.stop, timeout_s=60)
