@@ -10,7 +10,6 @@ from siren_grpc.bench.audio import to_pcm
 from siren_grpc.bench.contestant import Streams
 from siren_grpc.bench.engine_adapter import LoadedModel, SyncEngine, new_ingress, slot_bytes
 from siren_grpc.domain.model import Lane, ModelInfo
-from siren_grpc.domain.ports import StepsAtOnce
 from siren_grpc.domain.results import Final, Result
 from siren_grpc.domain.work import Chunk, EndUtterance, Work
 from siren_grpc.engine.messages import Delivery, Open, Push, Recognised
@@ -94,7 +93,7 @@ class SirenAsServed:
         self._lane = lane
         self._backend = loaded.backend(n_streams)
         self._backend.threads = 1
-        self._backend.steps_at_once = StepsAtOnce(loaded.threads, loaded.threads)
+        self._backend.n_parallel = loaded.threads
         self._is_done = threading.Condition()
 
     def open(self, streams: Streams) -> None:

@@ -47,9 +47,8 @@ class ComputeSettings(BaseModel):
     parallel_steps: int = Field(
         0,
         ge=0,
-        description="Steps at once; 0 for (cores - front_ends) / threads on a CPU, and as many "
-        "more as there are cores for while full batches wait; 1 on a GPU. Fewer are larger ones, "
-        "and leave cores to whatever else runs there.",
+        description="Steps at once; 0 for (cores - front_ends) / threads on a CPU, and 1 on a "
+        "GPU. Fewer are larger ones, and leave cores to whatever else runs there.",
     )
     encoder_cache: Literal["keys_values", "inputs"] = Field(
         "keys_values",

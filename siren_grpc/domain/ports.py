@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 from siren_grpc.domain.model import DecoderKind, Lane, ModelInfo, ModelOptions
@@ -14,17 +13,6 @@ from siren_grpc.domain.step import StepResult, StepRow
 
 class OutOfMemory(Exception):
     """A step, or a slot's state, needs more memory than the device has free; fewer rows may do."""
-
-
-@dataclass(frozen=True, slots=True)
-class StepsAtOnce:
-    """How many steps of a model are worth it at once on its device.
-
-    usual: whenever there is work. most: while a full batch waits, on cores that others want, too.
-    """
-
-    usual: int = 1
-    most: int = 1
 
 
 class PhraseTree(Protocol):
@@ -112,7 +100,7 @@ class ModelBackend(Protocol):
         ...
 
     @property
-    def steps_at_once(self) -> StepsAtOnce:
+    def n_parallel(self) -> int:
         """How many steps at once are worth it on its device."""
         ...
 

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from siren_grpc.domain.model import Lane
-from siren_grpc.domain.ports import ModelBackend, StepsAtOnce
+from siren_grpc.domain.ports import ModelBackend
 from siren_grpc.domain.step import StepRow
 from siren_grpc.engine.batch import BatchOutcome, step_batch
 from siren_grpc.engine.heartbeat import Heartbeat
@@ -31,8 +31,7 @@ class StepWorkers:
         self._post = post
         self._heartbeat = heartbeat
         self._threads = ThreadPoolExecutor(os.cpu_count(), "step")
-        self._n_workers = self._n_most = 1
-        self._n_running = 0
+        self._n_workers = self._n_idle = 1
 
     @property
     def n_workers(self) -> int:
@@ -42,31 +41,27 @@ class StepWorkers:
     @property
     def n_idle(self) -> int:
         """Steps that may begin now."""
-        return max(0, self._n_workers - self._n_running)
+        return self._n_idle
 
-    @property
-    def may_rush(self) -> bool:
-        """Whether a step may begin that is worth the cores which others want."""
-        return self._n_running < self._n_most
-
-    def grow(self, steps: StepsAtOnce) -> None:
+    def grow(self, n_workers: int) -> None:
         """Run so many steps at once from now on, if it is more than before."""
-        self._n_workers = max(self._n_workers, steps.usual)
-        self._n_most = max(self._n_most, steps.most)
+        more = max(0, n_workers - self._n_workers)
+        self._n_workers += more
+        self._n_idle += more
 
     def run(
         self, backend: ModelBackend, plan: StepPlan, lane: Lane, rows: Sequence[StepRow]
     ) -> StepDone | None:
         """Step now and return what came of it; None if a worker steps, and posts it later."""
-        if self._n_most == 1:
+        if self._n_workers == 1:
             return StepDone(plan, step_batch(backend, lane, rows))
-        self._n_running += 1
+        self._n_idle -= 1
         self._threads.submit(self._work, backend, plan, lane, rows)
         return None
 
     def note_posted(self) -> None:
         """Take note that what a worker posted has arrived: it is idle again."""
-        self._n_running -= 1
+        self._n_idle += 1
 
     def stop(self) -> None:
         """Begin no more steps."""

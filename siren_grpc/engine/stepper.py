@@ -183,7 +183,7 @@ class Stepper:
             while not self._inbox.is_closed:
                 self.heartbeat.beat()
                 plan = StepPlan((), None, ())
-                if self._workers.may_rush:
+                if self._workers.n_idle:
                     plan = self._scheduler.plan(monotonic(), n_idle=self._workers.n_idle)
                 if not plan.is_empty:
                     self._begin(plan)
@@ -226,7 +226,7 @@ class Stepper:
             backend = message.backend
             phrases = self._aside.phrase_store(backend)
             self._sessions.add_model(message.name, backend, phrases)
-            self._workers.grow(backend.steps_at_once)
+            self._workers.grow(backend.n_parallel)
         else:
             self._sessions.retire_model(message.name, message.on_freed)
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from siren_grpc.domain.model import Lane
-from siren_grpc.domain.ports import ModelBackend, StepsAtOnce
+from siren_grpc.domain.ports import ModelBackend
 
 
 class LoadedBackend(ModelBackend, Protocol):
@@ -24,12 +24,12 @@ class LoadedBackend(ModelBackend, Protocol):
     def batch_sizes(self, sizes: tuple[int, ...]) -> None: ...
 
     @property
-    def steps_at_once(self) -> StepsAtOnce:
+    def n_parallel(self) -> int:
         """How many steps at once are worth it on its device."""
         ...
 
-    @steps_at_once.setter
-    def steps_at_once(self, steps: StepsAtOnce) -> None: ...
+    @n_parallel.setter
+    def n_parallel(self, count: int) -> None: ...
 
     @property
     def step_seconds(self) -> Mapping[Lane, Mapping[int, float]]:

@@ -14,7 +14,6 @@ import torch
 from nemo.collections.asr.models import ASRModel
 
 from siren_grpc.domain.model import DecoderKind, Lane, ModelInfo, ModelOptions
-from siren_grpc.domain.ports import StepsAtOnce
 from siren_grpc.domain.step import StepResult, StepRow
 from siren_grpc.domain.work import Chunk
 from siren_grpc.models.biasing import SlotPhrases
@@ -61,7 +60,7 @@ class BufferedBackend:
         """CPU threads of a step; None for torch's own choice."""
         self.step_seconds: Mapping[Lane, Mapping[int, float]] = {}
         """What steps take alone; none are known until it is warmed up."""
-        self._steps_at_once = StepsAtOnce()
+        self._n_parallel = 1
         self._contexts = {context.chunk_frames: context for context in parts.info.buffered}
         parameter = next(parts.model.encoder.parameters())
         self._device, self._dtype = parameter.device, parameter.dtype
@@ -93,14 +92,14 @@ class BufferedBackend:
         self._batch_sizes = sizes
 
     @property
-    def steps_at_once(self) -> StepsAtOnce:
+    def n_parallel(self) -> int:
         """How many steps at once are worth it on its device."""
-        return self._steps_at_once
+        return self._n_parallel
 
-    @steps_at_once.setter
-    def steps_at_once(self, steps: StepsAtOnce) -> None:
+    @n_parallel.setter
+    def n_parallel(self, count: int) -> None:
         # The decoders' CUDA graphs have one state, which a step must have for itself.
-        self._steps_at_once = StepsAtOnce() if self.is_on_gpu else steps
+        self._n_parallel = 1 if self.is_on_gpu else count
 
     @property
     def is_on_gpu(self) -> bool:

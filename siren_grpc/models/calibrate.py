@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 
 from siren_grpc.domain.model import Lane
-from siren_grpc.domain.ports import StepsAtOnce
 from siren_grpc.models.backend import LoadedBackend
 from siren_grpc.models.warmup import step_seconds
 from siren_grpc.runtime import cores
@@ -45,24 +44,20 @@ def calibrate(
     threads: of a step; 0 for as few as keep a step of one row short. The cores are then shared by
     steps at once: that wastes less than threads that wait for each other within a step.
     parallel_steps: how many, 0 for as many as there are cores for beside those of n_front_ends
-    processes; theirs are taken, too, while full batches wait. max_batch: the most rows, None for
-    what is worth it.
+    processes. max_batch: the most rows, None for what is worth it.
     """
     lane = Lane(backend.info.default_chunk_frames, backend.info.decoders[0])
     n_cores = cores()
     if threads == 0:
         threads = _fewest_threads(backend, lane, n_cores)
     backend.threads = threads
-    usual = parallel_steps or max(1, (n_cores - n_front_ends) // threads)
-    most = parallel_steps or max(usual, n_cores // threads)
-    backend.steps_at_once = steps = StepsAtOnce(usual, most)
+    backend.n_parallel = parallel_steps or max(1, (n_cores - n_front_ends) // threads)
     if max_batch is None:
         backend.batch_sizes = _worthwhile(backend, lane)
     _log.info(
-        "steps of at most %d rows, %d at once (%d while full ones wait), %d thread(s) each",
+        "steps of at most %d rows, %d at once, %d thread(s) each",
         backend.batch_sizes[-1],
-        steps.usual,
-        steps.most,
+        backend.n_parallel,
         threads,
     )
 

@@ -10,7 +10,6 @@ import torch
 from nemo.collections.asr.models import ASRModel
 
 from siren_grpc.domain.model import DecoderKind, Lane, ModelInfo, ModelOptions
-from siren_grpc.domain.ports import StepsAtOnce
 from siren_grpc.domain.step import StepResult, StepRow
 from siren_grpc.domain.work import Chunk
 from siren_grpc.models.biasing import SlotPhrases
@@ -56,7 +55,7 @@ class NemoBackend:
         self._spare_slot = n_slots
         self._batch_sizes = batch_sizes
         self._device = next(parts.model.parameters()).device
-        self._steps_at_once = StepsAtOnce()
+        self._n_parallel = 1
         self.threads: int | None = None
         """CPU threads of a step; None for torch's own choice."""
         self.step_seconds: Mapping[Lane, Mapping[int, float]] = {}
@@ -90,15 +89,15 @@ class NemoBackend:
         self._batch_sizes = sizes
 
     @property
-    def steps_at_once(self) -> StepsAtOnce:
+    def n_parallel(self) -> int:
         """How many steps at once its owner may take: as many as are worth it on its device."""
-        return self._steps_at_once
+        return self._n_parallel
 
-    @steps_at_once.setter
-    def steps_at_once(self, steps: StepsAtOnce) -> None:
+    @n_parallel.setter
+    def n_parallel(self, count: int) -> None:
         # The decoders' CUDA graphs have one state, which a step must have for itself.
         is_reentrant = self._parts.encoder.is_reentrant and not self.is_on_gpu
-        self._steps_at_once = steps if is_reentrant else StepsAtOnce()
+        self._n_parallel = count if is_reentrant else 1
 
     @property
     def is_on_gpu(self) -> bool:

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from siren_grpc.domain.model import Lane, ModelInfo, ModelOptions
-from siren_grpc.domain.ports import PhraseTrees, Readings, StepsAtOnce
+from siren_grpc.domain.ports import PhraseTrees, Readings
 from siren_grpc.domain.step import StepResult, StepRow
 from siren_grpc.domain.work import Chunk, Voice
 from siren_grpc.models.backend import LoadedBackend
@@ -153,13 +153,13 @@ class ListeningBackend:
         self._backend.batch_sizes = sizes
 
     @property
-    def steps_at_once(self) -> StepsAtOnce:
+    def n_parallel(self) -> int:
         """How many steps at once are worth it on its device."""
-        return self._backend.steps_at_once
+        return self._backend.n_parallel
 
-    @steps_at_once.setter
-    def steps_at_once(self, steps: StepsAtOnce) -> None:
-        self._backend.steps_at_once = steps
+    @n_parallel.setter
+    def n_parallel(self, count: int) -> None:
+        self._backend.n_parallel = count
 
     @property
     def step_seconds(self) -> Mapping[Lane, Mapping[int, float]]:

@@ -127,12 +127,9 @@ class Scheduler:
     def plan(self, now: float, *, n_idle: int = 1) -> StepPlan:
         """Choose what to do next. Rows are in flight until `complete`.
 
-        n_idle: steps that could be begun now; a large batch is shared between them. 0 for one on a
-        core that others want, too: only as large a batch as there is of live chunks is worth that.
+        n_idle: steps that could be begun now; a large batch is shared between them.
         """
         markers = tuple(self._take_markers())
-        if n_idle == 0:
-            return self._rush_plan(markers, now)
         recorded = min(self._tops(lambda state: state.recordings), default=None)
         is_turn = self._recording_share.is_due(now, are_waiting=recorded is not None)
         if recorded is not None and is_turn and not self._n_recording_steps:
@@ -159,17 +156,6 @@ class Scheduler:
         if recorded is not None and not waiting and spares_live:
             return self._recordings_plan(recorded[1], markers, now, n_idle)
         return StepPlan(markers, None, (), wake_at)
-
-    def _rush_plan(self, markers: tuple[tuple[SessionId, Marker], ...], now: float) -> StepPlan:
-        """Plan a step of the lane that has waited longest of those with a full batch waiting."""
-        for (deadline, _, session), lane in sorted(self._tops(lambda state: state.chunks)):
-            state = self._lanes[lane]
-            is_full = len(state.chunks) >= state.limits.batch_sizes[-1]
-            if is_full and not session.head.is_early(now):
-                rows, waits_s = self._take_chunks(lane, now, 1)
-                self._n_steps += 1
-                return StepPlan(markers, lane, rows, None, deadline, now, waits_s=waits_s)
-        return StepPlan(markers, None, ())
 
     def complete(self, plan: StepPlan, now: float) -> None:
         """Make the sessions of a plan's rows ready for their next work. now: when it ended."""

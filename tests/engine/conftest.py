@@ -7,18 +7,13 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 
-from siren_grpc.domain.ports import StepsAtOnce
 from siren_grpc.engine.session import EngineLimits
 from tests.support.arithmetic_backend import ArithmeticBackend
 from tests.support.local_engine import LocalEngine
 
 LIMITS = EngineLimits(max_backlog_s=2.0, max_unsent_results=1000)
 Start = Callable[..., Awaitable[LocalEngine]]
-WORKERS = {
-    "one worker": StepsAtOnce(),
-    "three workers": StepsAtOnce(3, 3),
-    "one worker and one for full batches": StepsAtOnce(1, 2),
-}
+WORKERS = {"one worker": 1, "three workers": 3}
 
 
 @pytest.fixture(params=WORKERS.values(), ids=WORKERS)
@@ -30,7 +25,7 @@ async def start(request: pytest.FixtureRequest) -> AsyncIterator[Start]:
         backend: ArithmeticBackend | None = None, limits: EngineLimits = LIMITS
     ) -> LocalEngine:
         backend = backend or ArithmeticBackend()
-        backend.steps_at_once = request.param
+        backend.n_parallel = request.param
         engine = LocalEngine(limits)
         engine.start()
         engine.add_model(backend)

@@ -13,7 +13,6 @@ import pytest
 from siren_grpc.domain.errors import InternalError, InvalidConfig, Overloaded, SirenError
 from siren_grpc.domain.model import Lane
 from siren_grpc.domain.phrases import Phrase, Phrases
-from siren_grpc.domain.ports import StepsAtOnce
 from siren_grpc.domain.step import StepResult, StepRow
 from siren_grpc.domain.work import EndStream, EndUtterance, UsePhrases
 from siren_grpc.engine.heartbeat import Heartbeat
@@ -136,7 +135,7 @@ async def test_a_session_opens_with_its_phrases_and_keeps_them_over_utterances(
 
 
 async def test_phrases_change_where_the_change_was_submitted(engines: list[LocalEngine]) -> None:
-    backend = PhraseBackend(trees := RecordingTrees(), steps_at_once=StepsAtOnce(2, 2))
+    backend = PhraseBackend(trees := RecordingTrees(), n_parallel=2)
     session = await start(engines, backend).open(LANE)
     for value, phrases in enumerate([A, B, B, (), A, ()], 1):
         await session.submit([make_chunk(value - 0.5)])

@@ -11,7 +11,6 @@ import pytest
 
 from siren_grpc.domain.errors import Overloaded, QuotaExceeded, RefusalCause
 from siren_grpc.domain.model import Lane
-from siren_grpc.domain.ports import StepsAtOnce
 from siren_grpc.domain.principal import Caller, Principal, Quota
 from siren_grpc.engine.engine import Engine
 from siren_grpc.engine.host import EngineHost
@@ -33,8 +32,8 @@ ONE_AT_ONCE, FEW_AT_ONCE, LITTLE_AUDIO = (
 class CostlyBackend(ArithmeticBackend):
     """Its steps, it says, take so long that one session is too much already; they hang."""
 
-    def __init__(self, steps_at_once: StepsAtOnce) -> None:
-        super().__init__(n_slots=N_SLOTS, gate=threading.Event(), steps_at_once=steps_at_once)
+    def __init__(self, n_parallel: int) -> None:
+        super().__init__(n_slots=N_SLOTS, gate=threading.Event(), n_parallel=n_parallel)
 
     @property
     def step_seconds(self) -> Mapping[Lane, Mapping[int, float]]:

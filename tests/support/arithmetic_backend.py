@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 
 from siren_grpc.domain.errors import InvalidConfig
 from siren_grpc.domain.model import DecoderKind, Lane, ModelInfo, ModelOptions
-from siren_grpc.domain.ports import OutOfMemory, StepsAtOnce
+from siren_grpc.domain.ports import OutOfMemory
 from siren_grpc.domain.readings import FrameSpan, Reading
 from siren_grpc.domain.step import StepResult, StepRow
 from siren_grpc.domain.work import Chunk
@@ -67,9 +67,9 @@ class ArithmeticBackend:
         max_batch: int = 3,
         gate: threading.Event | None = None,
         name: str = "test-model",
-        steps_at_once: StepsAtOnce = StepsAtOnce(),  # noqa: B008 -- frozen
+        n_parallel: int = 1,
     ) -> None:
-        self.steps_at_once = steps_at_once
+        self.n_parallel = n_parallel
         self._name = name
         self._state = [0] * n_slots
         self._frames = [0] * n_slots

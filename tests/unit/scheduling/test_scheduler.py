@@ -377,38 +377,3 @@ def test_the_end_of_a_file_stays_early() -> None:
     assert planned(scheduler, 0.0) == [0]
     scheduler.push(1, make_chunk(), 0.1)
     assert planned(scheduler, 0.1) == [1]
-
-
-def test_only_a_full_batch_is_worth_a_core_that_others_want() -> None:
-    scheduler = make_scheduler(LANE, LANE, OTHER_LANE, max_batch=2)
-    scheduler.push(2, make_chunk(), 0.0)
-    scheduler.push(0, make_chunk(), 1.0)
-    assert not scheduler.plan(2.0, n_idle=0).rows
-    scheduler.push(1, make_chunk(), 1.5)
-    plan = scheduler.plan(2.0, n_idle=0)
-    assert [session_id for session_id, _ in plan.rows] == [0, 1]
-    assert (plan.lane, plan.deadline, plan.waits_s) == (LANE, pytest.approx(1.16), (1.0, 0.5))
-    assert not scheduler.plan(2.0, n_idle=0).rows
-    scheduler.complete(plan, 2.5)
-    assert planned(scheduler) == [2]
-
-
-def test_what_gives_way_to_others_takes_no_core_that_they_want() -> None:
-    scheduler = make_scheduler(LANE, LANE, LANE, max_batch=1)
-    scheduler.add(3, LANE, limits(1), is_live=False)
-    scheduler.push(0, make_preview(), 0.0)
-    for _ in range(20):
-        scheduler.push(1, make_chunk(), 0.0)  # ahead of the pace of speech
-    scheduler.push(2, EndUtterance(100, 0), 0.0)
-    scheduler.push(3, make_chunk(), 0.0)
-    first = scheduler.plan(0.0, n_idle=0)
-    assert [session_id for session_id, _ in first.rows] == [1]
-    assert [session_id for session_id, _ in first.markers] == [2], "markers cost nothing"
-    for _ in range(3):
-        scheduler.complete(first, 0.0)
-        first = scheduler.plan(0.0, n_idle=0)
-        if not first.rows:
-            break
-    else:
-        raise AssertionError("chunks that came early were stepped as if they were due")
-    assert scheduler.plan(0.0, n_idle=1).rows
