@@ -230,6 +230,12 @@ async def compare(
 @example(  # speech that starts where a reset is, and was shown
     [Control.RESET, Sound(1, 1480)], [Break(1, 0, 0, False), Break(2, 2, 0, True)], None, 2
 )
+@example(  # speech behind a reset of which the replay hears no partial first
+    [Sound(0, 1), Sound(0, 5), Control.FINALIZE, Sound(0, 8633), Control.RESET, Sound(1, 1861)],
+    [Break(2, 0, 0, False), Break(5, 2, 0, True)],
+    None,
+    7,
+)
 @example(  # a hard endpoint at the end of the audio, heard again from its utterance's own start
     [Sound(0, 1), Sound(0, 3700), Sound(1, 3499)], [Break(4, 3, 0, True)], HARD, 7
 )

@@ -79,31 +79,38 @@ class CallerView:
         if isinstance(result, Partial):
             result = self._show_partial(result, buffer)
         elif isinstance(result, SpeechEvent):
-            result = self._show_event(result)
+            result = self._show_event(result, buffer)
         return [] if result is None else [result]
 
     @property
     def _is_repeating(self) -> bool:
         return self._repeats_until_ns is not None or self._n_repeated_finalizes > 0
 
-    def _show_event(self, event: SpeechEvent) -> SpeechEvent | None:
+    def _show_event(self, event: SpeechEvent, buffer: ReplayBuffer) -> SpeechEvent | None:
         if self._is_repeating:
             return None
         if event.type is SpeechEventType.SPEECH_ENDED:
             self._held_end = event
             return None
         if event.type is SpeechEventType.SPEECH_STARTED:
-            is_old = self._is_behind or event.time_s <= self._start_s
-            if self._has_shown_start and is_old:
+            if self._has_shown_start and self._is_known_start(event.time_s, buffer):
                 return None
             self._has_shown_start, self._start_s = True, event.time_s
         return event
+
+    def _is_known_start(self, time_s: float, buffer: ReplayBuffer) -> bool:
+        """Whether speech that starts at a time is what was shown to have started."""
+        if not self._is_behind or time_s <= self._start_s:
+            return time_s <= self._start_s
+        # No partial need have told that the replay is past an ACTION_RESET.
+        reset_ns = buffer.reset_behind(_ns(self._start_s) + 1) if buffer.can_cut else None
+        return reset_ns is None or _ns(time_s) < reset_ns
 
     def _show_partial(self, partial: Partial, buffer: ReplayBuffer) -> Partial | None:
         if self._is_repeating:
             return None
         if self._is_behind:
-            at_ns = round(partial.audio_processed_s * _NS) - 1
+            at_ns = _ns(partial.audio_processed_s) - 1
             self._forget_before_reset(at_ns, partial.seq - 1, buffer)
             is_new = partial.audio_processed_s >= self._processed_s
             if not is_new or partial.stable_len < len(self._stable):
@@ -183,17 +190,21 @@ class CallerView:
         """
         is_start_kept = False
         if buffer.can_cut:
-            reset_ns = buffer.reset_behind(round(self._processed_s * _NS))
+            reset_ns = buffer.reset_behind(_ns(self._processed_s))
             if reset_ns is None or time_ns < reset_ns:
                 return
             # Speech that started there, or later, did so behind it.
-            is_start_kept = round(self._start_s * _NS) >= reset_ns
+            is_start_kept = _ns(self._start_s) >= reset_ns
         else:
             reset_seq = buffer.reset_behind_seq(self._seq)
             if reset_seq is None or seq < reset_seq:
                 return
         self._has_shown_start = self._has_shown_start and is_start_kept
         self._stable = ""
+
+
+def _ns(seconds: float) -> int:
+    return round(seconds * _NS)
 
 
 def _to_ns(duration: Duration) -> int:

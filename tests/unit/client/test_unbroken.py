@@ -357,6 +357,29 @@ def test_a_replay_says_once_that_speech_started_though_a_preview_comes_first():
     ]
 
 
+@pytest.mark.parametrize("are_shown", [False, True], ids=["no partials", "partials"])
+def test_a_replay_says_where_speech_started_behind_a_reset(are_shown: bool):
+    def speech(time: float) -> pb.StreamingRecognizeResponse:
+        kind = pb.SpeechEvent.TYPE_SPEECH_STARTED
+        return pb.StreamingRecognizeResponse(event=pb.SpeechEvent(type=kind, time=at(time)))
+
+    caller = Caller(1)
+    caller.stream.push(Control.RESET)
+    caller.stream.push(SECOND)
+    caller.sent()
+    shown = caller.hear(started(""), speech(0.5))
+    caller.break_and_begin()
+    again = [
+        speech(0.6),
+        partial("a", 1, 1.0, 1),
+        speech(1.5),
+        speech(1.5),
+        partial("b", 1, 2.0, 2),
+    ]
+    shown += caller.hear(started(""), *[r for r in again if are_shown or r.HasField("event")])
+    assert [r.time_s for r in shown if isinstance(r, SpeechEvent)] == [0.5, 1.5]
+
+
 def test_an_utterance_too_long_for_the_buffer_says_so():
     caller = Caller(3, Reconnect(max_buffer_bytes=40_000))
     caller.hear(started(""))
