@@ -10,19 +10,57 @@ from random import Random
 import pytest
 
 from siren_grpc.domain.model import DecoderKind, Lane
-from siren_grpc.domain.step import StepResult, StepRow
-from siren_grpc.domain.work import AudioWork, Chunk, Samples
+from siren_grpc.domain.step import StepResult
 from siren_grpc.models.loader import EMBEDDED_MODEL, checkpoint_path, load
-from siren_grpc.models.nemo_backend import NemoBackend
 from tests.parity.conftest import Pair
-from tests.parity.siren_path import assert_speaks, transcript_of, works_of
-from tests.support import sounds
-from tests.support.nemo_reference import NemoReference, Transcript, steps_lose_the_tail
+from tests.parity.random_batches import (
+    assert_mates_change_nothing,
+    recordings,
+    run,
+    stepped_alone,
+)
+from tests.parity.siren_path import transcript_of
+from tests.support.nemo_reference import NemoReference
 
 pytestmark = pytest.mark.parity
 
 RNNT, CTC = DecoderKind.RNNT, DecoderKind.CTC
 N_SLOTS = 32
+LOOK_AHEADS = {
+    ("nemotron", RNNT): (1, 2, 7, 14),
+    ("hybrid", RNNT): (1, 2, 7, 14),
+    ("hybrid", CTC): (1, 2, 7, 14),
+    ("ctc", CTC): (2, 7),
+    ("embedded", RNNT): (2, 7, 14),
+    ("embedded", CTC): (2, 7, 14),
+}
+EVERY_BATCH = {
+    ("nemotron", RNNT, 7),
+    ("hybrid", RNNT, 2),
+    ("hybrid", CTC, 7),
+    ("ctc", CTC, 2),
+    ("embedded", RNNT, 7),
+    ("embedded", CTC, 7),
+}
+"""Look-aheads that run at every batch size each time; the others do so among the long tests."""
+
+
+def cases() -> list[object]:
+    """Return each decoder of each model at every look-ahead and batch size."""
+    return [
+        pytest.param(
+            name,
+            kind,
+            chunk_frames,
+            batch,
+            marks=()
+            if batch == 7 or (name, kind, chunk_frames) in EVERY_BATCH
+            else (pytest.mark.long,),
+        )
+        for (name, kind), look_aheads in LOOK_AHEADS.items()
+        for chunk_frames in look_aheads
+        for batch in (1, 2, 7, 32)
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -42,32 +80,7 @@ def wide_pair_of(pair_of: Callable[..., Pair]) -> Callable[[str], Pair]:
     return make
 
 
-@cache
-def recordings(name: str) -> list[Samples]:
-    """A dozen recordings of different lengths, none of which NeMo's stepping would shorten."""
-    random = Random(name)
-    found = [sounds.babble(random.randint(8_000, 50_000), seed=i) for i in range(12)]
-    if name == "embedded":
-        found[:6] = [samples[: 16_000 * 4] for _, samples in sounds.shipped(6)]
-    for i, samples in enumerate(found):
-        while any(steps_lose_the_tail(len(samples) // 160, frames) for frames in (2, 7)):
-            samples = samples[:-160]
-        found[i] = samples
-    return found
-
-
-@pytest.mark.parametrize("batch", [1, 2, 7, 32])
-@pytest.mark.parametrize(
-    ("name", "kind", "chunk_frames"),
-    [
-        ("nemotron", RNNT, 7),
-        ("hybrid", RNNT, 2),
-        ("hybrid", CTC, 7),
-        ("ctc", CTC, 2),
-        ("embedded", RNNT, 7),
-        ("embedded", CTC, 7),
-    ],
-)
+@pytest.mark.parametrize(("name", "kind", "chunk_frames", "batch"), cases())
 def test_joining_and_leaving_at_random(
     wide_pair_of: Callable[[str], Pair],
     name: str,
@@ -75,20 +88,15 @@ def test_joining_and_leaving_at_random(
     chunk_frames: int,
     batch: int,
 ) -> None:
-    pair = wide_pair_of(name)
-    lane = Lane(chunk_frames, kind)
-    random = Random(f"{name}{kind}{batch}")
-    waiting = [random.randrange(12) for _ in range(min(2 * batch, 40))]
-    heard = [
-        (which, transcript_of(pair.siren.info, results))
-        for which, results in run(pair.siren, lane, waiting, recordings(name), random, batch)
-    ]
-    assert len(heard) == min(2 * batch, 40)
-    for which, ours in heard:
-        theirs = reference(pair.nemo, name, which, kind, chunk_frames)
-        assert (ours.tokens, ours.frames) == (theirs.tokens, theirs.frames), which
-    if batch > 2:
-        assert_speaks(*(ours for _, ours in heard))
+    pair, lane = wide_pair_of(name), Lane(chunk_frames, kind)
+    assert pair.siren.info.look_aheads == LOOK_AHEADS[name, kind]
+    assert_mates_change_nothing(
+        pair.siren,
+        lane,
+        recordings(name, chunk_frames),
+        lambda which: stepped_alone(pair.nemo, name, which, lane),
+        batch=batch,
+    )
 
 
 @pytest.mark.parametrize(
@@ -104,7 +112,7 @@ def test_several_steps_at_once(
 
     def work(i: int) -> list[tuple[int, list[StepResult]]]:
         slots = range(8 * i, 8 * i + 8)
-        sounds_of = recordings(name)
+        sounds_of = recordings(name, 7)
         return run(pair.siren, lane, list(works[i]), sounds_of, Random(i), 3 + i, slots)
 
     with ThreadPoolExecutor(4) as pool:
@@ -112,55 +120,5 @@ def test_several_steps_at_once(
     assert len(heard) == 24
     for which, results in heard:
         ours = transcript_of(pair.siren.info, results)
-        theirs = reference(pair.nemo, name, which, kind, 7)
+        theirs = stepped_alone(pair.nemo, name, which, lane)
         assert (ours.tokens, ours.frames) == (theirs.tokens, theirs.frames), which
-
-
-_references: dict[tuple[object, ...], Transcript] = {}
-
-
-def reference(
-    nemo: NemoReference, name: str, which: int, kind: DecoderKind, frames: int
-) -> Transcript:
-    """Return what NeMo's stepping makes of a recording alone."""
-    key = (name, which, kind, frames)
-    if key not in _references:
-        samples = recordings(name)[which]
-        _references[key] = nemo.decode_stepwise(samples, (70, frames - 1), kind.value)
-    return _references[key]
-
-
-def run(
-    backend: NemoBackend,
-    lane: Lane,
-    waiting: list[int],
-    sounds_of: list[Samples],
-    random: Random,
-    batch: int,
-    slots: range = range(N_SLOTS),
-) -> list[tuple[int, list[StepResult]]]:
-    """Stream recordings in at most `batch` sessions at once; return what each gave."""
-    free = random.sample(slots, len(slots))
-    running: dict[int, tuple[int, list[AudioWork], list[StepResult]]] = {}
-    done = []
-    while waiting or running:
-        while waiting and len(running) < batch and (not running or random.random() < 0.6):
-            slot = free.pop(0)
-            backend.reset_slot(slot)
-            which = waiting.pop()
-            works = works_of(sounds_of[which], backend.info, lane.chunk_frames, random=random)
-            running[slot] = (which, works, [])
-        ready = [slot for slot in running if batch == 1 or random.random() < 0.8]
-        if not ready:
-            continue
-        random.shuffle(ready)
-        rows = [StepRow(slot, running[slot][1].pop(0)) for slot in ready]
-        for row, result in zip(rows, backend.step(lane, rows), strict=True):
-            which, works, results = running[row.slot]
-            if isinstance(row.work, Chunk):
-                results.append(result)
-            if not works:
-                done.append((which, results))
-                del running[row.slot]
-                free.append(row.slot)
-    return done

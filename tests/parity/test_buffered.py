@@ -27,17 +27,17 @@ from siren_grpc.audio.decode import Encoding
 from siren_grpc.audio.source import AudioSpec
 from siren_grpc.domain.model import DecoderKind, Lane
 from siren_grpc.domain.results import Final, Partial, Result, StreamEnded, WordDetail
-from siren_grpc.domain.step import StepResult, StepRow
+from siren_grpc.domain.step import StepRow
 from siren_grpc.domain.work import Chunk, Preview, Samples, Work
 from siren_grpc.engine.session import EngineLimits
 from siren_grpc.models.buffered_backend import BufferedBackend
 from siren_grpc.models.loader import load
 from siren_grpc.session.ingress import Ingress, IngressConfig
+from tests.parity.random_batches import assert_mates_change_nothing
 from tests.parity.siren_path import (
     assert_speaks,
     recognise,
     snapshot,
-    transcript_of,
     works_of,
 )
 from tests.support import checkpoints, sounds
@@ -69,9 +69,10 @@ class Model:
     def __init__(self, path: Path, kind: DecoderKind) -> None:
         self.kind = kind
         self.nemo = NemoReference(path)
-        backend = load(str(path), device="cpu", n_slots=9, max_batch=7)
+        backend = load(str(path), device="cpu", n_slots=34, max_batch=32)
         assert isinstance(backend, BufferedBackend)
         self.siren = backend
+        self._mates: dict[tuple[int, int], Transcript] = {}
 
     def lane(self, chunk_frames: int) -> Lane:
         return Lane(chunk_frames, self.kind)
@@ -82,6 +83,13 @@ class Model:
         window = self.siren.info.buffered[index]
         context = (window.left_frames, window.chunk_frames, window.right_frames)
         return self.nemo.decode_buffered(samples, context, self.kind.value)
+
+    def buffered_mate(self, which: int, chunk_frames: int) -> Transcript:
+        """Return what NeMo's buffered streaming makes of one of `MATES`."""
+        key = which, chunk_frames
+        if key not in self._mates:
+            self._mates[key] = self.buffered(MATES[which], chunk_frames)
+        return self._mates[key]
 
     def offline(self, samples: Samples) -> Transcript:
         return self.nemo.decode_offline(samples, None, self.kind.value)
@@ -136,38 +144,31 @@ def test_a_model_also_trained_under_chunk_masks_hears_its_whole_window(model_of:
     assert ours.tokens == model.buffered(samples, 25).tokens != masked.tokens
 
 
-@pytest.mark.parametrize("n_sessions", [1, 2, 7])
-def test_batch_mates_joining_and_leaving_change_nothing(model: Model, n_sessions: int) -> None:
+MATES = tuple(sounds.babble(FRAME * n, seed=30 + n) for n in (1, 2, 5, 9, 14, 20, 27, 33, 41, 52))
+"""Recordings of many lengths; which streams hear them is random."""
+
+
+@pytest.mark.parametrize(
+    ("chunk_frames", "batch"),
+    [
+        (frames, batch)
+        if (frames, batch) in ((3, 1), (25, 2), (6, 7), (6, 32))
+        else pytest.param(frames, batch, marks=pytest.mark.long)
+        for frames in CHUNKS
+        for batch in (1, 2, 7, 32)
+    ],
+)
+def test_batch_mates_joining_and_leaving_change_nothing(
+    model: Model, chunk_frames: int, batch: int
+) -> None:
     """Streams of random lengths, at different fills of their windows, previewed now and then."""
-    chunk_frames = {1: 3, 2: 25, 7: 6}[n_sessions]
-    backend, lane = model.siren, model.lane(chunk_frames)
-    random = Random(n_sessions)
-    recordings = [
-        sounds.babble(FRAME * random.randint(1, 80), seed=n_sessions * 9 + i)
-        for i in range(n_sessions + 1)
-    ]
-    expected = [model.buffered(samples, chunk_frames).tokens for samples in recordings]
-    queues = [
-        works_of(samples, backend.info, chunk_frames, random=random) for samples in recordings
-    ]
-    results: list[list[StepResult]] = [[] for _ in recordings]
-    waiting, slot_of = list(range(len(recordings))), dict[int, int]()
-    free = random.sample(range(9), n_sessions)
-    while waiting or slot_of:
-        while waiting and free:
-            slot_of[waiting[0]] = free.pop()
-            backend.reset_slot(slot_of[waiting.pop(0)])
-        ready = [i for i in slot_of if random.random() < 0.8]
-        if not ready:
-            continue
-        rows = [StepRow(slot_of[i], queues[i].pop(0)) for i in ready]
-        for i, row, result in zip(ready, rows, backend.step(lane, rows), strict=True):
-            if isinstance(row.work, Chunk):
-                results[i].append(result)
-            if not queues[i]:
-                free.append(slot_of.pop(i))
-    assert [transcript_of(backend.info, found).tokens for found in results] == expected
-    assert sum(map(len, expected)) > 10
+    assert_mates_change_nothing(
+        model.siren,
+        model.lane(chunk_frames),
+        MATES,
+        lambda which: model.buffered_mate(which, chunk_frames),
+        batch=batch,
+    )
 
 
 class TestTheEnd:
