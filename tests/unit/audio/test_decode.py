@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from siren_grpc.audio.decode import AudioDecoder, Encoding
+from siren_grpc.audio.decode import AudioDecoder, Encoding, to_samples, up_to_fault
 from siren_grpc.domain.errors import InvalidAudio, Reason
 
 
@@ -105,3 +105,14 @@ def test_a_split_sample_is_known_until_its_rest_comes() -> None:
     assert decoder.has_split_sample
     assert decoder.push(b"\x00")[0] == np.float32(1 / 32768)
     assert not decoder.has_split_sample
+
+
+@pytest.mark.parametrize("at", [0, 1, 5, 9])
+def test_what_comes_before_a_bad_sample_is_heard(at: int) -> None:
+    samples = np.linspace(-1, 1, 10, dtype="<f4")
+    samples[at] = np.nan
+    heard, error = up_to_fault(
+        lambda data: to_samples(Encoding.FLOAT32, data), samples.tobytes(), 4
+    )
+    assert error is not None
+    np.testing.assert_array_equal(heard, samples[:at])

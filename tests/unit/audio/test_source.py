@@ -20,6 +20,7 @@ from siren_grpc.audio.crc import flac_crc, ogg_crc
 from siren_grpc.audio.decode import Encoding
 from siren_grpc.audio.flac import FlacFrames, parse_flac
 from siren_grpc.audio.mp3 import FrameHead
+from siren_grpc.audio.opus import OpusHead, OpusPackets
 from siren_grpc.audio.source import AudioSpec, make_source
 from siren_grpc.domain.errors import InvalidAudio
 from tests.support.audio import RECORDINGS as FOLDER
@@ -360,6 +361,34 @@ def joined(pages: list[bytearray], *, serial: int) -> bytes:
     return b"".join(pages)
 
 
+class TestWebm:
+    HEAD = bytes.fromhex("1a45dfa3 87 4282 84") + b"webm"
+    TRACKS = bytes.fromhex("18538067 01ffffffffffffff 1654ae6b 01ffffffffffffff")
+
+    def test_one_that_ends_between_elements_before_its_end_is_truncated(self) -> None:
+        whole = encoded("WEBM_OPUS")
+        cues = whole.rindex(bytes.fromhex("1c53bb6b"))
+        decoded = decode(Encoding.WEBM_OPUS, whole[:cues])
+        assert decoded.error is not None
+        assert f"ends after {cues} of {len(whole)} bytes: it is truncated" in decoded.error.message
+        np.testing.assert_array_equal(decoded.samples, at_once("WEBM_OPUS").samples)
+
+    def test_an_element_without_measure_is_not_kept(self) -> None:
+        track = b"\xae" + (0x10000000 | (1 << 20) + 1).to_bytes(4, "big")
+        error = decode(Encoding.WEBM_OPUS, self.HEAD + self.TRACKS + track).error
+        assert error is not None
+        assert "an element of 1048577 bytes" in error.message
+
+    def test_encrypted_audio_is_told(self) -> None:
+        head = pages(encoded("OGG_OPUS"))[0][28:]
+        said = b"\xd7\x81\x01" + b"\x86\x86A_OPUS" + b"\x63\xa2" + bytes([0x80 | len(head)]) + head
+        track = said + b"\x6d\x80\x80"
+        data = self.HEAD + self.TRACKS + b"\xae" + bytes([0x80 | len(track)]) + track
+        error = decode(Encoding.WEBM_OPUS, data).error
+        assert error is not None
+        assert "encrypted" in error.message
+
+
 class TestOgg:
     @pytest.mark.parametrize("kind", ["OGG_OPUS", "OGG_FLAC"])
     @pytest.mark.parametrize("serial", [1, 2])
@@ -380,6 +409,37 @@ class TestOgg:
         decoded = decode(Encoding.OGG_OPUS, head + joined(other, serial=2) + rest)
         assert decoded.error is None
         np.testing.assert_array_equal(decoded.samples, at_once("OGG_OPUS").samples)
+
+    def test_a_page_that_is_missing_is_told(self) -> None:
+        whole = pages(encode("OGG_OPUS", SPEECH, HERTZ, muxer_page_duration="100000"))
+        decoded = decode(Encoding.OGG_OPUS, b"".join(whole[:5] + whole[6:]))
+        assert decoded.error is not None
+        assert "lacks pages: number 6 follows 4" in decoded.error.message
+        assert len(decoded.samples) > 0, "what came before it is heard"
+
+    @pytest.mark.parametrize("at", [3, 4])
+    def test_a_page_that_goes_on_with_no_packet_is_told(self, at: int) -> None:
+        whole = pages(encode("OGG_OPUS", SPEECH, HERTZ, muxer_page_duration="100000"))
+        whole[at][5] |= 1
+        error = decode(Encoding.OGG_OPUS, joined(whole, serial=1)).error
+        assert error is not None
+        assert f"page {at} lacks a packet" in error.message
+
+    def test_a_packet_without_end_is_not_kept(self) -> None:
+        head, tags, *_ = pages(encoded("OGG_OPUS"))
+        endless = [
+            bytearray(b"OggS\0" + bytes([bool(i)]) + bytes(20) + b"\xff" * 256 + bytes(255 * 255))
+            for i in range(20)
+        ]
+        error = decode(Encoding.OGG_OPUS, joined([head, tags, *endless], serial=1)).error
+        assert error is not None
+        assert "a packet of over 1048576 bytes" in error.message
+
+    def test_a_packet_longer_than_any_is_told(self) -> None:
+        packets = OpusPackets(OpusHead.of(pages(encoded("OGG_OPUS"))[0][28:]))
+        frames_of_60_ms, several = 3 << 3, 3
+        with pytest.raises(PacketError, match="longer than 120 ms"):
+            packets.decode(bytes([frames_of_60_ms | several, 3]) + bytes(30))
 
     def test_a_picture_is_not_kept(self) -> None:
         head, *rest = pages(encoded("OGG_FLAC"))

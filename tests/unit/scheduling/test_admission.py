@@ -1,8 +1,12 @@
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 
 from siren_grpc.scheduling.admission import Admission
+from siren_grpc.scheduling.load import LaneWork, Load
+from tests.support.builders import LANE
 
 
 def refusal(admission: Admission, *, n_free: int = 1, now: float = 100.0) -> str | None:
@@ -47,3 +51,15 @@ def test_recordings_leave_the_last_slots_to_live_sessions(n_slots: int, kept: in
     assert free is None
     if kept:
         assert admission.refusal("m", n_slots=n_slots, n_free=kept, now=0.0) is None
+
+
+def test_recordings_make_no_live_session_late() -> None:
+    work = LaneWork(LANE, 0.16, (1, 2))
+    load = Load(max_load=0.5)
+    for i in range(100):
+        load.note_step(work, 2, [1.0, 1.0], 0.1, 0.01 * i)
+    assert load.is_late(1.0)
+    admission = Admission(load)
+    ask = partial(admission.refusal, "m", n_slots=8, n_free=8, now=1.0)
+    assert ask(is_live=True) is not None
+    assert ask(is_live=False) is None

@@ -263,3 +263,24 @@ def test_files_sent_as_live_audio_far_ahead_of_its_pace_are_no_load() -> None:
     for i in range(1000):
         load.note_step(WORK, 32, [], step_s(32), i * 0.04)
     assert all(may_start(load, 40.0) for _ in range(IN_A_RUSH))
+
+
+def test_steps_at_once_hold_as_many_times_the_sessions() -> None:
+    def taken(n_workers: int) -> int:
+        load = expecting()
+        starts = (
+            load.may_start(WORK, {LANE: 1000}, n_workers=n_workers, now=0.0) for _ in range(500)
+        )
+        return sum(starts)
+
+    assert taken(1) == IN_A_RUSH
+    assert taken(3) == pytest.approx(3 * IN_A_RUSH, abs=3)
+
+
+def test_what_a_model_took_is_forgotten_with_it() -> None:
+    load = expecting()
+    while may_start(load, 0.0):
+        pass
+    load.forget(LANE.model)
+    load.expect(WORK, {size: step_s(size) for size in (SIZES[0], SIZES[-1])})
+    assert may_start(load, 0.0)

@@ -135,3 +135,25 @@ def test_a_rolling_sum_holds_its_window_and_says_when_it_falls(
         for at, amount in came:
             fresh.add(amount, at)
         assert fresh.total(now + wait_s - 1) >= limit - 1e-6
+
+
+def test_audio_that_is_sent_anew_counts_once() -> None:
+    ledger, caller = QuotaLedger(), phone(audio_s_per_hour=2)
+    ledger.open(1, caller, 0.0)
+    for _ in range(5):
+        assert ledger.charge(1, HERTZ, HERTZ, 0.0) is None
+    assert ledger.refusal(caller, 0.0) is None
+    assert ledger.charge(1, 2 * HERTZ, HERTZ, 0.0) is not None
+
+
+def test_what_was_heard_counts_though_nobody_is_there_any_more() -> None:
+    ledger, caller = QuotaLedger(), phone(audio_s_per_hour=1)
+    ledger.open(1, caller, 0.0)
+    ledger.charge(1, HERTZ, HERTZ, 0.0)
+    ledger.close(1)
+    for now in range(0, 3000, 100):  # accounts are looked through now and then
+        ledger.open(2, phone(sessions=9), float(now))
+        ledger.close(2)
+    ledger.open(3, Caller(Principal("laptop"), Quota(sessions=1)), 3000.0)
+    ledger.close(3)
+    assert ledger.refusal(caller, 3001.0) is not None

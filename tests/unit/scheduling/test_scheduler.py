@@ -377,3 +377,12 @@ def test_the_end_of_a_file_stays_early() -> None:
     assert planned(scheduler, 0.0) == [0]
     scheduler.push(1, make_chunk(), 0.1)
     assert planned(scheduler, 0.1) == [1]
+
+
+def test_a_large_batch_is_shared_by_the_steps_that_may_begin() -> None:
+    scheduler = make_scheduler(*[LANE] * 24, max_batch=24)
+    for session_id in range(24):
+        scheduler.push(session_id, make_chunk(), 0.0)
+    plans = [scheduler.plan(1.0, n_idle=n_idle) for n_idle in (3, 2, 1)]
+    assert [len(plan.rows) for plan in plans] == [8, 8, 8]
+    assert len({session_id for plan in plans for session_id, _ in plan.rows}) == 24
