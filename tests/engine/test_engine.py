@@ -17,7 +17,7 @@ from siren_grpc.domain.model import DEFAULT_MODEL_OPTIONS, Lane, ModelOptions
 from siren_grpc.domain.results import Final, Partial, Reconfigured, Result, SpeechEvent, StreamEnded
 from siren_grpc.domain.work import EndStream, EndUtterance, StreamOptions, Work
 from siren_grpc.engine.session import EngineLimits, EngineSession
-from tests.engine.conftest import Start
+from tests.engine.conftest import LIMITS, Start
 from tests.support.arithmetic_backend import POISON, ArithmeticBackend
 from tests.support.builders import LANE, make_chunk, make_ingress, make_preview
 from tests.support.local_engine import LocalEngine
@@ -513,3 +513,24 @@ async def test_a_file_far_ahead_of_its_pace_is_never_behind(start: Start) -> Non
     await asyncio.wait_for(submitting, 60)
     (await engine.open(LANE)).close()
     session.close()
+
+
+async def test_a_slot_is_nobody_elses_until_the_step_that_has_it_ends() -> None:
+    gate = threading.Event()
+    backend = ArithmeticBackend(n_slots=1, gate=gate, n_parallel=2)
+    engine = LocalEngine(LIMITS)
+    engine.start()
+    try:
+        engine.add_model(backend)
+        left = await engine.open(LANE)
+        await left.submit([make_chunk(1.0)])
+        assert await asyncio.to_thread(backend.is_waiting.wait, 60)
+        left.close()
+        with pytest.raises(Overloaded):
+            await engine.open(LANE)
+        assert engine.host.counts["closing"] == 1
+        gate.set()
+        await open_when_free(engine, then_close=True)
+    finally:
+        gate.set()
+        await asyncio.to_thread(engine.stop, timeout_s=60)
