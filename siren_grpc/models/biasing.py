@@ -13,7 +13,8 @@ import torch
 
 from siren_grpc.domain.errors import InvalidConfig
 from siren_grpc.domain.phrases import Phrases
-from siren_grpc.domain.ports import PhraseTree
+from siren_grpc.domain.ports import OutOfMemory, PhraseTree
+from siren_grpc.models.memory import telling_out_of_memory
 from siren_grpc.models.phrase_arena import PhraseArena
 from siren_grpc.models.phrase_tree import BoostingTree, Spelled, grow
 from siren_grpc.models.spelling import Speller
@@ -84,8 +85,9 @@ class SlotPhrases:
         if not isinstance(tree, BoostingTree):
             raise AssertionError("a tree of another model")
         try:
-            return self.arena.add(tree)
-        except MemoryError:
+            with telling_out_of_memory():
+                return self.arena.add(tree)
+        except (MemoryError, OutOfMemory):
             return None
 
     def unload(self, tree_id: int) -> None:

@@ -77,6 +77,16 @@ class PhraseArena(GPUBiasingMultiModel):
         except MemoryError:
             self._states.free(states, n_states)
             raise
+        self._used[tree_id] = (states, n_states, arcs, n_arcs)
+        try:
+            self._write(tree_id, tree)
+        except BaseException:  # the device's memory may be at its end
+            self.remove(tree_id)
+            raise
+        return tree_id
+
+    def _write(self, tree_id: int, tree: BoostingTree) -> None:
+        states, n_states, arcs, n_arcs = self._used[tree_id]
         at_states, at_arcs = slice(states, states + n_states), slice(arcs, arcs + n_arcs)
         for kept, at, values in (
             (self.all_arcs_weights.data, at_arcs, tree.arc_scores),
@@ -90,8 +100,6 @@ class PhraseArena(GPUBiasingMultiModel):
         self.model2states_offset[tree_id] = states
         self.model2arcs_offset[tree_id] = arcs
         self.model2alpha[tree_id] = 1.0
-        self._used[tree_id] = (states, n_states, arcs, n_arcs)
-        return tree_id
 
     def remove(self, tree_id: int) -> None:
         """Free the room of a tree; what lies in it stays until another tree takes it."""

@@ -160,6 +160,26 @@ def test_the_arena_neither_grows_nor_moves_and_fills_gaps() -> None:
     assert arena.all_arcs_weights.shape == (209,)
 
 
+def test_a_tree_for_which_the_device_has_no_memory_finds_no_room_and_takes_none(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    phrases = slot_phrases()
+    built = phrases.build(phrases_of("abcdefgh"))
+
+    def fail(*_: Any) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("siren_grpc.models.biasing.PhraseArena", fail)
+        assert phrases.load(built) is None, "none for the arena itself"
+    with monkeypatch.context() as patch:
+        patch.setattr(PhraseArena, "_write", fail)
+        for _ in range(MAX_TREES + 1):
+            assert phrases.load(built) is None
+    assert not phrases.arena.has_models()
+    assert [phrases.load(built) for _ in range(MAX_TREES)] == list(range(MAX_TREES))
+
+
 def test_rows_without_a_tree_are_given_nothing_however_many_trees_came_and_went() -> None:
     phrases = slot_phrases()
     for _ in range(MAX_TREES + 10):
