@@ -19,6 +19,7 @@ import webvtt
 from siren_client import Final, SirenClient
 from siren_client.subtitles import to_cues
 from tests.support.audio import RECORDINGS, Recording, spoken_digits
+from tests.support.programs import miss
 from tests.support.server import SIREN, SirenServer
 
 pytestmark = pytest.mark.e2e
@@ -252,7 +253,7 @@ def test_listen_to_a_real_sound_device(running_server, tmp_path):
     (tmp_path / "audio.raw").write_bytes(recording.pcm)
     (tmp_path / "asoundrc").write_text(ASOUNDRC.format(audio=tmp_path / "audio.raw"))
     if not portaudio_hears_files(tmp_path):
-        pytest.skip("PortAudio with ALSA, or sounddevice, is not installed")
+        miss("PortAudio with ALSA, or sounddevice, is not installed")
     with subprocess.Popen(
         [str(SIREN), "listen", "--json"],
         stdout=subprocess.PIPE,

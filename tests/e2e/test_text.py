@@ -15,6 +15,7 @@ from tests.e2e.test_promises import assert_promises, random_stream
 from tests.e2e.test_turns import conversation
 from tests.support.audio import Recording, spoken_digits
 from tests.support.checkpoints import build_nemotron
+from tests.support.programs import needs_module
 from tests.support.server import serving
 from tests.support.sounds import babble
 from tests.support.wire import RESET, Wire, cut, failure
@@ -28,7 +29,7 @@ SPOKEN = spoken_digits()
 
 @pytest.fixture
 def needs_itn() -> None:
-    pytest.importorskip("nemo_text_processing", reason="the extra `itn` is not installed")
+    needs_module("nemo_text_processing", "itn")
 
 
 def by_name(recording: Recording) -> str:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
+from typing import NoReturn
 
 import pytest
 
@@ -14,7 +16,17 @@ def needs_program(name: str, package: str) -> str:
     path = shutil.which(name, path=folders)
     if path is not None:
         return path
-    message = f"{name} is not installed (apt-get install {package})"
+    miss(f"{name} is not installed (apt-get install {package})")
+
+
+def needs_module(name: str, extra: str) -> None:
+    """Skip the test, or its module, without a module; fail in CI, which installs the extra."""
+    if importlib.util.find_spec(name) is None:
+        miss(f"{name} is not installed: the extra `{extra}` has it")
+
+
+def miss(what: str) -> NoReturn:
+    """Skip the test for what is missing, or fail it in CI, which has everything."""
     if os.environ.get("CI_RUN"):
-        pytest.fail(f"{message}; .ci/run installs it")
-    pytest.skip(message)
+        pytest.fail(f"{what}; .ci/run installs it")
+    pytest.skip(what, allow_module_level=True)

@@ -13,9 +13,10 @@ from siren_grpc.server import itn
 from siren_grpc.server.itn_grammar import ItnGrammar
 from siren_grpc.text.normalisation import Span
 from siren_grpc.text.written_form import WrittenForm
+from tests.support.programs import needs_module
 from tests.support.writing import finish
 
-pytest.importorskip("nemo_text_processing", reason="the extra `itn` is not installed")
+needs_module("nemo_text_processing", "itn")
 pytestmark = [pytest.mark.itn, pytest.mark.slow]
 
 ORDINARY = """

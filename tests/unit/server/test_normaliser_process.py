@@ -13,8 +13,9 @@ import pytest
 from siren_grpc.domain.errors import InternalError
 from siren_grpc.server.normaliser_process import NormaliserProcess
 from siren_grpc.text.normalisation import Task, split
+from tests.support.programs import needs_module
 
-pytest.importorskip("nemo_text_processing", reason="the extra `itn` is not installed")
+needs_module("nemo_text_processing", "itn")
 pytestmark = [pytest.mark.itn, pytest.mark.slow]
 
 
