@@ -474,6 +474,16 @@ async def test_a_batch_too_large_for_the_memory_is_halved(start: Start) -> None:
     together = await asyncio.gather(*running)
     assert together == [await finals_of(engine, work) for work in works]
     assert backend.largest_batch <= 3
+    assert max(backend.n_tried) > 3, "it was too large"
+    backend.n_tried.clear()
+    gate.clear()
+    sessions = [await engine.open(LANE) for _ in works]
+    for session in sessions:
+        await session.submit([make_chunk(1.0), EndStream()])
+    gate.set()
+    for session in sessions:
+        await collect(session)
+    assert max(backend.n_tried) <= 3, "no larger ones are tried from then on"
 
 
 async def test_without_memory_for_one_row_sessions_are_refused(start: Start) -> None:

@@ -79,6 +79,7 @@ class ArithmeticBackend:
         self._gate = gate
         self.is_waiting = threading.Event()  # a step has come to the gate
         self.largest_batch = 0
+        self.n_tried: list[int] = []  # rows of each step, also where they found no memory
         self.most_rows: int | None = None  # more than these find no memory
         self.no_memory_in: set[int] = set()  # slots that cannot be reset for want of memory
         self.dies = False
@@ -135,6 +136,7 @@ class ArithmeticBackend:
             raise TimeoutError("the test never opened the gate")
         if any(len(row.work.samples) and row.work.samples[0] == POISON for row in rows):
             raise ValueError("poisoned")
+        self.n_tried.append(len(rows))
         if self.most_rows is not None and len(rows) > self.most_rows:
             raise OutOfMemory(f"no memory for {len(rows)} rows")
         self.largest_batch = max(self.largest_batch, len(rows))
