@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator
 
@@ -26,6 +27,17 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
         if not torch.cuda.is_available():
             pytest.skip("no GPU")
+
+
+def pytest_runtest_call(item: pytest.Item) -> None:
+    """Let `caplog` catch what is logged, whatever NeMo made of its level in an earlier test.
+
+    pytest adds its handlers to each logger that does not propagate, as NeMo's, and NeMo's pipelines
+    set the level of all handlers they find there.
+    """
+    plugin = item.config.pluginmanager.get_plugin("logging-plugin")
+    for handler in (plugin.caplog_handler, plugin.report_handler):
+        handler.setLevel(logging.NOTSET)
 
 
 @pytest.fixture(scope="session")
