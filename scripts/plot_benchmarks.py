@@ -100,16 +100,20 @@ def short(milliseconds: float) -> str:
 
 def server_table(report: Report) -> list[str]:
     """Write the rungs of the server."""
+    rungs = [*report["rungs"], *report["empty_handler"]]
+    has_added = any(rung.get("added_ms") for rung in rungs)  # not in reports of earlier versions
     lines = [
-        "| server | streams | partial p50 / p95 / p99 ms | p99 over the mean step "
-        "| final p50 / p95 / p99 ms | late streams | errors | server CPU, cores | RSS MiB "
+        "| server | streams | partial p50 / p95 / p99 ms "
+        + ("| p99 over the mean step " if has_added else "")
+        + "| final p50 / p95 / p99 ms | late streams | errors | server CPU, cores | RSS MiB "
         "| messages/s in, out | generator lag p99 ms | held |",
-        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | --- |",
+        "| --- | " + (10 if has_added else 9) * "---: | " + "--- |",
     ]
-    for rung in [*report["rungs"], *report["empty_handler"]]:
+    for rung in rungs:
         server, messages = rung["server"], rung["messages_per_s"]
         lag_ms = rung["generator"]["lag_ms"]
-        added_ms = rung.get("added_ms")  # absent from reports of earlier versions
+        added_ms = rung.get("added_ms")
+        added = f"| {short(added_ms['p99']) if added_ms else ''} " if has_added else ""
         latencies = [
             " / ".join(short(found[p]) for p in ("p50", "p95", "p99")) if found else "none"
             for found in (rung["partial_ms"], rung["final_ms"])
@@ -118,7 +122,7 @@ def server_table(report: Report) -> list[str]:
         cpu, rss = server["cpu_cores"], server["rss_bytes"]
         lines.append(
             f"| {name} | {rung['streams']} | {latencies[0]} "
-            f"| {short(added_ms['p99']) if added_ms else ''} | {latencies[1]} "
+            f"{added}| {latencies[1]} "
             f"| {rung['late_streams']} | {sum(rung['errors'].values())} "
             f"| {'' if cpu is None else f'{cpu:.2f}'} "
             f"| {'' if rss is None else f'{rss / 2**20:.0f}'} "

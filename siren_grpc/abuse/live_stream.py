@@ -12,15 +12,14 @@ from pathlib import Path
 from time import monotonic
 
 from siren_client import AsyncSirenClient, Control, Final, Partial, SirenError
+from siren_grpc.abuse.lateness import lateness
 from siren_grpc.abuse.pacing import HERTZ, Pacer
 from siren_grpc.bench.audio import load_recordings, to_pcm
 from siren_grpc.bench.latency import Latency, LatencyBook
-from siren_grpc.bench.statistics import percentile
 
 _START_S = 60.0
-_SLOWER, _SLOWER_MS = 2.0, 200.0
-"""By how much p95 of partials may be longer beside an attack than alone: a factor, for the attacker
-takes its time from the same cores, and on top of it what a few late steps of a fast server are."""
+_SLOWER_MS = 200.0
+"""As for `lateness`: what a few late steps of a fast server are."""
 _LEAST_S = 10.0
 """Shorter, p95 would be that of single partials: it is not judged."""
 
@@ -70,19 +69,13 @@ class LiveStreamReport:
         """
         if min(attacked_s - began_s, ended_s - attacked_s) < _LEAST_S:
             return []
-        alone_ms = self.latencies_ms(began_s, attacked_s)
-        beside_ms = self.latencies_ms(attacked_s, ended_s)
-        for where, found in (("alone", alone_ms), ("beside the attack", beside_ms)):
-            if not found:
-                return [f"the live stream had no partials to time {where}"]
-        alone, beside = percentile(alone_ms, 95), percentile(beside_ms, 95)
-        bound = _SLOWER * alone + _SLOWER_MS
-        if beside <= bound:
-            return []
-        return [
-            f"the live stream's partials came after {beside:.0f} ms (p95) beside the attack, "
-            f"{alone:.0f} ms alone: {bound:.0f} ms is the bound"
-        ]
+        found = lateness(
+            self.latencies_ms(began_s, attacked_s),
+            self.latencies_ms(attacked_s, ended_s),
+            "beside the attack",
+            slower_ms=_SLOWER_MS,
+        )
+        return [f"the live stream: {fault}" for fault in found]
 
 
 class LiveStream:

@@ -8,6 +8,7 @@ from time import monotonic
 from typing import Any
 
 from siren_client import AsyncSirenClient, Final, Partial, SirenError
+from siren_grpc.abuse.lateness import lateness
 from siren_grpc.abuse.pacing import HERTZ, Pacer
 from siren_grpc.bench.audio import load_recordings, to_pcm
 from siren_grpc.bench.latency import LatencyBook
@@ -15,10 +16,8 @@ from siren_grpc.bench.statistics import figures, percentile
 
 _LEAST_SERVED = 0.9
 """Of the capacity, with twice as many offered: one that refuses all is soon with its refusals."""
-_SLOWER, _SLOWER_MS = 2.0, 100.0
-"""By how much p95 of partials may be longer than alone: a factor, for the refusals and the clients
-take processor time too, and on top of it what one late step of a fast server is."""
-
+_SLOWER_MS = 100.0
+"""As for `lateness`: what one late step of a fast server is."""
 _LAST_REFUSED = 3.0
 """By what factor the last refusal may be later than p95: these clients are busy, too."""
 
@@ -57,7 +56,9 @@ def faults_of(
     none may take three times as long.
     p95 of the partials is held against that alone: twice it, and 100 ms.
     """
-    found = _lateness(alone.partial_ms, twice.partial_ms)
+    found = lateness(
+        alone.partial_ms, twice.partial_ms, "with twice as many offered", slower_ms=_SLOWER_MS
+    )
     if alone.n_served != capacity:
         found.append(f"{alone.n_served} of {capacity} streams were served alone: {alone.refusals}")
     if len(texts := set(alone.texts + twice.texts)) != 1:
@@ -75,19 +76,6 @@ def faults_of(
     elif (last := max(twice.refused_ms)) > _LAST_REFUSED * refused_ms:
         found.append(f"one of the refused heard it only after {last:.0f} ms")
     return found
-
-
-def _lateness(alone_ms: list[float], twice_ms: list[float]) -> list[str]:
-    if not alone_ms or not twice_ms:
-        return ["there were no partials to time"]
-    alone, twice = percentile(alone_ms, 95), percentile(twice_ms, 95)
-    bound = _SLOWER * alone + _SLOWER_MS
-    if twice <= bound:
-        return []
-    return [
-        f"partials came after {twice:.0f} ms (p95) with twice as many offered, {alone:.0f} ms "
-        f"alone: {bound:.0f} ms is the bound"
-    ]
 
 
 async def offer(target: str, n_streams: int, *, spread_s: float, plays: int) -> OverloadReport:

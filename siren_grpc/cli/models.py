@@ -32,21 +32,26 @@ def _import_nemo() -> Callable[..., ModelBackend]:
     return start_backend
 
 
-@cache
-def _shared_settings(at_start: tuple[str, ...]) -> SharedSettings:
-    """Return what is known of the models of this process. at_start: those loaded first."""
-    return SharedSettings(at_start)
+class ModelLoader:
+    """Loads and warms up models, as the settings want them that the server was started with."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Start before any model is loaded."""
+        self._settings = settings
+        self._shared = SharedSettings((settings.model, *settings.models))
+
+    def load(self, name: str) -> ModelBackend:
+        """Load and warm up a model.
+
+        A setting that it cannot follow is left out, with a warning, as long as there is another
+        model that follows it; see `SharedSettings`. Raises ModelLoadFailed.
+        """
+        backend = _load(name, self._settings, self._shared)
+        self._shared.is_loaded(name)
+        return backend
 
 
-def load_backend(name: str, settings: Settings) -> ModelBackend:
-    """Load and warm up a model.
-
-    A setting that it cannot follow is left out, with a warning, as long as there is another model
-    that follows it; see `SharedSettings`. settings: those that the server was started with. Raises
-    ModelLoadFailed.
-    """
-    shared = _shared_settings((settings.model, *settings.models))
-
+def _load(name: str, settings: Settings, shared: SharedSettings) -> ModelBackend:
     def on_unmet(unmet: Unmet) -> None:
         if why := shared.refuses(name, unmet):
             raise ValueError(why)
@@ -62,7 +67,7 @@ def load_backend(name: str, settings: Settings) -> ModelBackend:
     start_backend = _import_nemo()
     take_in_nemo(settings.log_level)
     try:
-        backend = start_backend(
+        return start_backend(
             name,
             device=settings.device,
             threads=settings.threads,
@@ -86,8 +91,6 @@ def load_backend(name: str, settings: Settings) -> ModelBackend:
         if not (Path(name).suffix == ".nemo" or name == Settings.model_fields["model"].default):
             hint += "; `siren pull MODEL` fetches a hub model ahead, and a hub's name is OWNER/NAME"
         raise ModelLoadFailed(f"cannot serve model {name!r}: {error} ({hint})") from error
-    shared.is_loaded(name)
-    return backend
 
 
 def read_devices() -> Sequence[DeviceUsage]:

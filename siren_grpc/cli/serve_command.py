@@ -17,7 +17,7 @@ import typer
 from pydantic import ValidationError
 
 from siren_grpc.bench.console import fail
-from siren_grpc.cli.models import ModelLoadFailed, load_backend, read_devices, version_of
+from siren_grpc.cli.models import ModelLoader, ModelLoadFailed, read_devices, version_of
 from siren_grpc.cli.settings_faults import (
     check_checkpoints,
     describe,
@@ -145,9 +145,10 @@ async def _run(settings: Settings, reload: Callable[[], Settings]) -> App:
         return Models(names, now.aliases, {name: version_of(name) for name in names})
 
     loaded: list[str] = []
+    loader = ModelLoader(settings)
 
     def load(name: str) -> ModelBackend:
-        backend = load_backend(name, settings)
+        backend = loader.load(name)
         loaded.append(name)
         return backend
 

@@ -23,7 +23,7 @@ from siren_grpc.engine.messages import Delivery, Message, Open, first_session_id
 from siren_grpc.engine.presentation import Normaliser
 from siren_grpc.engine.session import EngineLimits, EngineSession
 from siren_grpc.observe.instruments import Tally
-from siren_grpc.observe.metrics import QUEUE_DELAY
+from siren_grpc.observe.metrics import QUEUE_DELAY, kind_of
 from siren_grpc.scheduling.plan import SessionId
 from siren_grpc.session.utterance import Utterance
 from siren_grpc.text.detokenizer import Detokenizer
@@ -137,7 +137,9 @@ class Engine:
             language_code=_known(model_options.language_code or info.language_codes[0]),
             language_tags=info.language_tags,
         )
-        kind = "live" if is_live else "recording"
+        queue_delay = None
+        if self._tally is not None:
+            queue_delay = self._tally.histogram(QUEUE_DELAY, name, kind_of(is_live=is_live))
         session = EngineSession(
             session_id,
             self._send,
@@ -146,7 +148,7 @@ class Engine:
             utterance,
             options,
             self._forget,
-            self._tally.histogram(QUEUE_DELAY, name, kind) if self._tally is not None else None,
+            queue_delay,
         )
         if alternatives:
             session.list_alternatives(alternatives, self._detokenizers[info.key])

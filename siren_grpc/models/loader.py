@@ -258,9 +258,8 @@ def _slot_encoder(
             return KeyValueEncoder(encoder, contexts, n_slots=n_slots, precision=precision)
         except ValueError as error:
             raise UnsupportedModel(f"{name}: {error}") from error
-    if obstacle is None:
-        return InputCacheEncoder(encoder, contexts, n_slots=n_slots)
-    _log.info("%s has %s: stepped by NeMo's own code, which is slower", name, obstacle)
+    if obstacle is not None:
+        _log.info("%s has %s: stepped by NeMo's own code, which is slower", name, obstacle)
     return InputCacheEncoder(encoder, contexts, n_slots=n_slots)
 
 

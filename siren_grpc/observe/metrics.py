@@ -10,6 +10,8 @@ from siren_grpc.observe.instruments import Metric, MetricKind
 
 _COUNTER, _GAUGE, _HISTOGRAM = MetricKind.COUNTER, MetricKind.GAUGE, MetricKind.HISTOGRAM
 _LANE = ("model", "chunk_frames", "decoder")
+KINDS = ("live", "recording")
+"""Of streams. Recordings give way to everybody who speaks: how long they take is no lateness."""
 _STEP_S = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56)
 _DELAY_S = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 _LATENCY_S = (0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.5, 5.0)
@@ -233,3 +235,8 @@ COLLECT_FAILURES = Metric(
 
 ALL = tuple(value for value in list(globals().values()) if isinstance(value, Metric))
 """In the order of this file."""
+
+
+def kind_of(*, is_live: bool) -> str:
+    """Return what labels call a stream, or a recording: one of `KINDS`."""
+    return KINDS[0] if is_live else KINDS[1]

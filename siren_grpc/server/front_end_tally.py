@@ -31,8 +31,6 @@ _OK, _CANCELLED = "OK", "CANCELLED"
 _METHODS = ("StreamingRecognize", "Recognize", "ListModels")
 _AUTH_FAILED = Reason.AUTH_FAILED.value
 _FAULTS = (Reason.INTERNAL_ERROR.value, Reason.MODEL_ERROR.value)
-_LIVE, _RECORDING = "live", "recording"
-"""Kinds. Recordings give way to everybody who speaks: how long they take is no lateness."""
 _Told: TypeAlias = Partial | Final | SpeechEvent | Reconfigured | OfChannel
 
 
@@ -101,7 +99,7 @@ class FrontEndTally:
 
         Audio is counted here and at each stream's end, not by message.
         """
-        backlog_s, oldest = {_LIVE: 0.0, _RECORDING: 0.0}, None
+        backlog_s, oldest = dict.fromkeys(metrics.KINDS, 0.0), None
         for stream in streams:
             parts = stream.parts
             hertz = parts.session.info.features.sample_rate_hertz
@@ -198,7 +196,7 @@ class StreamRecord:
     def __init__(self, tally: Tally, model: str, *, is_live: bool) -> None:
         """Made by `FrontEndTally.begin_stream`."""
         self.is_live = is_live
-        self.kind = _LIVE if is_live else _RECORDING
+        self.kind = metrics.kind_of(is_live=is_live)
         """As labels call it."""
         self._tally = tally
         self._model = model

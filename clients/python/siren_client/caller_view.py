@@ -100,8 +100,10 @@ class CallerView:
 
     def _is_known_start(self, time_s: float, buffer: ReplayBuffer) -> bool:
         """Whether speech that starts at a time is what was shown to have started."""
-        if not self._is_behind or time_s <= self._start_s:
-            return time_s <= self._start_s
+        if time_s <= self._start_s:
+            return True
+        if not self._is_behind:
+            return False
         # No partial need have told that the replay is past an ACTION_RESET.
         reset_ns = buffer.reset_behind(_ns(self._start_s) + 1) if buffer.can_cut else None
         return reset_ns is None or _ns(time_s) < reset_ns

@@ -60,11 +60,11 @@ def test_a_stream_that_keeps_its_pace_is_well(report: LiveStreamReport) -> None:
     [
         (
             heard(12.0, *[38.0] * 75, *[250.0] * 5),
-            "the live stream's partials came after 250 ms (p95) beside the attack, 12 ms alone: "
+            "the live stream: partials came after 250 ms (p95) beside the attack, 12 ms alone: "
             "224 ms is the bound",
         ),
-        (heard(12.0), "the live stream had no partials to time beside the attack"),
-        (LiveStreamReport(), "the live stream had no partials to time alone"),
+        (heard(12.0), "the live stream: there were no partials to time beside the attack"),
+        (LiveStreamReport(), "the live stream: there were no partials to time alone"),
     ],
 )
 def test_a_stream_that_falls_behind_tells(report: LiveStreamReport, told: str) -> None:

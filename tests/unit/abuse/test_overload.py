@@ -36,8 +36,8 @@ def test_a_server_that_keeps_its_pace_and_refuses_the_rest_is_well() -> None:
             "partials came after 5000 ms (p95) with twice as many offered, 40 ms alone: 180 ms is "
             "the bound",
         ),
-        ({"partial_ms": []}, {}, "there were no partials to time"),
-        ({}, {"partial_ms": []}, "there were no partials to time"),
+        ({"partial_ms": []}, {}, "there were no partials to time alone"),
+        ({}, {"partial_ms": []}, "there were no partials to time with twice as many offered"),
         (
             {},
             {"texts": ["one two"] * 8, "refusals": {"OVERLOADED": 12}},
@@ -53,3 +53,14 @@ def test_a_server_that_keeps_its_pace_and_refuses_the_rest_is_well() -> None:
 )
 def test_what_is_wrong_is_told(alone: dict[str, Any], twice: dict[str, Any], fault: str) -> None:
     assert told(alone, twice) == [fault]
+
+
+@pytest.mark.parametrize(("last_ms", "faults"), [(299.0, 0), (301.0, 1)])
+def test_one_that_heard_it_late_is_told(last_ms: float, faults: int) -> None:
+    """By a single refusal that waited, for a step under way say, p95 is well."""
+    alone = OverloadReport(["one two"] * 40, [40.0] * 50)
+    twice = OverloadReport(
+        ["one two"] * 40, [40.0] * 50, [20.0] * 39 + [last_ms], {"OVERLOADED": 40}
+    )
+    found = faults_of(alone, twice, capacity=40, refused_ms=100.0)
+    assert found == ["one of the refused heard it only after 301 ms"] * faults

@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from io import StringIO
 from pathlib import Path
@@ -37,6 +38,16 @@ def test_help_teaches_by_example(command: str) -> None:
     assert "--json" in plain
 
 
+def serves_elsewhere(
+    monkeypatch: pytest.MonkeyPatch, measure: Callable[..., dict[str, Any]] | None = None
+) -> None:
+    """Take the server of `--server` for there. measure: stands for the measuring of a rung."""
+    monkeypatch.setattr("siren_grpc.bench.server_command.check_serving", lambda target: None)
+    monkeypatch.setattr("siren_grpc.bench.generator.Generator", lambda n: StringIO())
+    if measure is not None:
+        monkeypatch.setattr("siren_grpc.bench.server_bench.measure_rung", measure)
+
+
 def test_a_server_that_is_not_there_is_not_measured() -> None:
     arguments = ["server", "--server", "127.0.0.1:1", "--streams", "1", "--seconds", "1"]
     done = CliRunner().invoke(app, arguments)
@@ -55,9 +66,7 @@ def test_a_server_that_serves_no_stream_is_not_measured(
             "server": {"cpu_cores": None, "rss_bytes": None},
         }
 
-    monkeypatch.setattr("siren_grpc.bench.server_bench.measure_rung", measure)
-    monkeypatch.setattr("siren_grpc.bench.server_command.check_serving", lambda target: None)
-    monkeypatch.setattr("siren_grpc.bench.generator.Generator", lambda n: StringIO())
+    serves_elsewhere(monkeypatch, measure)
     kept = tmp_path / "server.json"
     arguments = ["server", "--server", "127.0.0.1:1", "--streams", "1,2", "--json", str(kept)]
     done = CliRunner().invoke(app, arguments)
@@ -116,9 +125,7 @@ def test_a_ramp_measures_half_of_what_held(
 ) -> None:
     measured: list[int] = []
     measure = held_up_to(13, measured, added_ms)
-    monkeypatch.setattr("siren_grpc.bench.server_bench.measure_rung", measure)
-    monkeypatch.setattr("siren_grpc.bench.server_command.check_serving", lambda target: None)
-    monkeypatch.setattr("siren_grpc.bench.generator.Generator", lambda n: StringIO())
+    serves_elsewhere(monkeypatch, measure)
     kept = tmp_path / "server.json"
     arguments = ["--server", "127.0.0.1:1", "--ramp", "--streams", "1", "--resolution", "0.01"]
     done = CliRunner().invoke(app, ["server", *arguments, "--json", str(kept)])
@@ -136,9 +143,7 @@ def test_a_ramp_measures_half_of_what_held(
 def test_without_a_ramp_there_is_no_half(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     measured: list[int] = []
     measure = held_up_to(13, measured, None)
-    monkeypatch.setattr("siren_grpc.bench.server_bench.measure_rung", measure)
-    monkeypatch.setattr("siren_grpc.bench.server_command.check_serving", lambda target: None)
-    monkeypatch.setattr("siren_grpc.bench.generator.Generator", lambda n: StringIO())
+    serves_elsewhere(monkeypatch, measure)
     kept = tmp_path / "server.json"
     arguments = ["server", "--server", "127.0.0.1:1", "--streams", "8", "--json", str(kept)]
     assert CliRunner().invoke(app, arguments).exit_code == 0
@@ -147,8 +152,7 @@ def test_without_a_ramp_there_is_no_half(monkeypatch: pytest.MonkeyPatch, tmp_pa
 
 
 def test_metrics_that_are_not_there_are_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("siren_grpc.bench.server_command.check_serving", lambda target: None)
-    monkeypatch.setattr("siren_grpc.bench.generator.Generator", lambda n: StringIO())
+    serves_elsewhere(monkeypatch)
     arguments = ["server", "--server", "127.0.0.1:1", "--metrics", "127.0.0.1:1"]
     done = CliRunner().invoke(app, arguments)
     assert done.exit_code == 1

@@ -1,12 +1,12 @@
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from siren_grpc.cli import models
-from siren_grpc.cli.models import ModelLoadFailed, load_backend
+from siren_grpc.cli.models import ModelLoader, ModelLoadFailed
 from siren_grpc.config.settings import Settings, load_settings
 from siren_grpc.domain.model import DecoderKind
 from siren_grpc.models.shared_settings import Offer, Wanted, choose
@@ -24,11 +24,9 @@ def start_backend(name: str, **asked: Any) -> Any:
 
 
 @pytest.fixture(autouse=True)
-def offered(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def offered(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(models, "_import_nemo", lambda: start_backend)
     monkeypatch.setattr(models, "take_in_nemo", lambda level: None)
-    yield
-    models._shared_settings.cache_clear()
 
 
 def settings_of(*names: str, **given: object) -> Settings:
@@ -36,7 +34,7 @@ def settings_of(*names: str, **given: object) -> Settings:
 
 
 def loaded(settings: Settings) -> Callable[[str], Any]:
-    return lambda name: load_backend(name, settings)
+    return ModelLoader(settings).load
 
 
 def test_a_model_that_cannot_follow_a_setting_says_so_and_uses_its_own(

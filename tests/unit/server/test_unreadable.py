@@ -21,6 +21,7 @@ from siren_grpc.server.names import ModelNames
 from siren_grpc.server.unreadable import UnreadableRequests
 from tests.support.bare_front_end import Running, front_end
 from tests.support.history.play import Aborted, Context
+from tests.support.reads import Reads
 from tests.support.wire import failure
 
 IDLE_S = 0.2
@@ -119,29 +120,6 @@ async def test_such_a_call_is_found_in_the_log_as_any_other(
             trailers = dict(caught.value.trailing_metadata())
             assert f"session {trailers['siren-session-id']}: {reason}: " in caplog.text
         never.set()
-
-
-class Reads:
-    """The requests of a call: a read that ends when the call has."""
-
-    def __init__(self) -> None:
-        self.is_waiting = asyncio.Event()
-        self.is_over = asyncio.Event()
-        self.is_done = asyncio.Event()
-        self.was_cancelled = False
-
-    def __aiter__(self) -> Reads:
-        return self
-
-    async def __anext__(self) -> Any:
-        self.is_waiting.set()
-        try:
-            await self.is_over.wait()
-        except asyncio.CancelledError:
-            self.was_cancelled = True
-            raise
-        self.is_done.set()
-        raise RuntimeError("the call is finished")  # as gRPC says it then
 
 
 def unary() -> Any:
