@@ -23,6 +23,7 @@ from siren_grpc.domain.work import (
     Preview,
     Reconfigure,
     StreamOptions,
+    Voice,
     Work,
 )
 from siren_grpc.session.ingress import Ingress
@@ -488,3 +489,61 @@ def test_only_what_a_stop_cuts_off_is_cut_short() -> None:
     assert recut == sorted(recut)
     assert recut[-1]
     assert not recut[0]
+
+
+def test_audio_up_to_the_limit_is_within_it() -> None:
+    ingress = make_ingress(max_samples=16_000)
+    assert not any(isinstance(i, EndStream) for i in ingress.receive_audio(bytes(32_000), 1))
+    *_, end = ingress.receive_audio(bytes(2), 2)
+    assert isinstance(end, EndStream)
+    assert isinstance(end.error, SessionTooLong)
+
+
+def test_audio_thrown_away_is_audio_that_came() -> None:
+    """What the resampler held counts: the limit, and the places of what follows, are in it."""
+    ingress = make_ingress(hertz=8000)
+    ingress.receive_audio(bytes(2 * 8000), 1)
+    [discarded] = ingress.reset()
+    assert discarded == DiscardUtterance(16_000)
+    *_, end, _ = ingress.end()
+    assert isinstance(end, EndUtterance)
+    assert end.end_samples == 16_000
+
+
+def test_the_detector_hears_afresh_where_its_rules_are_new() -> None:
+    def heard(work: list[Work]) -> list[Voice]:
+        return [item.voice for item in work if isinstance(item, Chunk)]
+
+    by_voice = StreamOptions(EndpointRules(EndpointDetector.VAD, min_silence_ms=800))
+    ingress = make_ingress(options=by_voice)
+    second = bytes(2 * 5120)  # two chunks, when it is not the first
+    assert heard(ingress.receive_audio(bytes(2 * 4000), 0)) == [Voice.FRESH]
+    assert heard(ingress.receive_audio(second, 0)) == [Voice.ON, Voice.ON]
+    ingress.reconfigure(StreamOptions(by_voice.endpointing, partial_interval_ms=500))
+    assert heard(ingress.receive_audio(second, 0)) == [Voice.ON, Voice.ON]
+    ingress.reconfigure(StreamOptions())
+    assert heard(ingress.receive_audio(second, 0)) == [Voice.OFF, Voice.OFF]
+    ingress.reconfigure(by_voice)
+    assert heard(ingress.receive_audio(second, 0)) == [Voice.FRESH, Voice.ON]
+    ingress.finalize()
+    assert heard(ingress.receive_audio(second, 0))[0] is Voice.FRESH
+
+
+def test_a_chunk_that_has_just_begun_is_not_looked_at_again() -> None:
+    """However much of the chunk before it had been looked at."""
+    ingress = make_ingress(preview_samples=1600, chunk_frames=7)
+    n_previews = [
+        sum(isinstance(item, Preview) for item in ingress.receive_audio(bytes(2 * 800), 0))
+        for _ in range(24)
+    ]
+    # 7,880 samples make the first chunk, 8,960 each of the others; each 1,600 behind are due.
+    assert n_previews == [0, 1, 0, 1, 0, 1, 0, 1, 0, 0, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0, 0, 0, 1]
+
+
+def test_audio_that_nobody_can_ask_for_again_is_let_go_of() -> None:
+    hard = EndpointRules(EndpointDetector.DECODER, min_silence_ms=800, is_hard=True)
+    ingress = make_ingress(options=StreamOptions(hard))
+    for _ in range(600):
+        ingress.receive_audio(bytes(3200), 0)
+    with pytest.raises(AssertionError, match="is not in"):
+        ingress.rewind(ingress.received_samples - 5 * 16_000, 0, [])

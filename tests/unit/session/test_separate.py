@@ -94,3 +94,10 @@ def test_half_a_point_in_time_at_the_end() -> None:
     assert isinstance(end, EndStream)
     assert isinstance(end.error, InvalidAudio)
     assert ingress.is_ended
+
+
+def test_nothing_of_a_message_is_heard_behind_the_limit() -> None:
+    ingress = separate(2, max_samples=1600)
+    pieces = list(ingress.audio_pieces(bytes(4 * 8000 * 60), 1))
+    assert [type(item) for piece in pieces for item in piece].count(EndStream) == 1
+    assert isinstance(pieces[-1][-1], EndStream)

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from siren_grpc.domain.endpointing import EndpointDetector, EndpointRules, FinalCause
+from siren_grpc.domain.geometry import BufferedContext
 from siren_grpc.domain.results import (
     Final,
     Partial,
@@ -29,7 +30,7 @@ from siren_grpc.domain.work import (
 )
 from siren_grpc.session.utterance import RewindPoint, Utterance
 from siren_grpc.text.detokenizer import Detokenizer
-from tests.support.builders import make_chunk, make_info, make_preview
+from tests.support.builders import make_buffered_geometry, make_chunk, make_info, make_preview
 
 INFO = make_info()
 
@@ -270,7 +271,8 @@ def test_a_hard_endpoint_asks_for_a_rewind_into_the_silence_and_drops_what_lies_
         end_samples=geometry.chunk_samples(is_first=True),
         seq=0,
     )
-    results = utterance.advance(chunk, found("ab", 1, 6))
+    right_context = found("c").tokens
+    results = utterance.advance(chunk, replace(found("ab", 1, 6), tail=right_context))
     # Frame 1 lies at 1280 samples, the silence of 3840 ends at 5120; half of it is heard again.
     final = next(result for result in results if isinstance(result, Final))
     assert (final.text, final.end_samples, final.cause) == ("a", 5120, FinalCause.SILENCE)
@@ -423,3 +425,88 @@ def test_rules_that_come_later_end_no_utterance_before_their_place() -> None:
     later = replace(chunk, is_first=False, end_samples=end + geometry.chunk_samples(is_first=False))
     final = final_of(utterance.advance(later, StepResult((), ())))
     assert (final.text, final.end_samples, final.cause) == ("a", end, FinalCause.SILENCE)
+
+
+def test_rules_that_come_later_have_nothing_heard_again_before_their_place() -> None:
+    """What lies before is kept since then, at the earliest."""
+    geometry = INFO.geometry(25)
+    end = geometry.chunk_samples(is_first=True)
+    frames = geometry.feature_frames(is_first=True)
+    utterance = Utterance(Detokenizer(INFO.token_texts, INFO.punctuation), geometry)
+    utterance.advance(Chunk(np.zeros(0, np.float32), frames, True, end, 0), found("a", 1))
+    rules = EndpointRules(EndpointDetector.DECODER, min_silence_ms=240, is_hard=True)
+    utterance.reconfigure(Reconfigure(StreamOptions(rules), end))
+    behind = end + geometry.chunk_samples(is_first=False)
+    frames = geometry.feature_frames(is_first=False)
+    utterance.advance(Chunk(np.zeros(0, np.float32), frames, False, behind, 0), StepResult((), ()))
+    assert utterance.rewind_to == RewindPoint(end, 0)
+
+
+def test_the_same_rules_again_interrupt_nobody_who_speaks() -> None:
+    rules = EndpointRules(EndpointDetector.VAD, min_silence_ms=1600)
+    geometry = INFO.geometry(25)
+    window = geometry.features.voice_window_samples
+    utterance = Utterance(
+        Detokenizer(INFO.token_texts, INFO.punctuation), geometry, StreamOptions(rules)
+    )
+    end = geometry.chunk_samples(is_first=True)
+    frames = geometry.feature_frames(is_first=True)
+    chunk = Chunk(np.zeros(0, np.float32), frames, True, end, 0)
+    n_windows = end // window
+    utterance.advance(chunk, replace(found("a"), speech=(0.9,) * n_windows))
+    # A client may send its options whole to change one of them.
+    utterance.reconfigure(Reconfigure(StreamOptions(rules, partial_interval_ms=500), end))
+    behind = end + geometry.chunk_samples(is_first=False)
+    frames = geometry.feature_frames(is_first=False)
+    later = Chunk(np.zeros(0, np.float32), frames, False, behind, 0)
+    # Too low for speech to begin, and not low enough for it to end.
+    speech = (*[0.4] * 10, *[0.0] * (behind // window - n_windows - 10))
+    final = final_of(utterance.advance(later, StepResult((), (), speech=speech)))
+    assert (final.end_samples, final.cause) == (
+        (n_windows + 10) * window + 25_600,
+        FinalCause.SILENCE,
+    )
+
+
+def test_silence_that_the_detector_has_not_heard_yet_ends_nothing() -> None:
+    """Its windows need not end where encoder frames do: the rest is heard with the next chunk."""
+    rules = EndpointRules(EndpointDetector.VAD, min_silence_ms=240)
+    geometry = INFO.geometry(25)
+    window = geometry.features.voice_window_samples
+    end = geometry.chunk_samples(is_first=True)
+    frames = geometry.feature_frames(is_first=True)
+    n_spoken = 52
+    silent_at = n_spoken * window + 3840
+    assert 59 * window < silent_at < 24 * 1280, "before the last frame, behind the 59th window"
+
+    def ends(n_windows: int) -> list[int]:
+        utterance = Utterance(
+            Detokenizer(INFO.token_texts, INFO.punctuation), geometry, StreamOptions(rules)
+        )
+        chunk = Chunk(np.zeros(0, np.float32), frames, True, end, 0)
+        speech = (*[0.9] * n_spoken, *[0.0] * (n_windows - n_spoken))
+        results = utterance.advance(chunk, replace(found("a"), speech=speech))
+        return [result.end_samples for result in results if isinstance(result, Final)]
+
+    assert ends(59) == []
+    assert ends(60) == [silent_at]
+
+
+def test_what_a_right_context_may_still_say_ends_no_utterance() -> None:
+    """The chunk's last frames are its right context: silence there is not certain yet."""
+    context = BufferedContext(left_frames=25, chunk_frames=13, right_frames=12)
+    geometry = make_buffered_geometry(context)
+    rules = EndpointRules(EndpointDetector.DECODER, min_silence_ms=800)
+
+    def ends(*, is_last: bool) -> list[int]:
+        utterance = Utterance(
+            Detokenizer(INFO.token_texts, INFO.punctuation), geometry, StreamOptions(rules)
+        )
+        end = geometry.chunk_samples(is_first=True)
+        frames = geometry.feature_frames(is_first=True)
+        chunk = Chunk(np.zeros(0, np.float32), frames, True, end, 0, is_last=is_last)
+        results = utterance.advance(chunk, found("a", 3))
+        return [result.end_samples for result in results if isinstance(result, Final)]
+
+    assert ends(is_last=False) == []
+    assert ends(is_last=True) == [13 * 1280]
