@@ -79,6 +79,29 @@ async def test_who_is_let_in_as_the_drain_ends_is_sent_away_in_order(
     assert (kinds[0], reason) == ("started", "SHUTTING_DOWN")
 
 
+async def test_who_is_let_in_while_the_server_drains_is_told_how_long_it_may_go_on(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = asyncio.Event()
+    first.set()
+    running = asyncio.create_task(play(world, first))
+    while world.service.is_idle:  # noqa: ASYNC110 (nobody tells)
+        await asyncio.sleep(0.005)
+    call, may_open = await begin_to_open(world, monkeypatch)
+    hurry = asyncio.Event()
+    draining = asyncio.create_task(world.service.drain(grace_s=60, hurry=hurry))
+    await asyncio.sleep(0)
+    may_open.set()
+    while len(world.service.streams()) < 2:  # noqa: ASYNC110
+        await asyncio.sleep(0.005)
+    hurry.set()
+    for each in (running, call):
+        kinds, reason = await asyncio.wait_for(each, 10)
+        assert kinds[:2] == ["started", "event"]
+        assert reason == "SHUTTING_DOWN"
+    await asyncio.wait_for(draining, 10)
+
+
 async def test_who_has_not_said_anything_is_told_of_the_drain_as_it_begins(world: World) -> None:
     call = asyncio.create_task(play(world, asyncio.Event()))
     await asyncio.sleep(0.01)
