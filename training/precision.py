@@ -1,4 +1,4 @@
-"""Measure what coarser products cost: word error rates at fp32, bf16 and int8.
+"""Measure what coarser products cost: word error rates at each precision.
 
 The test sets of ``training.synthesise`` go through the server's own engine (streamed, CTC and
 RNN-T at ``chunk_frames`` 7), not through NeMo.
@@ -45,7 +45,9 @@ def main() -> None:
     quiet_nemo()
     sets = {name: synthetic(args.work / "tts" / f"test-{name}.npz") for name in SETS}
     sets["digits-espeak, 8 kHz mu-law"] = telephone(sets["digits-espeak"])
-    print("| test set | decoder | fp32 | bf16 | int8 |\n| --- | --- | ---: | ---: | ---: |")
+    columns = [precision.value for precision in Precision]
+    print("| test set | decoder | " + " | ".join(columns) + " |")
+    print("| --- | --- | " + " | ".join("---:" for _ in columns) + " |")
     loaded = {
         precision: load_model(args.model, device="cpu", threads=1, precision=precision)
         for precision in Precision

@@ -31,19 +31,23 @@ _TAIL_PADDING_MS = 480  # the server's default
 
 @dataclass(frozen=True, slots=True)
 class LoadedModel:
-    """A checkpoint in memory, the device it is on, and the CPU threads of a step."""
+    """A checkpoint in memory, the device it is on, and the CPU threads of a step.
+
+    model: at fp32, for whoever is compared. own: what backends are made of, at the precision; the
+    same where that is fp32, too.
+    """
 
     name: str
     model: Any
+    own: Any
     device: str
     threads: int
-
-    precision: Precision = Precision.FP32
+    precision: Precision
 
     def backend(self, n_streams: int) -> LoadedBackend:
         """Make a backend that steps n_streams in one batch."""
         return backend_of(
-            self.model,
+            self.own,
             model_id(self.name),
             n_slots=n_streams,
             max_batch=n_streams,
@@ -64,7 +68,9 @@ def load_model(
     keep_freed_memory()  # all contestants of a process gain by it
     torch.set_num_threads(threads or cores())
     model = restore(name, device=device)
-    return LoadedModel(name, model, device, torch.get_num_threads(), precision)
+    # Coarser products leave a model no weights but their own.
+    own = model if precision is Precision.FP32 else restore(name, device=device)
+    return LoadedModel(name, model, own, device, torch.get_num_threads(), precision)
 
 
 def quiet_nemo() -> None:

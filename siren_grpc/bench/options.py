@@ -12,7 +12,8 @@ ChunkFrames = Annotated[int, typer.Option(help="Look-ahead, in encoder frames of
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")]
 Threads = Annotated[int, typer.Option(min=0, help="CPU threads of a step; 0: one per core.")]
 PrecisionName = Annotated[
-    str, typer.Option(help="fp32, bf16 or int8: of the engine's products; the others are fp32.")
+    str,
+    typer.Option(help="fp32, bf16, fp16 or int8: of Siren's products; the others' are fp32."),
 ]
 ServedDecoder = Annotated[
     str | None, typer.Option("--decoder", help="rnnt or ctc. Default: the server's.")

@@ -43,11 +43,12 @@ class EncoderCache(str, Enum):
 class Precision(str, Enum):
     """How an encoder's linear layers multiply; everything else is float32.
 
-    BF16: bfloat16 products. INT8: dynamic 8-bit quantisation, on a CPU only.
+    BF16, FP16: bfloat16 and float16 products. INT8: dynamic 8-bit quantisation, on a CPU only.
     """
 
     FP32 = "fp32"
     BF16 = "bf16"
+    FP16 = "fp16"
     INT8 = "int8"
 
 

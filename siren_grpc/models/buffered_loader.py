@@ -8,7 +8,7 @@ from nemo.collections.asr.models import ASRModel
 from nemo.collections.asr.modules.conformer_encoder import ConformerEncoder
 
 from siren_grpc.domain.geometry import BufferedContext, BufferedSeconds, FeatureGeometry
-from siren_grpc.domain.model import ModelInfo
+from siren_grpc.domain.model import ModelInfo, Precision
 from siren_grpc.models.buffered_backend import BufferedBackend, BufferedParts
 from siren_grpc.models.buffered_window import AudioWindows
 from siren_grpc.models.calibrate import sizes_up_to
@@ -20,6 +20,7 @@ from siren_grpc.models.checkpoint import (
     max_symbols_of,
     slot_phrases_of,
 )
+from siren_grpc.models.coarse import coarsen
 from siren_grpc.models.languages import languages_of
 from siren_grpc.models.prompts import prompts_of
 from siren_grpc.models.readings import readings_of
@@ -51,6 +52,7 @@ def buffered_backend_of(
     n_slots: int,
     max_batch: int,
     wanted: Wanted,
+    precision: Precision,
     default: BufferedSeconds,
     on_unmet: OnUnmet,
 ) -> BufferedBackend:
@@ -71,9 +73,12 @@ def buffered_backend_of(
         default_frames,
         decoder_kinds_of(model, name, preferred=None),
         is_buffered=True,
-        why_fp32_only=f"{name} is an offline model, which runs at fp32 only",
     )
     chosen = choose(wanted, offer, on_unmet)
+    try:
+        coarsen(model.encoder, precision)
+    except ValueError as error:
+        raise UnsupportedModel(f"{name}: {error}") from error
     slots = n_slots + 1  # one spare, for the padding rows of a batch
     phrases = slot_phrases_of(model, slots)
     decoders = decoders_of(model, name, first=chosen.decoder, n_slots=slots, phrases=phrases)

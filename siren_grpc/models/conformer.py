@@ -81,7 +81,7 @@ class ConformerLayers:
         self._ring = max(self._left[frames] + frames for frames in contexts)
         self._conv_ring = self._n_conv + widest
         self._encoder = encoder
-        self._layers = [_Layer(layer, precision) for layer in encoder.layers]
+        self._layers = _layers_of(encoder, precision)
         d_model = self._heads * self._d_head
         count = len(self._layers)
         options: dict[str, Any] = {"dtype": parameter.dtype, "device": parameter.device}
@@ -213,6 +213,21 @@ class ConformerLayers:
             p = p.view(-1, attention.h, attention.d_k).permute(1, 2, 0)
             projected.append(p.contiguous())
         return projected
+
+
+def _layers_of(encoder: Any, precision: Precision) -> list[_Layer]:
+    """Return an encoder's layers at a precision: those that were made of it before, if any.
+
+    What is coarser than float32 leaves the encoder no weights of its own, of which others could
+    be made. Raises AssertionError where that has happened at another precision.
+    """
+    known: dict[Precision, list[_Layer]] = encoder.__dict__.setdefault("siren_layers", {})
+    if precision not in known:
+        if known.keys() - {Precision.FP32}:
+            raise AssertionError(f"the encoder has weights at {next(iter(known)).value} only")
+        known.clear()
+        known[precision] = [_Layer(layer, precision) for layer in encoder.layers]
+    return known[precision]
 
 
 class _Layer:

@@ -26,17 +26,25 @@ def make_linear(weight: torch.Tensor, bias: torch.Tensor | None, precision: Prec
     if precision is Precision.FP32:
         return lambda x: F.linear(x, weight, bias)
     if precision is Precision.BF16:
-        return _bfloat16(weight, bias)
+        return _half(weight, bias, torch.bfloat16)
+    if precision is Precision.FP16:
+        return _saturated(_half(weight, bias, torch.float16))
     if weight.device.type != "cpu":
         raise ValueError("precision int8 runs on a CPU only; use bf16 on a GPU")
     return _int8(weight, bias)
 
 
-def _bfloat16(weight: torch.Tensor, bias: torch.Tensor | None) -> Linear:
-    """Multiply in bfloat16; sums are float32 within a product, and so is what lies between."""
-    half = weight.bfloat16()
-    half_bias = None if bias is None else bias.bfloat16()
-    return lambda x: F.linear(x.bfloat16(), half, half_bias).to(x.dtype)
+def _half(weight: torch.Tensor, bias: torch.Tensor | None, dtype: torch.dtype) -> Linear:
+    """Multiply in 16 bits; sums are float32 within a product, and so is what lies between."""
+    half = weight.to(dtype)
+    half_bias = None if bias is None else bias.to(dtype)
+    return lambda x: F.linear(x.to(dtype), half, half_bias).to(x.dtype)
+
+
+def _saturated(linear: Linear) -> Linear:
+    """Keep what is too large for float16 as large as it can be: infinity would spread as NaN."""
+    most = torch.finfo(torch.float16).max
+    return lambda x: linear(x).clamp_(-most, most)
 
 
 def _int8(weight: torch.Tensor, bias: torch.Tensor | None) -> Linear:

@@ -27,6 +27,7 @@ from siren_grpc.models.checkpoint import (
     max_symbols_of,
     slot_phrases_of,
 )
+from siren_grpc.models.coarse import coarsen
 from siren_grpc.models.conformer import why_unsupported
 from siren_grpc.models.encoder import InputCacheEncoder, KeyValueEncoder, SlotEncoder
 from siren_grpc.models.features import StreamingFeatures
@@ -168,10 +169,10 @@ def backend_of(
 ) -> LoadedBackend:
     """Make a backend of a restored model; see `load`.
 
-    on_unmet: asked once about each of chunk_frames, decoder and precision that the model cannot
-    follow, before anything is allocated; what it raises is raised.
+    on_unmet: asked once about each of chunk_frames and decoder that the model cannot follow, before
+    anything is allocated; what it raises is raised.
     """
-    wanted = Wanted(chunk_frames, decoder, precision)
+    wanted = Wanted(chunk_frames, decoder)
     if is_buffered(model):
         return buffered_backend_of(
             model,
@@ -179,19 +180,14 @@ def backend_of(
             n_slots=n_slots,
             max_batch=max_batch,
             wanted=wanted,
+            precision=precision,
             default=buffered,
             on_unmet=on_unmet,
         )
     encoder = _streaming_encoder(model, name)
     contexts = _contexts(encoder, name)
     kinds = decoder_kinds_of(model, name, preferred=_PREFERRED_DECODER.get(name))
-    offer = Offer(
-        name,
-        tuple(sorted(contexts)),
-        _default_chunk_frames(contexts),
-        kinds,
-        why_fp32_only=_why_fp32_only(encoder, name, encoder_cache),
-    )
+    offer = Offer(name, tuple(sorted(contexts)), _default_chunk_frames(contexts), kinds)
     chosen = choose(wanted, offer, on_unmet)
     geometry = feature_geometry_of(model)
     featurizer = model.preprocessor.featurizer
@@ -218,9 +214,12 @@ def backend_of(
         language_tags=language_tags(model),
         punctuation=frozenset(getattr(model.decoding, "supported_punctuation", None) or ()),
     )
-    slot_encoder = _slot_encoder(
-        encoder, contexts, name, encoder_cache, chosen.precision, n_slots=slots
-    )
+    try:
+        slot_encoder = _slot_encoder(
+            encoder, contexts, name, encoder_cache, precision, n_slots=slots
+        )
+    except ValueError as error:
+        raise UnsupportedModel(f"{name}: {error}") from error
     readings = readings_of(model, decoders, n_slots=slots, max_symbols=max_symbols_of(model))
     parts = NemoParts(info, model, features, slot_encoder, decoders, phrases, readings, prompts)
     return NemoBackend(parts, n_slots=n_slots, batch_sizes=sizes_up_to(max_batch))
@@ -254,23 +253,11 @@ def _slot_encoder(
 ) -> SlotEncoder:
     obstacle = why_unsupported(encoder)
     if obstacle is None and cache is EncoderCache.KEYS_VALUES:
-        try:
-            return KeyValueEncoder(encoder, contexts, n_slots=n_slots, precision=precision)
-        except ValueError as error:
-            raise UnsupportedModel(f"{name}: {error}") from error
+        return KeyValueEncoder(encoder, contexts, n_slots=n_slots, precision=precision)
     if obstacle is not None:
         _log.info("%s has %s: stepped by NeMo's own code, which is slower", name, obstacle)
+    coarsen(encoder, precision)
     return InputCacheEncoder(encoder, contexts, n_slots=n_slots)
-
-
-def _why_fp32_only(encoder: ConformerEncoder, name: str, cache: EncoderCache) -> str | None:
-    """Return why an encoder has no other precision, None when it has: `KeyValueEncoder` alone."""
-    obstacle = why_unsupported(encoder)
-    if obstacle is not None:
-        return f"{name} runs at precision fp32 only: it has {obstacle}"
-    if cache is not EncoderCache.KEYS_VALUES:
-        return f"{name} runs at precision fp32 only: others need encoder_cache keys_values"
-    return None
 
 
 def _contexts(encoder: ConformerEncoder, name: str) -> dict[int, tuple[int, int]]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from siren_grpc.domain.model import DecoderKind, Precision
+from siren_grpc.domain.model import DecoderKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +17,6 @@ class Wanted:
 
     chunk_frames: int | None = None
     decoder: DecoderKind | None = None
-    precision: Precision = Precision.FP32
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +32,6 @@ class Offer:
     """The default first."""
     is_buffered: bool = False
     """Whether `chunk_frames` are windows of an offline model, which may be added to."""
-    why_fp32_only: str | None = None
-    """A sentence, None for a model that takes every precision its device has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +40,6 @@ class Chosen:
 
     chunk_frames: int
     decoder: DecoderKind
-    precision: Precision
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,17 +66,14 @@ def choose(wanted: Wanted, offer: Offer, on_unmet: OnUnmet) -> Chosen:
 
     Raises what on_unmet raises.
     """
-    frames, decoder, precision = wanted.chunk_frames, wanted.decoder, wanted.precision
+    frames, decoder = wanted.chunk_frames, wanted.decoder
     if frames is not None and frames not in offer.chunk_frames:
         on_unmet(_unmet_chunk_frames(frames, offer))
         frames = None
     if decoder is not None and decoder not in offer.decoders:
         on_unmet(_unmet_decoder(decoder, offer))
         decoder = None
-    if precision is not Precision.FP32 and offer.why_fp32_only is not None:
-        on_unmet(_unmet_precision(precision, offer, offer.why_fp32_only))
-        precision = Precision.FP32
-    return Chosen(frames or offer.default_chunk_frames, decoder or offer.decoders[0], precision)
+    return Chosen(frames or offer.default_chunk_frames, decoder or offer.decoders[0])
 
 
 def refusal(unmet: Sequence[Unmet]) -> str:
@@ -145,8 +138,3 @@ def _unmet_decoder(decoder: DecoderKind, offer: Offer) -> Unmet:
     offered = tuple(kind.value for kind in offer.decoders)
     why = f"{offer.model} has no {decoder.value} decoder; it has {', '.join(offered)}"
     return Unmet(offer.model, "decoder", decoder.value, why, offered[0], offered)
-
-
-def _unmet_precision(precision: Precision, offer: Offer, why: str) -> Unmet:
-    fp32 = Precision.FP32.value
-    return Unmet(offer.model, "precision", precision.value, why, fp32, (fp32,))

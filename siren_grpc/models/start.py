@@ -51,7 +51,7 @@ def start_backend(
     0 for the quickest number. n_slots: sessions at once, fewer if session_memory_mb (MiB) holds
     no more. max_batch: most rows of a step, None to choose. parallel_steps: steps at once on a
     CPU, 0 for as many as the cores beside those of n_front_ends processes are good for. on_unmet:
-    asked once about each of chunk_frames, decoder and precision that the model cannot follow. The
+    asked once about each of chunk_frames and decoder that the model cannot follow. The
     rest as for `loader.load`, whose errors are raised, what on_unmet raises, and
     NoMemoryForSessions.
     """

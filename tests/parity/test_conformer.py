@@ -11,7 +11,6 @@ import torch
 from nemo.collections.asr.models import ASRModel
 
 from siren_grpc.domain.model import DecoderKind, EncoderCache, Lane, Precision
-from siren_grpc.models.checkpoint import UnsupportedModel
 from siren_grpc.models.conformer import ConformerLayers, why_unsupported
 from siren_grpc.models.encoder import InputCacheEncoder, KeyValueEncoder
 from siren_grpc.models.loader import backend_of, restore
@@ -94,10 +93,17 @@ class TestHooks:
             hook.remove()
             assert why_unsupported(encoder) is None
 
-    def test_are_named_where_a_precision_cannot_be_had(self, model: ASRModel) -> None:
+    def test_are_run_at_every_precision(self, model: Any) -> None:
+        """Linear layers become coarser but for those with hooks of their own."""
         self.hang(model)
-        with pytest.raises(UnsupportedModel, match="fp32 only: it has forward hooks"):
-            backend_for(model, precision=Precision.BF16)
+        run = []
+        part = model.encoder.layers[0].feed_forward1
+        part.linear1.register_forward_hook(lambda *_: run.append("hook"))
+        backend = backend_for(model, precision=Precision.BF16)
+        assert isinstance(part.linear1, torch.nn.Linear)
+        assert not isinstance(part.linear2, torch.nn.Linear)
+        assert_speaks(recognise(backend, sounds.babble(16_000 * 3, seed=1), Lane(7, RNNT)))
+        assert run
 
 
 class TestWeights:
@@ -145,6 +151,23 @@ class TestWeights:
         ours = self.ours(stepped.layers)
         assert self.bytes_of(ours) > 0.4 * alone, "the weights of the linear layers are not seen"
         assert self.bytes_of([*encoder.layers.parameters(), *ours]) < 0.6 * alone
+
+    @pytest.mark.parametrize("precision", [Precision.BF16, Precision.FP16, Precision.INT8])
+    def test_make_several_backends_of_one_model(
+        self, model: ASRModel, precision: Precision
+    ) -> None:
+        """As a server does that measures a session first, and a benchmark for each batch size."""
+        heard = [
+            recognise(
+                backend_for(model, precision=precision),
+                sounds.babble(16_000, seed=1),
+                Lane(7, RNNT),
+            )
+            for _ in range(2)
+        ]
+        assert heard[0].tokens == heard[1].tokens
+        with pytest.raises(AssertionError, match=f"at {precision.value} only"):
+            backend_for(model)
 
     def test_are_what_they_were_to_nemo(self, path: Path) -> None:
         nemo = NemoReference(path)

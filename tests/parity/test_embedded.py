@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from siren_grpc.domain.model import DecoderKind, EncoderCache, Lane, Precision
-from siren_grpc.models.loader import EMBEDDED_MODEL, UnsupportedModel, checkpoint_path, load
+from siren_grpc.models.loader import EMBEDDED_MODEL, checkpoint_path, load
 from tests.parity.conftest import Pair
 from tests.parity.siren_path import assert_speaks, recognise
 from tests.support import sounds
@@ -44,10 +44,20 @@ def test_every_look_ahead_and_decoder(embedded: Pair, kind: DecoderKind, chunk_f
     assert len(heard) == 4
 
 
-@pytest.mark.parametrize("precision", [Precision.BF16, Precision.INT8])
-def test_coarser_products_hear_the_same_words(embedded: Pair, precision: Precision) -> None:
+@pytest.mark.parametrize("cache", EncoderCache)
+@pytest.mark.parametrize("precision", [Precision.BF16, Precision.FP16, Precision.INT8])
+def test_coarser_products_hear_the_same_words(
+    embedded: Pair, precision: Precision, cache: EncoderCache
+) -> None:
     """They change every activation a little, and hardly any of the digits it was made for."""
-    coarse = load(EMBEDDED_MODEL, device="cpu", n_slots=1, max_batch=1, precision=precision)
+    coarse = load(
+        EMBEDDED_MODEL,
+        device="cpu",
+        n_slots=1,
+        max_batch=1,
+        precision=precision,
+        encoder_cache=cache,
+    )
     words = errors = 0
     digits = [samples for name, samples in sounds.shipped(20) if name.startswith("digits")]
     for samples in digits:
@@ -60,15 +70,3 @@ def test_coarser_products_hear_the_same_words(embedded: Pair, precision: Precisi
         errors += abs(len(exact) - len(rough))
     assert words > 20
     assert errors <= words / 20
-
-
-def test_a_precision_the_encoder_cannot_have_is_refused() -> None:
-    with pytest.raises(UnsupportedModel, match="need encoder_cache keys_values"):
-        load(
-            EMBEDDED_MODEL,
-            device="cpu",
-            n_slots=1,
-            max_batch=1,
-            precision=Precision.INT8,
-            encoder_cache=EncoderCache.INPUTS,
-        )

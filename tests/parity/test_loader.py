@@ -136,7 +136,7 @@ class TestOfflineModels:
             buffered=BufferedSeconds(1.0, 0.5, 0.5),
             on_unmet=unmet.append,
         )
-        assert [each.setting for each in unmet] == ["chunk_frames", "decoder", "precision"]
+        assert [each.setting for each in unmet] == ["chunk_frames", "decoder"]
         assert backend.info.default_chunk_frames == 6
         assert backend.info.decoders == (DecoderKind.TDT, DecoderKind.CTC)
 
@@ -165,7 +165,6 @@ class TestRefusals:
     def test_windows_an_offline_model_is_not_offered_with(self, offline: Path) -> None:
         assert "it offers 3, 6, 25" in self.refused(offline, chunk_frames=7)
         assert "it has tdt, ctc" in self.refused(offline, decoder=DecoderKind.RNNT)
-        assert "runs at fp32 only" in self.refused(offline, precision=Precision.BF16)
         no_chunk = BufferedSeconds(10.0, 0.01, 1.0)
         assert "at least one encoder frame" in self.refused(offline, buffered=no_chunk)
 

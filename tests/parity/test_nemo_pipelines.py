@@ -33,11 +33,11 @@ from nemo.collections.asr.inference.streaming.framing.request_options import ASR
 from nemo.collections.asr.inference.utils.constants import LOG_MEL_ZERO
 
 from siren_grpc.bench import nemo_pipelines
-from siren_grpc.bench.engine_adapter import LoadedModel
+from siren_grpc.bench.engine_adapter import LoadedModel, load_model
 from siren_grpc.domain.model import DecoderKind, Lane
 from siren_grpc.domain.step import StepRow
 from siren_grpc.domain.work import Chunk, Samples
-from siren_grpc.models.loader import EMBEDDED_MODEL, checkpoint_path, restore
+from siren_grpc.models.loader import EMBEDDED_MODEL, checkpoint_path
 from siren_grpc.models.nemo_backend import NemoBackend
 from tests.parity.siren_path import assert_speaks, recognise, transcript_of
 from tests.support import sounds
@@ -178,7 +178,7 @@ def nemo() -> NemoReference:
 
 @pytest.fixture(scope="module")
 def loaded() -> LoadedModel:
-    return LoadedModel(EMBEDDED_MODEL, restore(EMBEDDED_MODEL, device="cpu"), "cpu", threads=1)
+    return load_model(EMBEDDED_MODEL, device="cpu", threads=1)
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,7 @@ OFFERS = {
 
 def start_backend(name: str, **asked: Any) -> Any:
     """Stand for `siren_grpc.models.start.start_backend`; what is chosen stands for the backend."""
-    wanted = Wanted(asked["chunk_frames"], asked["decoder"], asked["precision"])
+    wanted = Wanted(asked["chunk_frames"], asked["decoder"])
     return choose(wanted, OFFERS[name], asked["on_unmet"])
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from siren_grpc.domain.model import DecoderKind, Precision
+from siren_grpc.domain.model import DecoderKind
 from siren_grpc.models.shared_settings import (
     Chosen,
     Offer,
@@ -16,16 +16,8 @@ from siren_grpc.models.shared_settings import (
 )
 
 RNNT, TDT, CTC = DecoderKind.RNNT, DecoderKind.TDT, DecoderKind.CTC
-FP32, BF16 = Precision.FP32, Precision.BF16
 STREAMING = Offer("streaming", (1, 2, 7, 14), 7, (RNNT, CTC))
-OFFLINE = Offer(
-    "offline",
-    (3, 6, 25),
-    25,
-    (TDT, CTC),
-    is_buffered=True,
-    why_fp32_only="offline is an offline model, which runs at fp32 only",
-)
+OFFLINE = Offer("offline", (3, 6, 25), 25, (TDT, CTC), is_buffered=True)
 
 
 def chosen_and_unmet(wanted: Wanted, offer: Offer) -> tuple[Chosen, list[Unmet]]:
@@ -35,30 +27,29 @@ def chosen_and_unmet(wanted: Wanted, offer: Offer) -> tuple[Chosen, list[Unmet]]
 
 class TestChoose:
     def test_what_is_wanted_where_it_is_offered(self) -> None:
-        wanted = Wanted(14, CTC, BF16)
-        assert chosen_and_unmet(wanted, STREAMING) == (Chosen(14, CTC, BF16), [])
-        assert chosen_and_unmet(Wanted(6, TDT), OFFLINE) == (Chosen(6, TDT, FP32), [])
+        wanted = Wanted(14, CTC)
+        assert chosen_and_unmet(wanted, STREAMING) == (Chosen(14, CTC), [])
+        assert chosen_and_unmet(Wanted(6, TDT), OFFLINE) == (Chosen(6, TDT), [])
 
     @pytest.mark.parametrize(
-        ("offer", "chosen"), [(STREAMING, Chosen(7, RNNT, FP32)), (OFFLINE, Chosen(25, TDT, FP32))]
+        ("offer", "chosen"), [(STREAMING, Chosen(7, RNNT)), (OFFLINE, Chosen(25, TDT))]
     )
     def test_its_own_defaults_where_nothing_is_wanted(self, offer: Offer, chosen: Chosen) -> None:
         assert chosen_and_unmet(Wanted(), offer) == (chosen, [])
 
     def test_its_own_default_of_each_setting_that_it_cannot_follow(self) -> None:
-        chosen, unmet = chosen_and_unmet(Wanted(14, RNNT, BF16), OFFLINE)
-        assert chosen == Chosen(25, TDT, FP32)
+        chosen, unmet = chosen_and_unmet(Wanted(14, RNNT), OFFLINE)
+        assert chosen == Chosen(25, TDT)
         told = [(each.setting, each.value, each.instead, each.offered) for each in unmet]
         assert told == [
             ("chunk_frames", "14", "25", ("3", "6", "25")),
             ("decoder", "rnnt", "tdt", ("tdt", "ctc")),
-            ("precision", "bf16", "fp32", ("fp32",)),
         ]
         assert {each.model for each in unmet} == {"offline"}
 
     def test_one_setting_that_it_cannot_follow_leaves_the_others(self) -> None:
         chosen, [unmet] = chosen_and_unmet(Wanted(14, CTC), OFFLINE)
-        assert chosen == Chosen(25, CTC, FP32)
+        assert chosen == Chosen(25, CTC)
         assert unmet.setting == "chunk_frames"
 
     def test_what_is_raised_is_raised(self) -> None:
@@ -97,12 +88,6 @@ class TestRefusal:
                 "offline has no rnnt decoder; it has tdt, ctc; leave decoder unset, or set it to "
                 "tdt or ctc",
             ),
-            (
-                OFFLINE,
-                {"precision": BF16},
-                "offline is an offline model, which runs at fp32 only; leave precision unset, or "
-                "set it to fp32",
-            ),
         ],
     )
     def test_says_what_would_be_right(self, offer: Offer, wanted: dict, says: str) -> None:
@@ -115,7 +100,7 @@ class TestRefusal:
         assert said.endswith("or set it to 1, 2, 7, 14, 3, 6 or 25")
 
 
-WANTED = Wanted(14, RNNT, BF16)
+WANTED = Wanted(14, RNNT)
 
 
 def load(shared: SharedSettings, name: str, offer: Offer, wanted: Wanted = WANTED) -> list[str]:
@@ -132,7 +117,7 @@ def load(shared: SharedSettings, name: str, offer: Offer, wanted: Wanted = WANTE
     return without
 
 
-ALL = ["chunk_frames", "decoder", "precision"]
+ALL = ["chunk_frames", "decoder"]
 
 
 class TestSharedSettings:
