@@ -77,7 +77,7 @@ def _load(name: str, settings: Settings, shared: SharedSettings) -> ModelBackend
             max_batch=settings.max_batch,
             session_memory_mb=settings.session_memory_mb,
             encoder_cache=EncoderCache(settings.encoder_cache),
-            precision=Precision(settings.precision),
+            precision=None if settings.precision == "auto" else Precision(settings.precision),
             chunk_frames=settings.chunk_frames,
             decoder=DecoderKind(settings.decoder) if settings.decoder else None,
             buffered=BufferedSeconds(

@@ -56,11 +56,11 @@ class ComputeSettings(BaseModel):
         "as NeMo does it, takes about half the memory of a session (the log tells it) and longer "
         "steps.",
     )
-    precision: Literal["fp32", "bf16", "fp16", "int8"] = Field(
-        "fp32",
+    precision: Literal["auto", "fp32", "bf16", "fp16", "int8"] = Field(
+        "auto",
         description="How the encoder's linear layers multiply. bf16, fp16 and int8 (CPU only) are "
         "quicker where the device has instructions for them, and may cost some accuracy: see "
-        "docs/benchmarks.md. On a GPU take bf16; fp16 is for those that have no bf16.",
+        "docs/benchmarks.md. auto: bf16 on a GPU that has it, else fp32.",
     )
     session_memory_mb: int | None = Field(
         None,

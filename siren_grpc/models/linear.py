@@ -15,6 +15,13 @@ Linear: TypeAlias = Callable[[torch.Tensor], torch.Tensor]
 """[..., d_in] to [..., d_out], both in the precision of everything else."""
 
 
+def usual_precision(device: torch.device) -> Precision:
+    """Return what nobody who did not choose will miss: bf16 on a GPU that has it, else fp32."""
+    if device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False):
+        return Precision.BF16
+    return Precision.FP32
+
+
 def make_linear(weight: torch.Tensor, bias: torch.Tensor | None, precision: Precision) -> Linear:
     """Return a linear layer with these weights.
 

@@ -13,6 +13,7 @@ from siren_grpc.models.allocator import keep_freed_memory
 from siren_grpc.models.backend import LoadedBackend
 from siren_grpc.models.buffered_loader import DEFAULT_CONTEXT
 from siren_grpc.models.calibrate import calibrate
+from siren_grpc.models.linear import usual_precision
 from siren_grpc.models.loader import backend_of, model_id, refuse, restore
 from siren_grpc.models.shared_settings import OnUnmet, Unmet
 from siren_grpc.models.threads import use_device
@@ -38,7 +39,7 @@ def start_backend(
     chunk_frames: int | None,
     decoder: DecoderKind | None,
     encoder_cache: EncoderCache = EncoderCache.KEYS_VALUES,
-    precision: Precision = Precision.FP32,
+    precision: Precision | None = None,
     session_memory_mb: int | None = None,
     parallel_steps: int = 0,
     n_front_ends: int = 1,
@@ -49,11 +50,11 @@ def start_backend(
 
     device: a torch device, or "auto" for a GPU if there is one. threads: CPU threads of a step,
     0 for the quickest number. n_slots: sessions at once, fewer if session_memory_mb (MiB) holds
-    no more. max_batch: most rows of a step, None to choose. parallel_steps: steps at once on a
-    CPU, 0 for as many as the cores beside those of n_front_ends processes are good for. on_unmet:
-    asked once about each of chunk_frames and decoder that the model cannot follow. The
-    rest as for `loader.load`, whose errors are raised, what on_unmet raises, and
-    NoMemoryForSessions.
+    no more. max_batch: most rows of a step, None to choose. precision: None for the device's
+    usual. parallel_steps: steps at once on a CPU, 0 for as many as the cores beside those of
+    n_front_ends processes are good for. on_unmet: asked once about each of chunk_frames and decoder
+    that the model cannot follow. The rest as for `loader.load`, whose errors are raised, what
+    on_unmet raises, and NoMemoryForSessions.
     """
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -63,6 +64,7 @@ def start_backend(
         # A model that was let go of is a ring of references, and nothing else makes room for this.
         gc.collect()
         torch.cuda.empty_cache()
+    multiplied = precision or usual_precision(torch.device(device))
     model = restore(name, device=device)
     largest = max_batch or (_LARGEST_CPU_BATCH if device == "cpu" else _LARGEST_GPU_BATCH)
 
@@ -82,7 +84,7 @@ def start_backend(
             chunk_frames=chunk_frames,
             decoder=decoder,
             encoder_cache=encoder_cache,
-            precision=precision,
+            precision=multiplied,
             buffered=buffered,
             on_unmet=ask_once,
         )
@@ -98,9 +100,10 @@ def start_backend(
         n_slots = min(n_slots, fitting)
     backend = backend_with(n_slots)
     _log.info(
-        "loaded %s on %s: %d sessions of %.2f MiB each; warming up",
+        "loaded %s on %s at %s: %d sessions of %.2f MiB each; warming up",
         backend.info.id,
         device,
+        multiplied.value,
         n_slots,
         backend.bytes_per_slot / 2**20,
     )

@@ -12,6 +12,7 @@ from torch import nn
 from siren_grpc.bench.engine_adapter import load_model
 from siren_grpc.domain.model import DecoderKind, Lane, Precision
 from siren_grpc.models.coarse import coarsen
+from siren_grpc.models.linear import usual_precision
 from siren_grpc.models.loader import EMBEDDED_MODEL, backend_of, load, restore
 from tests.parity.siren_path import assert_speaks, recognise
 from tests.support import checkpoints, sounds
@@ -98,3 +99,19 @@ def test_who_a_benchmark_compares_with_keeps_its_own_products() -> None:
     assert {p.dtype for p in loaded.model.encoder.layers.parameters()} == {torch.float32}
     backend = backend_of(loaded.model, "exact", n_slots=1, max_batch=1)
     assert recognise(backend, samples, Lane(7, RNNT)).text
+
+
+@pytest.mark.parametrize(
+    ("device", "has_bf16", "usual"),
+    [
+        ("cpu", True, Precision.FP32),
+        ("cuda", True, Precision.BF16),
+        ("cuda:1", True, Precision.BF16),
+        ("cuda", False, Precision.FP32),
+    ],
+)
+def test_who_does_not_choose_has_what_the_device_is_made_for(
+    monkeypatch: pytest.MonkeyPatch, device: str, has_bf16: bool, usual: Precision
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: has_bf16)
+    assert usual_precision(torch.device(device)) is usual
