@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from siren_grpc.cli import serve_command
-from siren_grpc.config.settings import Settings
+from siren_grpc.cli.models import ModelLoader
 from siren_grpc.domain.model import Lane
 from siren_grpc.domain.step import StepResult, StepRow
 from tests.support.arithmetic_backend import ArithmeticBackend
@@ -41,13 +41,16 @@ class SlowBackend(ArithmeticBackend):
         super().reset_slot(slot)
 
 
-def load_backend(name: str, settings: Settings) -> SlowBackend:
-    """Stand for `siren_grpc.cli.models.load_backend`."""
-    print(f"loading {name}", file=sys.stderr, flush=True)
-    while _is_there("SLOW_LOAD"):
-        time.sleep(0.01)
-    n_slots, max_batch = settings.max_sessions, settings.max_batch or 8
-    return SlowBackend(n_slots=n_slots, max_batch=max_batch, name=Path(name).stem)
+class SlowLoader(ModelLoader):
+    """Loads slow backends, which are none of a checkpoint's."""
+
+    def load(self, name: str) -> SlowBackend:  # type: ignore[override]
+        """See `ModelLoader`."""
+        print(f"loading {name}", file=sys.stderr, flush=True)
+        while _is_there("SLOW_LOAD"):
+            time.sleep(0.01)
+        n_slots, max_batch = self._settings.max_sessions, self._settings.max_batch or 8
+        return SlowBackend(n_slots=n_slots, max_batch=max_batch, name=Path(name).stem)
 
 
 def _is_there(variable: str) -> bool:
@@ -58,5 +61,5 @@ def _is_there(variable: str) -> bool:
 if __name__ == "__main__":
     from siren_client.cli import main
 
-    serve_command.load_backend = load_backend
+    serve_command.ModelLoader = SlowLoader
     main()
