@@ -15,7 +15,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from siren.v1 import speech_pb2 as pb
 
 from tests.support.audio import spoken_digits
-from tests.support.server import SirenServer
+from tests.support.server import SIREN, SirenServer
 from tests.support.wire import Wire, audio, config, failure
 
 pytestmark = pytest.mark.e2e
@@ -39,7 +39,7 @@ def statuses(target: str) -> set[int]:
 def test_a_server_lives_and_stops_in_order() -> None:
     """Not ready until warmed up; then SIGTERM mid-stream gives the final, then SHUTTING_DOWN."""
     recording = spoken_digits()[0]
-    with closing(SirenServer("--shutdown-grace-s=0.5")) as server:
+    with closing(SirenServer("--shutdown-grace-s=0.5", program=(str(SIREN),))) as server:
         target = server.target
         assert statuses(target) == {NOT_SERVING}
         wire = Wire(target)
@@ -83,7 +83,7 @@ def test_a_server_lives_and_stops_in_order() -> None:
 
 
 def test_ctrl_c_while_loading_stops_at_once() -> None:
-    with closing(SirenServer()) as server:
+    with closing(SirenServer(program=(str(SIREN),))) as server:
         server.wait_for(re.compile("listening on"))
         server.signal(signal.SIGINT)
         assert server.wait() == 0

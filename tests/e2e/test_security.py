@@ -93,6 +93,7 @@ def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
         *("--host", "0.0.0.0", "--tokens-file", str(file), "--log-level", "debug"),
         *("--tls-cert-file", str(cert), "--tls-key-file", str(key), "--health-port", "0"),
         *("--front-ends", "2", "--max-sessions", "24", "--no-open-reflection"),
+        program=(str(SIREN),),
         SIREN_TOKENS=f"laptop={PLAIN}",
     ) as server:
         yield Secured(server, authority, file, tokens, records)

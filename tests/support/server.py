@@ -12,6 +12,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+from tests.support.nursery import Forked, nursery
+
 SIREN = Path(sys.executable).with_name("siren")
 _LISTENING = re.compile(r"listening on \S+:(\d+)")
 _SERVING = re.compile(r": serving ")
@@ -21,21 +23,28 @@ class SirenServer:
     """Starts `siren serve` on a port of the system's choice and reads its log."""
 
     def __init__(
-        self, *arguments: str, program: Sequence[str] = (str(SIREN),), **environment: str
+        self, *arguments: str, program: Sequence[str] | None = None, **environment: str
     ) -> None:
         """Start the process; `close` ends it.
 
-        arguments: flags of `serve`. program: another one with that command. environment: added to
-        this one's.
+        arguments: flags of `serve`. program: one with that command to run, `(SIREN,)` say; by
+        default the process is forked where NeMo is imported already: see `nursery`. environment:
+        added to this one's.
         """
-        self._process = subprocess.Popen(
-            [*program, "serve", "--port", "0", *arguments],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-            # Machines that run tests are busy with other things: their servers take all who come.
-            env={"SIREN_MAX_LOAD": "0", **os.environ, **environment},
-        )
+        argv = ["serve", "--port", "0", *arguments]
+        # Machines that run tests are busy with other things: their servers take all who come.
+        env = {"SIREN_MAX_LOAD": "0", **os.environ, **environment}
+        self._process: Forked | subprocess.Popen[str]
+        if program is None:
+            self._process = nursery().start(argv, env)
+        else:
+            self._process = subprocess.Popen(
+                [*program, *argv],
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                text=True,
+                env=env,
+            )
         self._lines: list[str] = []
         self._changed = threading.Condition()
         self._is_closed = False
@@ -107,7 +116,7 @@ class SirenServer:
 
 @contextmanager
 def serving(
-    *arguments: str, program: Sequence[str] = (str(SIREN),), **environment: str
+    *arguments: str, program: Sequence[str] | None = None, **environment: str
 ) -> Iterator[SirenServer]:
     """Run a server, as `SirenServer` starts it, for as long as it is used; it serves already."""
     with closing(SirenServer(*arguments, program=program, **environment)) as server:
