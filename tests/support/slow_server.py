@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from siren_grpc.cli import serve_command
@@ -27,12 +27,22 @@ PROGRAM = (sys.executable, "-m", "tests.support.slow_server")
 class SlowBackend(ArithmeticBackend):
     """Takes its time."""
 
+    @property
+    def step_seconds(self) -> Mapping[Lane, Mapping[int, float]]:
+        """What a warm-up would measure."""
+        alone_s = {size: _seconds(size) for size in self.batch_sizes}
+        info = self.info
+        return {
+            Lane(frames, decoder): alone_s
+            for frames in info.look_aheads
+            for decoder in info.decoders
+        }
+
     def step(self, lane: Lane, rows: Sequence[StepRow]) -> list[StepResult]:
         """See `ModelBackend`."""
         while _is_there("SLOW_BLOCK"):
             time.sleep(0.01)
-        step_ms, row_ms = (float(os.environ.get(f"SLOW_{of}_MS", "0")) for of in ("STEP", "ROW"))
-        time.sleep((step_ms + row_ms * len(rows)) / 1000)
+        time.sleep(_seconds(len(rows)))
         return super().step(lane, rows)
 
     def reset_slot(self, slot: int) -> None:
@@ -51,6 +61,12 @@ class SlowLoader(ModelLoader):
             time.sleep(0.01)
         n_slots, max_batch = self._settings.max_sessions, self._settings.max_batch or 8
         return SlowBackend(n_slots=n_slots, max_batch=max_batch, name=Path(name).stem)
+
+
+def _seconds(n_rows: int) -> float:
+    """Return how long a step takes."""
+    step_ms, row_ms = (float(os.environ.get(f"SLOW_{of}_MS", "0")) for of in ("STEP", "ROW"))
+    return (step_ms + row_ms * n_rows) / 1000
 
 
 def _is_there(variable: str) -> bool:
