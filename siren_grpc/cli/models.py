@@ -46,51 +46,53 @@ class ModelLoader:
         A setting that it cannot follow is left out, with a warning, as long as there is another
         model that follows it; see `SharedSettings`. Raises ModelLoadFailed.
         """
-        backend = _load(name, self._settings, self._shared)
+
+        def on_unmet(unmet: Unmet) -> None:
+            if why := self._shared.refuses(name, unmet):
+                raise ValueError(why)
+            _log.warning(
+                "model %s uses %s %s instead of %s: %s",
+                unmet.model,
+                unmet.setting,
+                unmet.instead,
+                unmet.value,
+                unmet.why,
+            )
+
+        settings = self._settings
+        start_backend = _import_nemo()
+        take_in_nemo(settings.log_level)
+        try:
+            backend = start_backend(
+                name,
+                device=settings.device,
+                threads=settings.threads,
+                parallel_steps=settings.parallel_steps,
+                n_front_ends=n_front_ends(settings),
+                n_slots=settings.max_sessions,
+                max_batch=settings.max_batch,
+                session_memory_mb=settings.session_memory_mb,
+                encoder_cache=EncoderCache(settings.encoder_cache),
+                precision=None if settings.precision == "auto" else Precision(settings.precision),
+                chunk_frames=settings.chunk_frames,
+                decoder=DecoderKind(settings.decoder) if settings.decoder else None,
+                buffered=BufferedSeconds(
+                    settings.buffered_left_s,
+                    settings.buffered_chunk_s,
+                    settings.buffered_right_s,
+                ),
+                on_unmet=on_unmet,
+            )
+        except Exception as error:
+            _log.debug("loading %s failed", name, exc_info=True)
+            hint = "--log-level debug shows where"
+            if not (Path(name).suffix == ".nemo" or name == Settings.model_fields["model"].default):
+                hint += (
+                    "; `siren pull MODEL` fetches a hub model ahead, and a hub's name is OWNER/NAME"
+                )
+            raise ModelLoadFailed(f"cannot serve model {name!r}: {error} ({hint})") from error
         self._shared.is_loaded(name)
         return backend
-
-
-def _load(name: str, settings: Settings, shared: SharedSettings) -> ModelBackend:
-    def on_unmet(unmet: Unmet) -> None:
-        if why := shared.refuses(name, unmet):
-            raise ValueError(why)
-        _log.warning(
-            "model %s uses %s %s instead of %s: %s",
-            unmet.model,
-            unmet.setting,
-            unmet.instead,
-            unmet.value,
-            unmet.why,
-        )
-
-    start_backend = _import_nemo()
-    take_in_nemo(settings.log_level)
-    try:
-        return start_backend(
-            name,
-            device=settings.device,
-            threads=settings.threads,
-            parallel_steps=settings.parallel_steps,
-            n_front_ends=n_front_ends(settings),
-            n_slots=settings.max_sessions,
-            max_batch=settings.max_batch,
-            session_memory_mb=settings.session_memory_mb,
-            encoder_cache=EncoderCache(settings.encoder_cache),
-            precision=None if settings.precision == "auto" else Precision(settings.precision),
-            chunk_frames=settings.chunk_frames,
-            decoder=DecoderKind(settings.decoder) if settings.decoder else None,
-            buffered=BufferedSeconds(
-                settings.buffered_left_s, settings.buffered_chunk_s, settings.buffered_right_s
-            ),
-            on_unmet=on_unmet,
-        )
-    except Exception as error:
-        _log.debug("loading %s failed", name, exc_info=True)
-        hint = "--log-level debug shows where"
-        if not (Path(name).suffix == ".nemo" or name == Settings.model_fields["model"].default):
-            hint += "; `siren pull MODEL` fetches a hub model ahead, and a hub's name is OWNER/NAME"
-        raise ModelLoadFailed(f"cannot serve model {name!r}: {error} ({hint})") from error
 
 
 def read_devices() -> Sequence[DeviceUsage]:

@@ -16,7 +16,10 @@ Linear: TypeAlias = Callable[[torch.Tensor], torch.Tensor]
 
 
 def usual_precision(device: torch.device) -> Precision:
-    """Return what nobody who did not choose will miss: bf16 on a GPU that has it, else fp32."""
+    """Return the precision where nobody chose one: bf16 on a GPU that has it, else fp32.
+
+    device: a GPU is the current one, see `threads.use_device`.
+    """
     if device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False):
         return Precision.BF16
     return Precision.FP32

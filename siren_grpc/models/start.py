@@ -64,7 +64,7 @@ def start_backend(
         # A model that was let go of is a ring of references, and nothing else makes room for this.
         gc.collect()
         torch.cuda.empty_cache()
-    multiplied = precision or usual_precision(torch.device(device))
+    chosen = precision or usual_precision(torch.device(device))
     model = restore(name, device=device)
     largest = max_batch or (_LARGEST_CPU_BATCH if device == "cpu" else _LARGEST_GPU_BATCH)
 
@@ -84,7 +84,7 @@ def start_backend(
             chunk_frames=chunk_frames,
             decoder=decoder,
             encoder_cache=encoder_cache,
-            precision=multiplied,
+            precision=chosen,
             buffered=buffered,
             on_unmet=ask_once,
         )
@@ -103,7 +103,7 @@ def start_backend(
         "loaded %s on %s at %s: %d sessions of %.2f MiB each; warming up",
         backend.info.id,
         device,
-        multiplied.value,
+        chosen.value,
         n_slots,
         backend.bytes_per_slot / 2**20,
     )

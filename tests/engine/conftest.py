@@ -1,4 +1,4 @@
-"""What tests of the engine share: engines whose steps run in one thread, or in several."""
+"""What tests of the engine share: engines with one worker or several, and a whole service."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import pytest
 
 from siren_grpc.engine.session import EngineLimits
 from tests.support.arithmetic_backend import ArithmeticBackend
+from tests.support.history.world import World, open_world
 from tests.support.local_engine import LocalEngine
 
 LIMITS = EngineLimits(max_backlog_s=2.0, max_unsent_results=1000)
@@ -36,3 +37,10 @@ async def start(request: pytest.FixtureRequest) -> AsyncIterator[Start]:
     for engine, backend in engines:
         backend.open_gate()
         await asyncio.to_thread(engine.stop, timeout_s=60)
+
+
+@pytest.fixture
+async def world() -> AsyncIterator[World]:
+    """A service with an engine of two slots."""
+    async with open_world(n_slots=2, max_samples=None) as world:
+        yield world

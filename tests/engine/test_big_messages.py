@@ -12,17 +12,11 @@ from siren.v1 import speech_pb2 as pb
 from siren_grpc.domain.principal import ANONYMOUS
 from siren_grpc.server.service import SpeechService
 from tests.support.history.play import Aborted, Context
-from tests.support.history.world import World, open_world
+from tests.support.history.world import World
 
 Request = pb.StreamingRecognizeRequest
 SECONDS = 1800
 AUDIO = Request(audio=pb.AudioChunk(data=b"\1\0" * (16_000 * SECONDS), seq=1))
-
-
-@pytest.fixture
-async def world() -> AsyncIterator[World]:
-    async with open_world(n_slots=2, max_samples=None) as world:
-        yield world
 
 
 async def requests(config: pb.StreamingConfig) -> AsyncIterator[pb.StreamingRecognizeRequest]:

@@ -11,16 +11,10 @@ from siren.v1 import speech_pb2 as pb
 
 from siren_grpc.domain.principal import ANONYMOUS
 from tests.support.history.play import Aborted, Context
-from tests.support.history.world import World, open_world
+from tests.support.history.world import World
 
 CONFIG = pb.StreamingRecognizeRequest(config=pb.StreamingConfig())
 AUDIO = pb.StreamingRecognizeRequest(audio=pb.AudioChunk(data=bytes(3200)))
-
-
-@pytest.fixture
-async def world() -> AsyncIterator[World]:
-    async with open_world(n_slots=2, max_samples=None) as world:
-        yield world
 
 
 async def play(world: World, speaks: asyncio.Event) -> tuple[list[str], str]:

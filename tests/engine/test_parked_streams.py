@@ -3,24 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 
-import pytest
 from siren.v1 import speech_pb2 as pb
 
 from tests.support.history.play import Context
-from tests.support.history.world import World, open_world
-from tests.support.reads import Reads
-
-Request = pb.StreamingRecognizeRequest
-AUDIO = Request(audio=pb.AudioChunk(data=bytes(3200)))
-END = Request(control=pb.Control(action=pb.Control.ACTION_END))
-
-
-@pytest.fixture
-async def world() -> AsyncIterator[World]:
-    async with open_world(n_slots=2, max_samples=None) as world:
-        yield world
+from tests.support.history.world import World
+from tests.support.reads import AUDIO, END, Reads, Request
 
 
 async def until(is_so: Callable[[], bool]) -> None:

@@ -3,26 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import pytest
 from siren.v1 import speech_pb2 as pb
 
 from tests.support.history.play import Aborted, Context
-from tests.support.history.world import World, open_world
-from tests.support.reads import Reads
+from tests.support.history.world import World
+from tests.support.reads import AUDIO, END, Reads, Request
 
-Request = pb.StreamingRecognizeRequest
 CONFIG = Request(config=pb.StreamingConfig())
 RESUMABLE = Request(config=pb.StreamingConfig(resumable=True))
-AUDIO = Request(audio=pb.AudioChunk(data=bytes(3200)))
-END = Request(control=pb.Control(action=pb.Control.ACTION_END))
-
-
-@pytest.fixture
-async def world() -> AsyncIterator[World]:
-    async with open_world(n_slots=2, max_samples=None) as world:
-        yield world
 
 
 async def play(world: World, reads: Reads) -> str:

@@ -39,8 +39,8 @@ def encoded(model: Any) -> torch.Tensor:
     return found
 
 
-def kinds(model: Any) -> set[type]:
-    return {type(module) for module in model.encoder.layers.modules()}
+def kinds_of(layers: nn.Module) -> set[type]:
+    return {type(module) for module in layers.modules()}
 
 
 @COARSE
@@ -55,7 +55,7 @@ def test_an_offline_encoder_hears_nearly_the_same(
     error = float((coarse - exact).norm() / exact.norm())
     assert 0 < error < off_by
     assert coarse.dtype == exact.dtype, "what lies between linear layers is float32"
-    assert nn.Linear not in kinds(model)
+    assert nn.Linear not in kinds_of(model.encoder.layers)
     pointwise = [m for m in model.encoder.layers.modules() if getattr(m, "kernel_size", 0) == (1,)]
     assert not pointwise
     n_left = sum(p.numel() for p in model.encoder.layers.parameters())
@@ -89,6 +89,14 @@ def test_products_too_large_for_float16_stay_finite() -> None:
     found = model.layers[0](torch.tensor([[2.0, 2.0], [-2.0, -2.0], [0.5, 0.0]]))
     assert found.tolist() == [[most], [-most], [pytest.approx(30_000, rel=1e-3)]]
     assert found.dtype == torch.float32
+
+
+def test_a_device_without_one_says_so_and_nothing_has_changed() -> None:
+    model: Any = nn.Module()
+    model.layers = nn.ModuleList([nn.Linear(2, 1, device="meta")])
+    with pytest.raises(ValueError, match="int8 runs on a CPU only; use bf16 on a GPU"):
+        coarsen(model, Precision.INT8)
+    assert kinds_of(model.layers) == {nn.ModuleList, nn.Linear}
 
 
 def test_who_a_benchmark_compares_with_keeps_its_own_products() -> None:

@@ -85,6 +85,7 @@ class Nursery:
             os.close(theirs)
         if pid is None:
             os.close(mine)
+            self._link.shutdown(socket.SHUT_RDWR)  # an answer that came later would be another's
             raise AssertionError("the process that forks servers is gone")
         return Forked(self, pid, os.fdopen(mine))
 
@@ -102,6 +103,7 @@ class Nursery:
                     self._statuses[said["pid"]] = said["status"]
                 else:
                     self._started = said["pid"]
+                    self._statuses.pop(said["pid"], None)  # of a process that had the number before
                 self._changed.notify_all()
         with self._changed:
             self._is_closed = True

@@ -7,6 +7,10 @@ from collections.abc import AsyncIterator, Sequence
 
 from siren.v1 import speech_pb2 as pb
 
+Request = pb.StreamingRecognizeRequest
+AUDIO = Request(audio=pb.AudioChunk(data=bytes(3200)))
+END = Request(control=pb.Control(action=pb.Control.ACTION_END))
+
 
 class Reads:
     """The requests of a call: some, and then a read that ends when the call has."""
