@@ -34,7 +34,7 @@ class LoadedModel:
     """A checkpoint in memory, the device it is on, and the CPU threads of a step.
 
     model: at fp32, for whoever is compared. own: what backends are made of, at the precision; the
-    same where that is fp32, too.
+    same where that is fp32, too. cuda_graphs: of those backends' layers, where they have them.
     """
 
     name: str
@@ -43,6 +43,7 @@ class LoadedModel:
     device: str
     threads: int
     precision: Precision
+    cuda_graphs: bool
 
     def backend(self, n_streams: int) -> LoadedBackend:
         """Make a backend that steps n_streams in one batch."""
@@ -52,11 +53,17 @@ class LoadedModel:
             n_slots=n_streams,
             max_batch=n_streams,
             precision=self.precision,
+            cuda_graphs=self.cuda_graphs,
         )
 
 
 def load_model(
-    name: str, *, device: str, threads: int, precision: Precision = Precision.FP32
+    name: str,
+    *,
+    device: str,
+    threads: int,
+    precision: Precision = Precision.FP32,
+    cuda_graphs: bool = False,
 ) -> LoadedModel:
     """Load a checkpoint as the server does.
 
@@ -70,7 +77,7 @@ def load_model(
     model = restore(name, device=device)
     # Coarser products leave a model no weights but their own.
     own = model if precision is Precision.FP32 else restore(name, device=device)
-    return LoadedModel(name, model, own, device, torch.get_num_threads(), precision)
+    return LoadedModel(name, model, own, device, torch.get_num_threads(), precision, cuda_graphs)
 
 
 def quiet_nemo() -> None:

@@ -49,6 +49,9 @@ def engine(
     ] = None,
     threads: Threads = 0,
     precision: PrecisionName = "fp32",
+    cuda_graphs: Annotated[
+        bool, typer.Option("--cuda-graphs", help="Siren's with its setting cuda_graphs, on a GPU.")
+    ] = False,
     device: Device = "auto",
     seconds: Annotated[
         float, typer.Option(min=0.1, help="Measuring, per contestant and batch size.")
@@ -79,7 +82,13 @@ def engine(
     )
     quiet_nemo()
     try:
-        loaded = load_model(model, device=device, threads=threads, precision=Precision(precision))
+        loaded = load_model(
+            model,
+            device=device,
+            threads=threads,
+            precision=Precision(precision),
+            cuda_graphs=cuda_graphs,
+        )
         info = loaded.backend(1).info
         lanes = [lane_of(info, chunk_frames, kind) for kind in decoder or info.decoders]
     except (ValueError, OSError) as error:
@@ -94,6 +103,7 @@ def engine(
             "device": loaded.device,
             "threads": loaded.threads,
             "precision": precision,
+            "cuda_graphs": cuda_graphs,
             "seconds": seconds,
             "nemo_eou_ms": nemo_eou_ms,
             "seed": seed,

@@ -74,6 +74,7 @@ class ModelLoader:
                 session_memory_mb=settings.session_memory_mb,
                 encoder_cache=EncoderCache(settings.encoder_cache),
                 precision=None if settings.precision == "auto" else Precision(settings.precision),
+                cuda_graphs=settings.cuda_graphs,
                 chunk_frames=settings.chunk_frames,
                 decoder=DecoderKind(settings.decoder) if settings.decoder else None,
                 buffered=BufferedSeconds(

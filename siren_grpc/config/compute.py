@@ -62,6 +62,13 @@ class ComputeSettings(BaseModel):
         "quicker where the device has instructions for them, and may cost some accuracy: see "
         "docs/benchmarks.md. auto: bf16 on a GPU that has it, else fp32.",
     )
+    cuda_graphs: bool = Field(
+        False,
+        description="Whether the layers of cache-aware encoders run as CUDA graphs on a GPU: "
+        "shorter steps of few streams, for a longer start and some memory. Needs encoder_cache "
+        "keys_values. Each graph is tried at start; if one fails, none is used, and the log says "
+        "so. Off until it has been measured: see docs/benchmarks.md.",
+    )
     session_memory_mb: int | None = Field(
         None,
         ge=1,

@@ -16,6 +16,7 @@ from nemo.collections.asr.modules.conformer_encoder import ConformerEncoder
 
 from siren_grpc.domain.model import Precision
 from siren_grpc.models.conformer import ConformerLayers
+from siren_grpc.models.layer_graphs import GraphedStep, Record, Step
 from siren_grpc.models.subsampling import Subsampling
 
 Keep = Callable[[torch.Tensor, torch.Tensor], None]
@@ -110,15 +111,19 @@ class KeyValueEncoder:
         *,
         n_slots: int,
         precision: Precision = Precision.FP32,
+        record: Record | None = None,
     ) -> None:
         """Allocate the caches of every slot.
 
         contexts: (left, right) attention context in encoder frames by `chunk_frames`. The encoder
         must be one that `conformer.why_unsupported` has nothing against. precision: of its layers'
-        products; ValueError is raised for one that the device does not have.
+        products; ValueError is raised for one that the device does not have. record: what records
+        the layers' steps, one at a time then; None to take them plainly.
         """
         self._subsampling = Subsampling(encoder.pre_encode)
         self.layers = ConformerLayers(encoder, contexts, n_slots=n_slots, precision=precision)
+        step: Step = self.layers.step
+        self._step_layers = step if record is None else GraphedStep(step, record)
         self._drop = int(encoder.streaming_cfg.drop_extra_pre_encoded)
         self._mel = _MelCache(encoder, n_slots=n_slots)
         first, later = encoder.streaming_cfg.chunk_size
@@ -165,7 +170,7 @@ class KeyValueEncoder:
             mels.append(mel)
         slots = torch.cat([group.slots for group in groups])
         length = torch.cat(lengths)
-        encoded = self.layers.step(slots, torch.cat(frames), length)
+        encoded = self._step_layers(slots, torch.cat(frames), length)
         cached = torch.cat(mels)
 
         def keep(kept_slots: torch.Tensor, rows: torch.Tensor) -> None:

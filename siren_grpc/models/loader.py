@@ -32,6 +32,7 @@ from siren_grpc.models.conformer import why_unsupported
 from siren_grpc.models.encoder import InputCacheEncoder, KeyValueEncoder, SlotEncoder
 from siren_grpc.models.features import StreamingFeatures
 from siren_grpc.models.languages import languages_of
+from siren_grpc.models.layer_graphs import GpuRecorder
 from siren_grpc.models.nemo_backend import NemoBackend, NemoParts
 from siren_grpc.models.prompts import prompts_of
 from siren_grpc.models.readings import readings_of
@@ -131,13 +132,15 @@ def load(
     decoder: DecoderKind | None = None,
     encoder_cache: EncoderCache = EncoderCache.KEYS_VALUES,
     precision: Precision = Precision.FP32,
+    cuda_graphs: bool = False,
     buffered: BufferedSeconds = DEFAULT_CONTEXT,
 ) -> LoadedBackend:
     """Load a cache-aware streaming model, or an offline one to be buffered, not warmed up yet.
 
     n_slots: sessions at once. max_batch: most rows of a step. chunk_frames, decoder: defaults of
     streams that name none. encoder_cache: what a cache-aware model keeps of the left context.
-    precision: of the encoder's products. buffered: the default window of an offline model. Raises
+    precision: of the encoder's products. cuda_graphs: of a cache-aware encoder's layers with
+    KEYS_VALUES, where it is on a GPU. buffered: the default window of an offline model. Raises
     UnsupportedModel for other kinds of checkpoints, and for defaults the model does not offer.
     """
     model = restore(name, device=device)
@@ -150,6 +153,7 @@ def load(
         decoder=decoder,
         encoder_cache=encoder_cache,
         precision=precision,
+        cuda_graphs=cuda_graphs,
         buffered=buffered,
     )
 
@@ -164,6 +168,7 @@ def backend_of(
     decoder: DecoderKind | None = None,
     encoder_cache: EncoderCache = EncoderCache.KEYS_VALUES,
     precision: Precision = Precision.FP32,
+    cuda_graphs: bool = False,
     buffered: BufferedSeconds = DEFAULT_CONTEXT,
     on_unmet: OnUnmet = refuse,
 ) -> LoadedBackend:
@@ -216,7 +221,13 @@ def backend_of(
     )
     try:
         slot_encoder = _slot_encoder(
-            encoder, contexts, name, encoder_cache, precision, n_slots=slots
+            encoder,
+            contexts,
+            name,
+            encoder_cache,
+            precision,
+            n_slots=slots,
+            cuda_graphs=cuda_graphs,
         )
     except ValueError as error:
         raise UnsupportedModel(f"{name}: {error}") from error
@@ -250,10 +261,15 @@ def _slot_encoder(
     precision: Precision,
     *,
     n_slots: int,
+    cuda_graphs: bool,
 ) -> SlotEncoder:
     obstacle = why_unsupported(encoder)
     if obstacle is None and cache is EncoderCache.KEYS_VALUES:
-        return KeyValueEncoder(encoder, contexts, n_slots=n_slots, precision=precision)
+        device = next(encoder.parameters()).device
+        record = GpuRecorder(device) if cuda_graphs and device.type == "cuda" else None
+        return KeyValueEncoder(
+            encoder, contexts, n_slots=n_slots, precision=precision, record=record
+        )
     if obstacle is not None:
         _log.info("%s has %s: stepped by NeMo's own code, which is slower", name, obstacle)
     coarsen(encoder, precision)

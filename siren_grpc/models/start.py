@@ -40,6 +40,7 @@ def start_backend(
     decoder: DecoderKind | None,
     encoder_cache: EncoderCache = EncoderCache.KEYS_VALUES,
     precision: Precision | None = None,
+    cuda_graphs: bool = False,
     session_memory_mb: int | None = None,
     parallel_steps: int = 0,
     n_front_ends: int = 1,
@@ -85,6 +86,7 @@ def start_backend(
             decoder=decoder,
             encoder_cache=encoder_cache,
             precision=chosen,
+            cuda_graphs=cuda_graphs,
             buffered=buffered,
             on_unmet=ask_once,
         )
