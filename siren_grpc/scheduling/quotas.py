@@ -162,15 +162,20 @@ class QuotaLedger:
 
 
 def _audio_refusal(caller: Caller, account: _Account, now: float) -> QuotaExceeded | None:
-    for most, used, period in (
-        (caller.quota.audio_s_per_hour, account.hour, "an hour"),
-        (caller.quota.audio_s_per_day, account.day, "a day"),
-    ):
-        if most is not None and used.total(now) >= most:
-            what = f"seconds of audio in {period}, {most:g}"
-            retry_after_s = max(_LEAST_RETRY_S, used.falls_below_in_s(most, now))
-            return _exceeded(caller, what, "come back later", retry_after_s)
-    return None
+    """Return what is against a caller's next audio: of two quotas, what takes longer to pass."""
+    exceeded = [
+        (max(_LEAST_RETRY_S, used.falls_below_in_s(most, now)), period, most)
+        for most, used, period in (
+            (caller.quota.audio_s_per_hour, account.hour, "an hour"),
+            (caller.quota.audio_s_per_day, account.day, "a day"),
+        )
+        if most is not None and used.total(now) >= most
+    ]
+    if not exceeded:
+        return None
+    retry_after_s, period, most = max(exceeded)
+    what = f"seconds of audio in {period}, {most:g}"
+    return _exceeded(caller, what, "come back later", retry_after_s)
 
 
 def _exceeded(caller: Caller, what: str, remedy: str, retry_after_s: float) -> QuotaExceeded:

@@ -74,7 +74,10 @@ class ServedModels:
         """
         unknown = set(wanted.aliases.values()) - set(wanted.names)
         if unknown:
-            raise ValueError(f"aliases of models that are not served: {', '.join(sorted(unknown))}")
+            raise ValueError(
+                f"aliases of models that are not served: {', '.join(sorted(unknown))}; an alias "
+                f"names one as model or models do: {', '.join(wanted.names)}"
+            )
         now_served, loaded = {}, []
         try:
             for name in dict.fromkeys(wanted.names):

@@ -103,8 +103,8 @@ class JwtVerifier:
     def _keys_of(self, header: Mapping[str, Any]) -> list[jwt.PyJWK]:
         """Return the keys that may have signed what has such a header."""
         algorithm, kid = str(header.get("alg", "")), str(header.get("kid", ""))
-        if kid:
-            return self._keys.get((kid, algorithm), [])
+        if kid:  # which a key need not have (RFC 7517, section 4.5)
+            return [key for name in (kid, "") for key in self._keys.get((name, algorithm), [])]
         return [key for (_, name), keys in self._keys.items() if name == algorithm for key in keys]
 
     def _quota(self, claims: Mapping[str, Any]) -> Quota:

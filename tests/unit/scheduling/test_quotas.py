@@ -76,6 +76,19 @@ def test_audio_ends_a_session_once_and_refuses_others_until_it_counts_no_more() 
     assert ledger.refusal(caller, 61.0 + later.retry_after_s) is None
 
 
+def test_of_two_quotas_that_are_spent_the_one_that_lasts_is_told() -> None:
+    """Who came back after the other would be refused again."""
+    ledger, caller = QuotaLedger(), phone(audio_s_per_hour=60, audio_s_per_day=60)
+    ledger.open(1, caller, 0.0)
+    told = ledger.charge(1, 60 * HERTZ, HERTZ, 60.0)
+    later = ledger.refusal(caller, 60.0)
+    for refusal in (told, later):
+        assert refusal is not None
+        assert "seconds of audio in a day, 60" in refusal.message
+        assert refusal.retry_after_s is not None
+        assert refusal.retry_after_s > 23 * HOUR_S
+
+
 def test_audio_sent_anew_counts_once() -> None:
     ledger, caller = QuotaLedger(), phone(audio_s_per_day=10)
     ledger.open(1, caller, 0.0)

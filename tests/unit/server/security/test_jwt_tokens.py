@@ -62,6 +62,16 @@ def test_keys_that_are_called_alike_are_all_good(kid: str) -> None:
         checks.verify(stranger.sign())
 
 
+def test_a_token_may_name_its_key_where_the_file_does_not() -> None:
+    named, other = Issuer(kid="k1"), Issuer(kid="k2")
+    anonymous = {name: value for name, value in named.public.items() if name != "kid"}
+    checks = verifier(json.dumps({"keys": [other.public, anonymous]}))
+    assert checks.verify(named.sign()).principal.name == "jwt:ada"
+    assert checks.verify(other.sign()).principal.name == "jwt:ada"
+    with pytest.raises(AuthFailed, match="not accepted"):
+        checks.verify(Issuer(kid="k1").sign())
+
+
 def test_the_quota_is_in_a_claim() -> None:
     issuer = Issuer()
     checks = verifier(issuer.jwks)
