@@ -104,9 +104,7 @@ class GpuRecorder:
         self._pool = torch.cuda.graph_pool_handle()
         self._stream = torch.cuda.Stream(device)
 
-    def __call__(
-        self, body: Callable[[], torch.Tensor]
-    ) -> tuple[torch.Tensor, Callable[[], None]]:
+    def __call__(self, body: Callable[[], torch.Tensor]) -> tuple[torch.Tensor, Callable[[], None]]:
         """Record a function. Raises RuntimeError when CUDA does."""
         graph = torch.cuda.CUDAGraph()
         current = torch.cuda.current_stream()

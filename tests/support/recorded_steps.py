@@ -1,4 +1,4 @@
-"""What stands for a CUDA graph where there is no GPU: the same calls again, into the same tensor."""
+"""What stands for a CUDA graph where there is no GPU: the same calls again, the same tensor."""
 
 from __future__ import annotations
 
@@ -14,9 +14,7 @@ class CpuRecorder:
         self.n_recorded = 0
         self.n_replayed = 0
 
-    def __call__(
-        self, body: Callable[[], torch.Tensor]
-    ) -> tuple[torch.Tensor, Callable[[], None]]:
+    def __call__(self, body: Callable[[], torch.Tensor]) -> tuple[torch.Tensor, Callable[[], None]]:
         made = body()
         self.n_recorded += 1
 
