@@ -1,16 +1,15 @@
 """Whether one more live session would make the others late. Pure: time comes in as an argument.
 
 Two questions, both asked of the steps of live chunks as they were measured. How late is it now: how
-much of its chunk's duration each row took that was due, waiting included, on average. And would one
-more fit: the rows that come in a second, with those of sessions too new to have been measured,
-against what the device does in its largest batches. The first is the truth but comes after the
-fact: a queue needs seconds to grow. The second knows before.
+much of its chunk's duration each row took, waiting included, on average. And would one more fit:
+the rows that come in a second, with those of sessions too new to have been measured, against what
+the device does in its largest batches. The first is the truth but comes after the fact: a queue
+needs seconds to grow. The second knows before.
 """
 
 from __future__ import annotations
 
 import math
-from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -23,8 +22,6 @@ _PRIOR_ROWS = 3.0
 """The mean begins with as many rows that took no time: a single slow step is no load."""
 _RELEASE = 0.75
 """A device that was too slow takes sessions again at this part of the bound: it does not flap."""
-_NEW_S = 2 * _MEMORY_S
-"""For so long a session is new: it is taken to speak, whatever was seen of it."""
 _CAUTION = 1.5
 """Rows to reckon with from a session of which none was measured. A rush makes the machine slower,
 by messages and whatever comes with them, and that shows only when all are there."""
@@ -58,25 +55,32 @@ class _LaneLoad:
     work: LaneWork
     cost: StepCost | None = None
     """None if nothing was expected: then only lateness keeps sessions of the lane out."""
-    due_rows: _Decaying = field(default_factory=_Decaying)
-    starts: deque[float] = field(default_factory=deque)
-    """Of the sessions that are new, and of some that were when the last one came."""
+    rows: _Decaying = field(default_factory=_Decaying)
+    n_live: int = 0
+    n_known: float = 0.0
+    """Of the live sessions, how many `rows` tells of: it follows their number as slowly."""
+    noted_at: float = 0.0
 
     def n_rows(self, n_live: int, now: float) -> float:
         """Return how many rows to reckon with in a chunk's duration from so many sessions.
 
         Not all of them speak, and ends of utterances bring rows of their own: it is what was
-        measured, and more than one from each new session whose rows are still to come.
+        measured, and more than one from each session whose rows are still to come.
         """
-        measured = self.due_rows.get(now) / _MEMORY_S * self.work.chunk_s
-        n_new = sum(now - start <= _NEW_S for start in self.starts)
-        n_unknown = min(n_new, max(0.0, n_live - measured))
-        return measured + _CAUTION * n_unknown
+        measured = self.rows.get(now) / _MEMORY_S * self.work.chunk_s
+        return measured + _CAUTION * max(0.0, n_live - self._known(n_live, now))
 
-    def note_start(self, now: float) -> None:
-        while self.starts and now - self.starts[0] > _NEW_S:
-            self.starts.popleft()
-        self.starts.append(now)
+    def note_live(self, n_live: int, now: float) -> None:
+        self.n_known = self._known(n_live, now)
+        self.n_live, self.noted_at = n_live, now
+
+    def _known(self, n_live: int, now: float) -> float:
+        # When sessions came or went since, nobody knows: as if all who came did so just now.
+        there = min(self.n_live, n_live)
+        # A session's first row comes a chunk after it.
+        slowness_s = _MEMORY_S + self.work.chunk_s
+        keep = math.exp(min(0.0, self.noted_at - now) / slowness_s)
+        return there + keep * (self.n_known - there)
 
 
 class Load:
@@ -110,21 +114,26 @@ class Load:
     ) -> None:
         """Take note of a step of live chunks.
 
-        n_rows: it had. waits_s: of each row that was due when it began, for how long; files that
-        are sent ahead of the pace of speech have none, and are no load. step_s: it took.
+        n_rows: it had. waits_s: of each row at the pace of speech, for how long it was due when
+        the step began; files that are sent far ahead have none, and are no load. step_s: it took.
         """
         lane = self._lane(work)
         size = next((size for size in work.batch_sizes if size >= n_rows), n_rows)
         if lane.cost is not None:
             lane.cost.note(size, step_s)
-        n_due = len(waits_s)
-        lane.due_rows.add(n_due, now)
+        n_at_pace = len(waits_s)
+        lane.rows.add(n_at_pace, now)
         keep = self._keep(now)
-        self._rows = keep * self._rows + n_due
-        self._taken = keep * self._taken + (sum(waits_s) + n_due * step_s) / work.chunk_s
+        self._rows = keep * self._rows + n_at_pace
+        self._taken = keep * self._taken + (sum(waits_s) + n_at_pace * step_s) / work.chunk_s
         self._at = now
         level = self._max_load * (_RELEASE if self._is_late else 1.0)
         self._is_late = self.is_bounded and self.taken(now) > level
+
+    def note_live(self, n_live: Mapping[Lane, int], now: float) -> None:
+        """Take note of how many live sessions each lane has; what has none may be left out."""
+        for name, lane in self._lanes.items():
+            lane.note_live(n_live.get(name, 0), now)
 
     def taken(self, now: float) -> float:
         """Return how much of its chunk's duration a row takes, on average over the last seconds.
@@ -152,10 +161,11 @@ class Load:
     def may_start(
         self, work: LaneWork, n_live: Mapping[Lane, int], *, n_workers: int, now: float
     ) -> bool:
-        """Say whether a live session may start, and take note of it if so. See `has_room`."""
+        """Say whether a live session may start, and take note of those there are: `has_room`."""
         has_room = self.has_room(work, n_live, n_workers=n_workers, now=now)
-        if has_room and self.is_bounded:
-            self._lane(work).note_start(now)
+        if self.is_bounded:
+            self._lane(work)
+            self.note_live(n_live, now)
         return has_room
 
     def _fits(self, work: LaneWork, n_live: Mapping[Lane, int], n_workers: int, now: float) -> bool:

@@ -251,8 +251,8 @@ class Scheduler:
             if is_early and are_due and len(rows) in sizes:
                 break
             are_due = are_due or not is_early
-            if queued.due_at <= now:
-                waits_s.append(now - queued.due_at)
+            if queued.is_at_pace(now):
+                waits_s.append(max(0.0, now - queued.due_at))
             rows.append(state.chunks.take())
         while len(rows) not in sizes and state.recordings.top() is not None:
             rows.append(state.recordings.take())

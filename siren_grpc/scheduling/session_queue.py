@@ -2,7 +2,8 @@
 
 Deadlines come from a virtual clock for each session (Zhang, 1990): a chunk is due when it came, or
 when its audio would have come had the session sent at the pace of speech, whichever is later.
-Sessions that send faster are early.
+Sessions that send faster are early. What a connection that stood still brings at once is not: the
+clock waits for it, where Zhang's would take the burst for a faster pace from then on.
 """
 
 from __future__ import annotations
@@ -16,8 +17,12 @@ from siren_grpc.domain.model import Lane
 from siren_grpc.domain.work import Chunk, Preview, Work
 from siren_grpc.scheduling.plan import SessionId
 
-_FINAL_AHEAD_S = 2.5
-"""How far behind now the end of an utterance may be due and still be a live one's."""
+_LIVE_AHEAD_S = 2.5
+"""How far behind now a chunk may be due and still be a live one: it is no file's."""
+_STALL_S = 2.5
+"""For so long the clock waits for audio that did not come in time."""
+_DRIFT = 1.001
+"""How much faster than ours a client's clock may be and its audio still be at the pace."""
 
 
 @dataclass(slots=True)
@@ -38,6 +43,10 @@ class Queued:
         """Whether a chunk is due only after more than its own duration."""
         return self.due_at - now > self.deadline - self.due_at
 
+    def is_at_pace(self, now: float) -> bool:
+        """Whether a chunk is one of somebody who speaks, not of a file sent far ahead."""
+        return self.due_at - now <= _LIVE_AHEAD_S
+
 
 class SessionQueue:
     """A session's work, in order, and whether some of it is being stepped."""
@@ -49,8 +58,8 @@ class SessionQueue:
         self.is_live = is_live
         self.is_in_flight = False
         self._queue: deque[Queued] = deque()
-        self._clock = float("-inf")
-        """When the last chunk queued was due."""
+        self._clock: float | None = None
+        """When the audio of the last chunk queued would have come; None before the first."""
 
     @property
     def is_empty(self) -> bool:
@@ -72,8 +81,10 @@ class SessionQueue:
         queued = Queued(work, now)
         if isinstance(work, Chunk):
             duration_s = len(work.samples) / hertz
-            self._clock = max(now, self._clock + duration_s)
-            queued.due_at, queued.deadline = self._clock, self._clock + duration_s
+            due = now if self._clock is None else self._clock + duration_s / _DRIFT
+            self._clock = max(due, now - _STALL_S)
+            queued.due_at = max(now, self._clock)
+            queued.deadline = queued.due_at + duration_s
         self._queue.append(queued)
 
     def take(self) -> Work:
@@ -95,7 +106,7 @@ class SessionQueue:
         that came just before. A file far ahead of its pace stays early. Returns whether deadlines
         may have changed.
         """
-        if not self.is_live or self._clock - now > _FINAL_AHEAD_S:
+        if not self.is_live or self._clock is None or self._clock - now > _LIVE_AHEAD_S:
             return False
         self._clock = min(self._clock, now)
         for queued in self._queue:

@@ -41,8 +41,13 @@ class SimulatedDevice:
     def at(self, time: float, call: Callable[[], None]) -> None:
         heapq.heappush(self._events, (time, next(self._order), call))
 
-    def offer(self, *, lasting_s: float, phase: float = 0.0) -> bool:
-        """Offer a live session now; return whether it was taken."""
+    def offer(
+        self, *, lasting_s: float, phase: float = 0.0, stall: tuple[float, float] | None = None
+    ) -> bool:
+        """Offer a live session now; return whether it was taken.
+
+        stall: from when to when its connection stands still, and then brings all at once.
+        """
         n_live = self._scheduler.live_counts()
         if not self.load.may_start(WORK, n_live, n_workers=1, now=self.now):
             self.n_refused += 1
@@ -52,7 +57,10 @@ class SimulatedDevice:
         self._add(session_id, is_live=True)
         n_chunks = int(lasting_s / CHUNK_S)
         for i in range(n_chunks):
-            self.at(self.now + phase + i * CHUNK_S, lambda: self._push(session_id))
+            at = self.now + phase + i * CHUNK_S
+            if stall is not None and stall[0] <= at < stall[1]:
+                at = stall[1]
+            self.at(at, lambda: self._push(session_id))
         end = self.now + phase + n_chunks * CHUNK_S
         self.at(end, lambda: self._scheduler.remove(session_id))
         return True
@@ -101,3 +109,4 @@ class SimulatedDevice:
         if plan.kind is StepKind.LIVE:
             took_s = self.now - plan.began_at
             self.load.note_step(WORK, len(plan.rows), plan.waits_s, took_s, self.now)
+            self.load.note_live(self._scheduler.live_counts(), self.now)

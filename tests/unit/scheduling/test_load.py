@@ -39,13 +39,22 @@ def note(load: Load, taken: float, now: float, *, n_rows: int = 8) -> None:
     load.note_step(WORK, n_rows, waits_s, step_s(n_rows), now)
 
 
+def taken(load: Load, n_offered: int, now: float, *, n_live: int = 0, n_workers: int = 1) -> int:
+    """Offer sessions at once beside those that live already; return how many start."""
+    n_before = n_live
+    for _ in range(n_offered):
+        n_live += load.may_start(WORK, {LANE: n_live}, n_workers=n_workers, now=now)
+    return n_live - n_before
+
+
 def may_start(load: Load, now: float) -> bool:
+    """Offer a session beside a thousand that live already, and of which no row is to be seen."""
+    load.note_live({LANE: 1000}, now - 1000)
     return load.may_start(WORK, {LANE: 1000}, n_workers=1, now=now)
 
 
 def test_an_idle_device_takes_whoever_comes() -> None:
-    load = Load(max_load=BOUND)
-    assert all(may_start(load, 0.0) for _ in range(500))
+    assert taken(Load(max_load=BOUND), 500, 0.0) == 500
 
 
 def test_one_slow_step_is_no_load() -> None:
@@ -94,7 +103,7 @@ def test_no_bound_refuses_nobody() -> None:
 
 def test_who_does_not_fit_by_the_cost_is_refused_before_anybody_is_late() -> None:
     load = expecting()
-    assert sum(may_start(load, 0.0) for _ in range(2 * CAPACITY)) == IN_A_RUSH
+    assert taken(load, 2 * CAPACITY, 0.0) == IN_A_RUSH
 
 
 def test_to_ask_for_room_leaves_no_trace() -> None:
@@ -103,10 +112,11 @@ def test_to_ask_for_room_leaves_no_trace() -> None:
     for i in range(400):
         now = i * 0.05
         before = pickle.dumps(load)
-        has_room = load.has_room(WORK, {LANE: 1000}, n_workers=1, now=now)
-        load.has_room(other, {LANE: 1000}, n_workers=1, now=now + 60)
+        n_live = {LANE: i % 60}
+        has_room = load.has_room(WORK, n_live, n_workers=1, now=now)
+        load.has_room(other, n_live, n_workers=1, now=now + 60)
         assert pickle.dumps(load) == before
-        assert may_start(load, now) is has_room
+        assert load.may_start(WORK, n_live, n_workers=1, now=now) is has_room
         if i % 3 == 0:
             note(load, 0.2 + i / 400, now, n_rows=1 + i % 32)
     assert not has_room
@@ -114,19 +124,19 @@ def test_to_ask_for_room_leaves_no_trace() -> None:
 
 @given(
     steps=st.lists(st.tuples(st.integers(1, 32), st.floats(0, 2)), max_size=20),
-    starts=st.integers(0, 80),
+    counts=st.lists(st.tuples(st.integers(0, 200), st.floats(0, 2)), max_size=5),
     n_live=st.integers(0, 200),
     n_leaving=st.integers(0, 200),
 )
 def test_fewer_sessions_leave_no_less_room(
-    steps: list[tuple[int, float]], starts: int, n_live: int, n_leaving: int
+    steps: list[tuple[int, float]], counts: list[tuple[int, float]], n_live: int, n_leaving: int
 ) -> None:
     """So who is refused although some may leave is refused when they have left, too."""
     load = expecting()
     for i, (n_rows, taken) in enumerate(steps):
         note(load, taken, i * 0.1, n_rows=n_rows)
-    for _ in range(starts):
-        may_start(load, 2.0)
+    for count, at in sorted(counts, key=lambda noted: noted[1]):
+        load.note_live({LANE: count}, at)
     rooms = [
         load.has_room(WORK, {LANE: max(0, n)}, n_workers=1, now=2.0)
         for n in (n_live, n_live - n_leaving)
@@ -151,7 +161,7 @@ def test_sessions_one_after_the_other_leave_nothing_behind() -> None:
 
 def test_whose_cost_nobody_knows_is_bounded_by_lateness_alone() -> None:
     load = Load(max_load=BOUND)
-    assert all(may_start(load, 0.0) for _ in range(2 * CAPACITY))
+    assert taken(load, 2 * CAPACITY, 0.0) == 2 * CAPACITY
     for i in range(50):
         note(load, 1.0, i * 0.05)
     assert not may_start(load, 2.5)
@@ -161,33 +171,76 @@ def test_what_else_the_machine_does_leaves_room_for_fewer() -> None:
     load = expecting()
     for _ in range(50):
         load.note_step(WORK, 2, [], 1.6 * step_s(2), 0.0)
-    taken = sum(may_start(load, 0.0) for _ in range(2 * CAPACITY))
-    assert taken == pytest.approx(IN_A_RUSH / 1.6, abs=1)
+    assert taken(load, 2 * CAPACITY, 0.0) == pytest.approx(IN_A_RUSH / 1.6, abs=1)
 
 
 def test_sessions_whose_first_step_is_still_to_come_count() -> None:
     load = expecting()
     n_taken = 0
-    for tenth in range(30):  # nothing is stepped for three seconds
-        n_taken += sum(may_start(load, 20.0 + tenth / 10) for _ in range(10))
-    assert n_taken == IN_A_RUSH
+    for tenth in range(6):  # nothing is stepped for half a second
+        n_taken += taken(load, 15, 20.0 + tenth / 10, n_live=n_taken)
+    assert IN_A_RUSH <= n_taken < 1.2 * IN_A_RUSH
 
 
 def test_rows_that_ends_of_utterances_bring_count() -> None:
     load = expecting()
     n_live, per_s = 40, 2 * 40 / CHUNK_S  # each brings twice the rows of its audio
+    load.note_live({LANE: n_live}, 0.0)
     for i in range(400):
         load.note_step(WORK, 32, [0.0] * 32, step_s(32), i * 32 / per_s)
     now = 400 * 32 / per_s
     rows_that_fit = (BOUND * CAPACITY - 2 * n_live) / 1.5
-    taken = sum(load.may_start(WORK, {LANE: 2000}, n_workers=1, now=now) for _ in range(100))
-    assert taken == pytest.approx(rows_that_fit, abs=3)
+    assert taken(load, 100, now, n_live=n_live) == pytest.approx(rows_that_fit, abs=3)
+
+
+def test_who_comes_to_sessions_that_bring_more_rows_than_one_is_not_hidden_by_them() -> None:
+    """What the old ones bring beyond a row each is no measure of the new ones."""
+    load = expecting()
+    load.note_live({LANE: 20}, 0.0)
+    for i in range(400):
+        now = i * 16 / (2 * 20 / CHUNK_S)
+        load.note_step(WORK, 16, [0.0] * 16, step_s(16), now)
+    rows_that_fit = (BOUND * CAPACITY - 2 * 20) / 1.5
+    assert taken(load, 100, now, n_live=20) == pytest.approx(rows_that_fit, abs=3)
+
+
+def test_who_comes_after_others_have_left_is_reckoned_with_in_full() -> None:
+    """Nothing is stepped after they left, so nobody is told that they did."""
+    load = expecting()
+    for now in (0.0, 60.0):
+        load.note_live({LANE: 60}, now)
+    assert taken(load, 2 * CAPACITY, 120.0) == IN_A_RUSH
+
+
+def test_sessions_that_come_and_go_are_reckoned_with_by_their_rows() -> None:
+    """Twenty a second of two seconds each: as many rows as forty that stay."""
+    device = SimulatedDevice(expecting(), step_s)
+    for i in range(400):
+        device.run(i / 20)
+        assert device.offer(lasting_s=2.08, phase=(i % 8) * CHUNK_S / 8)
+    assert taken(device.load, 100, device.now, n_live=40) == pytest.approx(
+        (BOUND * CAPACITY - 40) / 1.5, abs=8
+    )
+
+
+@pytest.mark.parametrize("stall", [None, (10.0, 11.5)])
+def test_sessions_whose_connections_stood_still_are_no_less_load(
+    stall: tuple[float, float] | None,
+) -> None:
+    device, n_live = SimulatedDevice(expecting(), step_s), 40
+    for i in range(n_live):
+        device.run(i / 20)
+        assert device.offer(lasting_s=60, phase=(i % 8) * CHUNK_S / 8, stall=stall)
+    device.run(25)
+    assert taken(device.load, 100, 25.0, n_live=n_live) == pytest.approx(
+        (BOUND * CAPACITY - n_live) / 1.5, abs=3
+    )
 
 
 def test_sessions_that_say_nothing_are_no_load() -> None:
     load = expecting()
     for second in range(60):
-        assert all(may_start(load, 20.0 + second) for _ in range(12))
+        assert taken(load, 12, 20.0 + second, n_live=12 * second) == 12
 
 
 def latencies(device: SimulatedDevice, behind: float) -> list[float]:
@@ -213,12 +266,14 @@ def test_twice_the_capacity_offered_keeps_those_taken_in_time(per_s: int) -> Non
 def test_a_rush_on_a_device_just_started_is_taken_as_far_as_it_fits() -> None:
     device = SimulatedDevice(expecting(), step_s)
     noise = random.Random(3)
-    taken = [device.offer(lasting_s=6, phase=noise.random() * CHUNK_S) for _ in range(2 * CAPACITY)]
-    assert taken.index(False) == sum(taken) == IN_A_RUSH
+    offers = [
+        device.offer(lasting_s=6, phase=noise.random() * CHUNK_S) for _ in range(2 * CAPACITY)
+    ]
+    assert offers.index(False) == sum(offers) == IN_A_RUSH
     for tenth in range(10, 60):
         device.run(tenth / 10)
-        taken.append(device.offer(lasting_s=6))
-    assert BOUND * CAPACITY * 0.9 < sum(taken) <= CAPACITY
+        offers.append(device.offer(lasting_s=6))
+    assert BOUND * CAPACITY * 0.9 < sum(offers) <= CAPACITY
     device.run(40)
     assert device.offer(lasting_s=6)
     assert quantiles(latencies(device, 0), n=100)[94] < CHUNK_S
@@ -262,25 +317,19 @@ def test_files_sent_as_live_audio_far_ahead_of_its_pace_are_no_load() -> None:
     load = expecting()
     for i in range(1000):
         load.note_step(WORK, 32, [], step_s(32), i * 0.04)
-    assert all(may_start(load, 40.0) for _ in range(IN_A_RUSH))
+    assert taken(load, IN_A_RUSH, 40.0) == IN_A_RUSH
 
 
 def test_steps_at_once_hold_as_many_times_the_sessions() -> None:
-    def taken(n_workers: int) -> int:
-        load = expecting()
-        starts = (
-            load.may_start(WORK, {LANE: 1000}, n_workers=n_workers, now=0.0) for _ in range(500)
-        )
-        return sum(starts)
-
-    assert taken(1) == IN_A_RUSH
-    assert taken(3) == pytest.approx(3 * IN_A_RUSH, abs=3)
+    assert taken(expecting(), 500, 0.0) == IN_A_RUSH
+    assert taken(expecting(), 500, 0.0, n_workers=3) == pytest.approx(3 * IN_A_RUSH, abs=3)
 
 
 def test_what_a_model_took_is_forgotten_with_it() -> None:
     load = expecting()
-    while may_start(load, 0.0):
-        pass
+    for i in range(100):
+        load.note_step(WORK, 32, [0.0] * 32, step_s(32), i * 0.01)
+    assert not taken(load, 1, 1.0, n_live=5)
     load.forget(LANE.model)
     load.expect(WORK, {size: step_s(size) for size in (SIZES[0], SIZES[-1])})
-    assert may_start(load, 0.0)
+    assert taken(load, 1, 1.0, n_live=5)
