@@ -53,11 +53,12 @@ class VoiceDetector:
 
     def hear(
         self, rows: Sequence[StepRow], n_rows: int
-    ) -> tuple[list[tuple[float, ...]], Callable[[], None]]:
-        """Return each row's probability of speech in every window its chunk completes.
+    ) -> tuple[Callable[[], list[tuple[float, ...]]], Callable[[], None]]:
+        """Find each row's probability of speech in every window its chunk completes.
 
         rows: whole chunks whose `voice` is on. n_rows: what they are padded to, so that a
-        session's mates do not matter. Also returns how to keep the state, once the step succeeded.
+        session's mates do not matter. Returns how to read the probabilities, which waits for the
+        device, and how to keep the state, once the step succeeded.
         """
         slots = np.array([row.slot for row in rows])
         is_fresh = np.array([_voice_of(row) is Voice.FRESH for row in rows])
@@ -82,8 +83,11 @@ class VoiceDetector:
                 self._pending[slot] = left
             self._state[:, torch.from_numpy(slots)] = states
 
-        heard = [tuple(probabilities[i, :n].tolist()) for i, n in enumerate(n_windows)]
-        return heard, keep
+        def read() -> list[tuple[float, ...]]:
+            found = probabilities.cpu()
+            return [tuple(found[i, :n].tolist()) for i, n in enumerate(n_windows)]
+
+        return read, keep
 
     def _probabilities(
         self,
@@ -116,7 +120,7 @@ class VoiceDetector:
             out, new = net.decoder(encoded[:, at], state)
             found.append(out.reshape(n_rows, -1).mean(dim=1))
             state = torch.where((at < own)[None, :, None], new, state)
-        return torch.stack(found, dim=1).cpu(), state[:, : len(slots)]
+        return torch.stack(found, dim=1), state[:, : len(slots)]
 
 
 class ListeningBackend:
@@ -210,8 +214,10 @@ class ListeningBackend:
         with torch.inference_mode():
             n_rows = next(size for size in self.batch_sizes if size >= len(hearing))
             with telling_out_of_memory():
-                speech, keep = self._detector.hear([rows[i] for i in hearing], n_rows)
+                read, keep = self._detector.hear([rows[i] for i in hearing], n_rows)
+            # Waits for the device, for what was begun before it, too.
             results = self._backend.step(lane, rows)
+            speech = read()
             keep()
         for i, heard in zip(hearing, speech, strict=True):
             results[i] = replace(results[i], speech=heard)

@@ -265,7 +265,7 @@ def test_a_step_costs_the_same_however_long_the_stream_is(pair_of: MAKE) -> None
     lane = Lane(2, RNNT)
     encoder = backend._parts.encoder
     shapes: list[tuple[int, ...]] = []
-    step = encoder.layers.step  # type: ignore[attr-defined]
+    step = encoder._step_layers  # type: ignore[attr-defined]
 
     def spy(*tensors: torch.Tensor) -> torch.Tensor:
         shapes.append(tuple(tensor.shape for tensor in tensors))
@@ -278,7 +278,7 @@ def test_a_step_costs_the_same_however_long_the_stream_is(pair_of: MAKE) -> None
     backend.reset_slot(4)
     before = sizes()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(encoder.layers, "step", spy)  # type: ignore[attr-defined]
+        patch.setattr(encoder, "_step_layers", spy)
         for work in works_of(sounds.babble(16_000 * 20, seed=11), backend.info, 2)[1:-1]:
             backend.step(lane, [StepRow(4, work)])
     assert len(shapes) > 100

@@ -49,7 +49,7 @@ async def open_world(
         max_session_s=None if max_samples is None else max_samples / HERTZ,
         masked_words=frozenset(),
         resume_grace_s=_GRACE_S,
-        max_parked=_FEW_SLOTS // 2,
+        max_parked=_FEW_SLOTS,  # all: which is given up would be a matter of load
     )
     host = EngineHost()
     number = host.connect(lambda deliveries: engine.deliver(deliveries))

@@ -63,9 +63,9 @@ def test_probabilities_are_those_of_each_stream_alone(seed: int, n_rows: int) ->
                 continue
             # A step that fails is tried again: nothing is kept of it.
             detector.hear(rows, n_rows)
-            heard, keep = detector.hear(rows, n_rows)
+            read, keep = detector.hear(rows, n_rows)
             keep()
-            for i, probabilities in zip(going, heard, strict=True):
+            for i, probabilities in zip(going, read(), strict=True):
                 found[i].extend(probabilities)
     for stream, mine in zip(streams, found, strict=True):
         assert mine == pytest.approx(own_probabilities(stream), abs=1e-4)
@@ -75,6 +75,6 @@ def test_a_fresh_detector_finds_nothing_of_what_its_slot_heard() -> None:
     detector = VoiceDetector(n_slots=1, device=torch.device("cpu"))
     with torch.inference_mode():
         for start in (0, 700):
-            heard, keep = detector.hear([row(0, SPEECH[0][start:9000], Voice.FRESH)], 1)
+            read, keep = detector.hear([row(0, SPEECH[0][start:9000], Voice.FRESH)], 1)
             keep()
-    assert heard[0] == pytest.approx(own_probabilities(SPEECH[0][700:9000]), abs=1e-4)
+    assert read()[0] == pytest.approx(own_probabilities(SPEECH[0][700:9000]), abs=1e-4)
