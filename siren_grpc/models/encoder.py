@@ -122,8 +122,8 @@ class KeyValueEncoder:
         """
         self._subsampling = Subsampling(encoder.pre_encode)
         self.layers = ConformerLayers(encoder, contexts, n_slots=n_slots, precision=precision)
-        step: Step = self.layers.step
-        self._step_layers = step if record is None else GraphedStep(step, record)
+        step = self.layers.step
+        self._step_layers: Step = step if record is None else GraphedStep(step, record)
         self._drop = int(encoder.streaming_cfg.drop_extra_pre_encoded)
         self._mel = _MelCache(encoder, n_slots=n_slots)
         first, later = encoder.streaming_cfg.chunk_size

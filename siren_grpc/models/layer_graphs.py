@@ -21,6 +21,7 @@ Record: TypeAlias = Callable[[Callable[[], torch.Tensor]], tuple[torch.Tensor, C
 
 A replay fills the same tensor anew, from whatever the function's inputs hold by then.
 """
+_Inputs: TypeAlias = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 _TOLERANCE = 1e-2
 """How far a replay may be off the step it stands for: other kernels may round bf16 otherwise."""
 
@@ -31,7 +32,7 @@ _log = logging.getLogger(__name__)
 class _Recorded:
     """A step of one shape: what it reads, what it fills, and what launches it."""
 
-    inputs: tuple[torch.Tensor, torch.Tensor, torch.Tensor]
+    inputs: _Inputs
     encoded: torch.Tensor
     replay: Callable[[], None]
 
@@ -64,19 +65,15 @@ class GraphedStep:
             return recorded.step(slots, frames, lengths)
         encoded = self._step(slots, frames, lengths)
         if self._record is not None:
-            self._try_to_record((slots, frames, lengths), encoded)
+            self._try_to_record(self._record, (slots, frames, lengths), encoded)
         return encoded
 
-    def _try_to_record(
-        self, inputs: tuple[torch.Tensor, torch.Tensor, torch.Tensor], encoded: torch.Tensor
-    ) -> None:
-        if self._record is None:
-            raise AssertionError("no steps are recorded any more")
+    def _try_to_record(self, record: Record, inputs: _Inputs, encoded: torch.Tensor) -> None:
         slots, frames, lengths = inputs
         # Recorded with other frames: a replay that did not read them anew would be found out.
         held = slots.clone(), torch.zeros_like(frames), lengths.clone()
         try:
-            recorded = _Recorded(held, *self._record(lambda: self._step(*held)))
+            recorded = _Recorded(held, *record(lambda: self._step(*held)))
             off = float((recorded.step(*inputs) - encoded).abs().max())
         except RuntimeError as error:  # of CUDA, out of memory too
             self._give_up(frames.shape, str(error))

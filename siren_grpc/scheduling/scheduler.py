@@ -234,7 +234,7 @@ class Scheduler:
     def _take_chunks(
         self, lane: Lane, now: float, n_idle: int
     ) -> tuple[tuple[tuple[SessionId, Chunk], ...], tuple[float, ...]]:
-        """Take the chunks of a step; return them, and for how long those have been due that are.
+        """Take the chunks of a step; return them, and for how long each at the pace has been due.
 
         Early ones, and recordings, do not make the step of those that are due any longer: they
         join up to the size it is padded to anyway.

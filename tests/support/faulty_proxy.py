@@ -9,8 +9,7 @@ import threading
 import time
 from collections.abc import Callable
 
-HEADERS, PING, GOAWAY, WINDOW_UPDATE = 1, 6, 7, 8
-_GOAWAY, _RST_STREAM = GOAWAY, 3
+HEADERS, RST_STREAM, PING, GOAWAY, WINDOW_UPDATE = 1, 3, 6, 7, 8
 _HEADER = struct.Struct(">BHBBI")  # length (24 bits), type, flags, stream
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
@@ -48,12 +47,12 @@ class FaultyProxy:
     def go_away(self) -> int:
         """Tell clients, as a server that is going does, that none of their streams was taken."""
         payload = struct.pack(">II", 0, 0)
-        return self._each(lambda connection: connection.inject(_GOAWAY, 0, payload))
+        return self._each(lambda connection: connection.inject(GOAWAY, 0, payload))
 
     def reset_streams(self, code: int) -> int:
         """Tell clients that their newest stream is reset, with an error code of HTTP/2."""
         payload = struct.pack(">I", code)
-        return self._each(lambda connection: connection.inject(_RST_STREAM, None, payload))
+        return self._each(lambda connection: connection.inject(RST_STREAM, None, payload))
 
     def stall(self) -> None:
         """Pass nothing on and close nothing, until `flow`."""
@@ -221,7 +220,7 @@ class _Connection:
     def _send_injected(self) -> None:
         for kind, stream, payload in self._injected:
             number = self._newest_stream if stream is None else stream
-            if kind == _RST_STREAM and number == 0:
+            if kind == RST_STREAM and number == 0:
                 continue
             header = _HEADER.pack(0, len(payload), kind, 0, number)
             with contextlib.suppress(OSError):
