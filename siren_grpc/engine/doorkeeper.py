@@ -93,20 +93,14 @@ class Doorkeeper:
         with self._lock:
             self._load.forget(model)
 
-    def note_step(
-        self, plan: StepPlan, work: LaneWork, n_live: Mapping[Lane, int], now: float
-    ) -> None:
-        """Take note of a step that has ended.
-
-        work: what sessions of its lane bring. n_live: the live sessions of each lane.
-        """
+    def note_step(self, plan: StepPlan, work: LaneWork, now: float) -> None:
+        """Take note of a step that has ended. work: what sessions of its lane bring."""
         with self._lock:
             if plan.deadline is not None:
                 self._admission.note_late(now - plan.deadline, now)
             if plan.kind is StepKind.LIVE and self._load.is_bounded:
                 took_s = now - plan.began_at
                 self._load.note_step(work, len(plan.rows), plan.waits_s, took_s, now)
-                self._load.note_live(n_live, now)
 
     def note_no_memory(self, now: float) -> None:
         """Take note that even a single session found no memory."""

@@ -352,8 +352,7 @@ class Stepper:
         if self._tracing is not None:
             parents = [self._sessions[session].traceparent for session, _ in plan.rows]
             trace_step(self._tracing, plan, info.id, parents, now)
-        n_live = self._scheduler.live_counts()
-        self._doorkeeper.note_step(plan, self._sessions.work_of(lane), n_live, now)
+        self._doorkeeper.note_step(plan, self._sessions.work_of(lane), now)
 
     def _limit(self, lane: Lane, most_rows: int) -> None:
         """Make no larger batches of a model from now on: they found no memory."""

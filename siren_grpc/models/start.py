@@ -65,6 +65,8 @@ def start_backend(
         # A model that was let go of is a ring of references, and nothing else makes room for this.
         gc.collect()
         torch.cuda.empty_cache()
+    elif cuda_graphs:
+        _log.warning("cuda_graphs has no effect on a %s", device)
     chosen = precision or usual_precision(torch.device(device))
     model = restore(name, device=device)
     largest = max_batch or (_LARGEST_CPU_BATCH if device == "cpu" else _LARGEST_GPU_BATCH)

@@ -56,10 +56,9 @@ class _LaneLoad:
     cost: StepCost | None = None
     """None if nothing was expected: then only lateness keeps sessions of the lane out."""
     rows: _Decaying = field(default_factory=_Decaying)
-    n_live: int = 0
     n_known: float = 0.0
-    """Of the live sessions, how many `rows` tells of: it follows their number as slowly."""
-    noted_at: float = 0.0
+    """Of how many of the live sessions `rows` tells: it follows their number as slowly."""
+    known_at: float = 0.0
 
     def n_rows(self, n_live: int, now: float) -> float:
         """Return how many rows to reckon with in a chunk's duration from so many sessions.
@@ -71,16 +70,13 @@ class _LaneLoad:
         return measured + _CAUTION * max(0.0, n_live - self._known(n_live, now))
 
     def note_live(self, n_live: int, now: float) -> None:
-        self.n_known = self._known(n_live, now)
-        self.n_live, self.noted_at = n_live, now
+        self.n_known, self.known_at = self._known(n_live, now), now
 
     def _known(self, n_live: int, now: float) -> float:
-        # When sessions came or went since, nobody knows: as if all who came did so just now.
-        there = min(self.n_live, n_live)
         # A session's first row comes a chunk after it.
         slowness_s = _MEMORY_S + self.work.chunk_s
-        keep = math.exp(min(0.0, self.noted_at - now) / slowness_s)
-        return there + keep * (self.n_known - there)
+        keep = math.exp(min(0.0, self.known_at - now) / slowness_s)
+        return n_live + keep * (self.n_known - n_live)
 
 
 class Load:
@@ -130,11 +126,6 @@ class Load:
         level = self._max_load * (_RELEASE if self._is_late else 1.0)
         self._is_late = self.is_bounded and self.taken(now) > level
 
-    def note_live(self, n_live: Mapping[Lane, int], now: float) -> None:
-        """Take note of how many live sessions each lane has; what has none may be left out."""
-        for name, lane in self._lanes.items():
-            lane.note_live(n_live.get(name, 0), now)
-
     def taken(self, now: float) -> float:
         """Return how much of its chunk's duration a row takes, on average over the last seconds.
 
@@ -161,11 +152,10 @@ class Load:
     def may_start(
         self, work: LaneWork, n_live: Mapping[Lane, int], *, n_workers: int, now: float
     ) -> bool:
-        """Say whether a live session may start, and take note of those there are: `has_room`."""
+        """Say whether a live session may start, and take note of how many there are: `has_room`."""
         has_room = self.has_room(work, n_live, n_workers=n_workers, now=now)
         if self.is_bounded:
-            self._lane(work)
-            self.note_live(n_live, now)
+            self._lane(work).note_live(n_live.get(work.lane, 0), now)
         return has_room
 
     def _fits(self, work: LaneWork, n_live: Mapping[Lane, int], n_workers: int, now: float) -> bool:

@@ -88,7 +88,7 @@ def test_whoever_leaves_brings_no_memory_and_no_time(
     doorkeeper: Doorkeeper, *, is_live: bool
 ) -> None:
     plan = StepPlan((), LANE, ((1, make_chunk()),), deadline=0.0)
-    doorkeeper.note_step(plan, WORK, {}, 5.0)
+    doorkeeper.note_step(plan, WORK, 5.0)
     session = newcomer(is_live=is_live, n_leaving=1 << 40)
     assert cause_of(doorkeeper.refusal(session, 5.0)) is RefusalCause.BEHIND
     doorkeeper.note_no_memory(5.0)

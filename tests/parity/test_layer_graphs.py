@@ -16,6 +16,7 @@ from siren_grpc.models.encoder import KeyValueEncoder
 from siren_grpc.models.layer_graphs import GpuRecorder, GraphedStep
 from siren_grpc.models.loader import EMBEDDED_MODEL, load, restore
 from siren_grpc.models.nemo_backend import NemoBackend
+from siren_grpc.models.start import start_backend
 from tests.parity.random_batches import assert_mates_change_nothing, recordings, stepped_alone
 from tests.parity.siren_path import assert_speaks, recognise
 from tests.support import sounds
@@ -63,6 +64,24 @@ def test_a_step_reads_nothing_back_from_its_device(
         encoded = layers.step(slots, frames, lengths)
     assert encoded.device.type == "meta"
     assert encoded.shape == frames.shape
+
+
+def test_where_there_is_no_gpu_the_setting_does_nothing_and_says_so(
+    pair_of: MAKE, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING, "siren_grpc.models.start"):
+        backend = start_backend(
+            str(pair_of.path_of("ctc")),
+            device="cpu",
+            threads=1,
+            n_slots=1,
+            max_batch=1,
+            chunk_frames=None,
+            decoder=None,
+            cuda_graphs=True,
+        )
+    assert "cuda_graphs has no effect on a cpu" in caplog.text
+    assert_speaks(recognise(backend, sounds.babble(16_000 * 3, seed=1), Lane(7, DecoderKind.CTC)))
 
 
 @pytest.mark.gpu

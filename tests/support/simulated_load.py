@@ -109,4 +109,3 @@ class SimulatedDevice:
         if plan.kind is StepKind.LIVE:
             took_s = self.now - plan.began_at
             self.load.note_step(WORK, len(plan.rows), plan.waits_s, took_s, self.now)
-            self.load.note_live(self._scheduler.live_counts(), self.now)

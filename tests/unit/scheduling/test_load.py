@@ -48,8 +48,7 @@ def taken(load: Load, n_offered: int, now: float, *, n_live: int = 0, n_workers:
 
 
 def may_start(load: Load, now: float) -> bool:
-    """Offer a session beside a thousand that live already, and of which no row is to be seen."""
-    load.note_live({LANE: 1000}, now - 1000)
+    """Offer a session to a load that knows no costs: how many live is nothing to it."""
     return load.may_start(WORK, {LANE: 1000}, n_workers=1, now=now)
 
 
@@ -136,7 +135,7 @@ def test_fewer_sessions_leave_no_less_room(
     for i, (n_rows, taken) in enumerate(steps):
         note(load, taken, i * 0.1, n_rows=n_rows)
     for count, at in sorted(counts, key=lambda noted: noted[1]):
-        load.note_live({LANE: count}, at)
+        load.may_start(WORK, {LANE: count}, n_workers=1, now=at)
     rooms = [
         load.has_room(WORK, {LANE: max(0, n)}, n_workers=1, now=2.0)
         for n in (n_live, n_live - n_leaving)
@@ -185,7 +184,7 @@ def test_sessions_whose_first_step_is_still_to_come_count() -> None:
 def test_rows_that_ends_of_utterances_bring_count() -> None:
     load = expecting()
     n_live, per_s = 40, 2 * 40 / CHUNK_S  # each brings twice the rows of its audio
-    load.note_live({LANE: n_live}, 0.0)
+    assert taken(load, n_live, 0.0) == n_live
     for i in range(400):
         load.note_step(WORK, 32, [0.0] * 32, step_s(32), i * 32 / per_s)
     now = 400 * 32 / per_s
@@ -196,7 +195,7 @@ def test_rows_that_ends_of_utterances_bring_count() -> None:
 def test_who_comes_to_sessions_that_bring_more_rows_than_one_is_not_hidden_by_them() -> None:
     """What the old ones bring beyond a row each is no measure of the new ones."""
     load = expecting()
-    load.note_live({LANE: 20}, 0.0)
+    assert taken(load, 20, 0.0) == 20
     for i in range(400):
         now = i * 16 / (2 * 20 / CHUNK_S)
         load.note_step(WORK, 16, [0.0] * 16, step_s(16), now)
@@ -207,9 +206,33 @@ def test_who_comes_to_sessions_that_bring_more_rows_than_one_is_not_hidden_by_th
 def test_who_comes_after_others_have_left_is_reckoned_with_in_full() -> None:
     """Nothing is stepped after they left, so nobody is told that they did."""
     load = expecting()
-    for now in (0.0, 60.0):
-        load.note_live({LANE: 60}, now)
+    assert taken(load, 60, 0.0) == 60
+    assert taken(load, 1, 60.0, n_live=60) == 1
     assert taken(load, 2 * CAPACITY, 120.0) == IN_A_RUSH
+
+
+def test_the_rows_of_those_who_leave_make_room_as_slowly_as_they_were_measured() -> None:
+    load = expecting()
+    assert taken(load, 60, 0.0) == 60
+    for i in range(int(20 / CHUNK_S)):
+        now = i * CHUNK_S
+        load.note_step(WORK, 60, [0.0] * 60, step_s(60), now)
+    assert taken(load, 1, now, n_live=60) == 1
+    assert taken(load, 100, now) == pytest.approx((BOUND * CAPACITY - 60) / 1.5, abs=3)
+    assert taken(load, 100, now + 30) == IN_A_RUSH
+
+
+def test_the_last_who_came_is_known_in_time_though_nobody_comes_after() -> None:
+    """A device that holds three is not full with one of them."""
+    load = Load(max_load=BOUND)
+    load.expect(WORK, {size: size * CHUNK_S / 4 for size in (1, 32)})
+    assert taken(load, 1, 0.0) == 1
+    for i in range(200):
+        load.note_step(WORK, 1, [0.0], CHUNK_S / 4, i * CHUNK_S)
+    assert taken(load, 1, 200 * CHUNK_S, n_live=1) == 1
+    for i in range(200, 400):
+        load.note_step(WORK, 2, [0.0] * 2, CHUNK_S / 2, i * CHUNK_S)
+    assert taken(load, 9, 400 * CHUNK_S, n_live=2) == 1
 
 
 def test_sessions_that_come_and_go_are_reckoned_with_by_their_rows() -> None:

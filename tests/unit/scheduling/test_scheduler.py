@@ -256,6 +256,28 @@ def test_early_rows_join_only_where_padding_would_be() -> None:
     assert planned(scheduler, 0.2) == [3, 4, 0, 1], "two rows are padded to four anyway"
 
 
+def test_a_plan_tells_how_long_what_is_at_the_pace_of_speech_has_been_due() -> None:
+    """What jitter brings early has not waited; of a file nothing is told once it is far ahead."""
+    scheduler = make_scheduler(LANE)
+    chunk_s = len(make_chunk().samples) / 16_000
+
+    def waited(came_at: float, planned_at: float) -> tuple[float, ...]:
+        scheduler.push(0, make_chunk(), came_at)
+        plan = scheduler.plan(planned_at)
+        assert len(plan.rows) == 1
+        scheduler.complete(plan, planned_at)
+        return plan.waits_s
+
+    assert waited(1.0, 1.5) == (0.5,)
+    assert waited(1.0 + chunk_s - 0.05, 1.0 + chunk_s - 0.05) == (0.0,)
+    at_once = [waited(5.0, 5.0) for _ in range(int(20 / chunk_s))]
+    n_told = at_once.index(())
+    assert set(at_once[:n_told]) == {(0.0,)}
+    assert set(at_once[n_told:]) == {()}
+    # As much as a stall would have held back since, and what is live all the same beyond.
+    assert n_told * chunk_s == pytest.approx(5.0, abs=2 * chunk_s)
+
+
 def test_a_pause_earns_no_priority() -> None:
     """A stream that was silent for a minute is due when its audio comes, not a minute ago."""
     scheduler = make_scheduler(LANE, LANE, max_batch=1)
