@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import random
+from copy import deepcopy
 from dataclasses import replace
 from statistics import quantiles
 
@@ -211,15 +212,24 @@ def test_who_comes_after_others_have_left_is_reckoned_with_in_full() -> None:
     assert taken(load, 2 * CAPACITY, 120.0) == IN_A_RUSH
 
 
-def test_the_rows_of_those_who_leave_make_room_as_slowly_as_they_were_measured() -> None:
+def test_who_comes_as_others_leave_stands_in_for_them_in_their_lane_only() -> None:
+    """Their rows, as they were measured, are reckoned with a while after they are gone."""
     load = expecting()
     assert taken(load, 60, 0.0) == 60
     for i in range(int(20 / CHUNK_S)):
         now = i * CHUNK_S
-        load.note_step(WORK, 60, [0.0] * 60, step_s(60), now)
+        for _ in range(2):
+            load.note_step(WORK, 30, [0.0] * 30, step_s(32), now)
     assert taken(load, 1, now, n_live=60) == 1
-    assert taken(load, 100, now) == pytest.approx((BOUND * CAPACITY - 60) / 1.5, abs=3)
-    assert taken(load, 100, now + 30) == IN_A_RUSH
+    other = replace(WORK, lane=replace(LANE, chunk_frames=7))
+    load.expect(other, {size: step_s(size) for size in (SIZES[0], SIZES[-1])})
+    elsewhere = deepcopy(load)
+    n_elsewhere = 0
+    while elsewhere.may_start(other, {other.lane: n_elsewhere}, n_workers=1, now=now):
+        n_elsewhere += 1
+    room = (BOUND * CAPACITY - 60) / 1.5
+    assert n_elsewhere == pytest.approx(room, abs=3)
+    assert taken(load, 100, now) == pytest.approx(60 + room, abs=3)
 
 
 def test_the_last_who_came_is_known_in_time_though_nobody_comes_after() -> None:
