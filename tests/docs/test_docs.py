@@ -49,11 +49,12 @@ def runnable_blocks() -> list[object]:
     return found
 
 
-def run(command: list[str], target: str) -> str:
+def run(command: list[str], target: str, folder: Path) -> str:
+    """Run a command; what it leaves among temporary files is left in the folder."""
     done = subprocess.run(
         [part.replace(ADDRESS, target) for part in command],
         cwd=ROOT,
-        env={**os.environ, "SIREN_SERVER": target},
+        env={**os.environ, "SIREN_SERVER": target, "TMPDIR": str(folder)},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -66,19 +67,22 @@ def run(command: list[str], target: str) -> str:
 
 @pytest.mark.e2e
 @pytest.mark.parametrize("script", runnable_blocks())
-def test_commands_run_as_written(script: str, running_server: SirenServer) -> None:
+def test_commands_run_as_written(script: str, running_server: SirenServer, tmp_path: Path) -> None:
     script = script.replace(".venv/bin", str(BIN))
 
-    output = run(["bash", "-euo", "pipefail", "-c", script], running_server.target)
+    output = run(["bash", "-euo", "pipefail", "-c", script], running_server.target, tmp_path)
 
     assert output.strip()
 
 
 @pytest.mark.e2e
-def test_readme_example_prints_partials_and_the_final(running_server: SirenServer) -> None:
+def test_readme_example_prints_partials_and_the_final(
+    running_server: SirenServer, tmp_path: Path
+) -> None:
     (example,) = blocks(ROOT / "README.md", "python")
 
-    *partials, final = run([sys.executable, "-c", example], running_server.target).splitlines()
+    command = [sys.executable, "-c", example]
+    *partials, final = run(command, running_server.target, tmp_path).splitlines()
 
     with wave.open(str(DEMO)) as file, SirenClient(running_server.target) as client:
         audio = file.readframes(file.getnframes())
@@ -173,8 +177,8 @@ def test_make_targets_exist(page: Path) -> None:
         "scripts/plot_benchmarks.py",
     ],
 )
-def test_generated_parts_are_fresh(script: str) -> None:
-    run([sys.executable, script, "--check"], ADDRESS)
+def test_generated_parts_are_fresh(script: str, tmp_path: Path) -> None:
+    run([sys.executable, script, "--check"], ADDRESS, tmp_path)
 
 
 def test_the_readme_shows_what_the_demo_says() -> None:
