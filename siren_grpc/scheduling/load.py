@@ -110,18 +110,19 @@ class Load:
     ) -> None:
         """Take note of a step of live chunks.
 
-        n_rows: it had. waits_s: of each row at the pace of speech, for how long it was due when
-        the step began; files that are sent far ahead have none, and are no load. step_s: it took.
+        n_rows: it had. waits_s: of each row that was not early, for how long it was due when it
+        began; files that are sent ahead of the pace of speech have none, and are no load. step_s:
+        it took.
         """
         lane = self._lane(work)
         size = next((size for size in work.batch_sizes if size >= n_rows), n_rows)
         if lane.cost is not None:
             lane.cost.note(size, step_s)
-        n_at_pace = len(waits_s)
-        lane.rows.add(n_at_pace, now)
+        n_in_time = len(waits_s)
+        lane.rows.add(n_in_time, now)
         keep = self._keep(now)
-        self._rows = keep * self._rows + n_at_pace
-        self._taken = keep * self._taken + (sum(waits_s) + n_at_pace * step_s) / work.chunk_s
+        self._rows = keep * self._rows + n_in_time
+        self._taken = keep * self._taken + (sum(waits_s) + n_in_time * step_s) / work.chunk_s
         self._at = now
         level = self._max_load * (_RELEASE if self._is_late else 1.0)
         self._is_late = self.is_bounded and self.taken(now) > level

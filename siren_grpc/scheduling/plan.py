@@ -43,7 +43,7 @@ class StepPlan:
     nothing new has come, in seconds of the caller's clock: a batch is waiting to fill. deadline:
     when the first of its chunks should have been recognised, by the same clock; None for previews
     and recordings, which are never late. began_at: when it was made. waits_s: of each live
-    chunk at the pace of speech, for how long it has been due; those far ahead of it have none.
+    chunk that is not early, for how long it has been due; early ones have none.
     """
 
     markers: tuple[tuple[SessionId, Marker], ...]

@@ -234,7 +234,7 @@ class Scheduler:
     def _take_chunks(
         self, lane: Lane, now: float, n_idle: int
     ) -> tuple[tuple[tuple[SessionId, Chunk], ...], tuple[float, ...]]:
-        """Take the chunks of a step; return them, and for how long each at the pace has been due.
+        """Take the chunks of a step; return them, and how long each not early has been due.
 
         Early ones, and recordings, do not make the step of those that are due any longer: they
         join up to the size it is padded to anyway.
@@ -251,7 +251,7 @@ class Scheduler:
             if is_early and are_due and len(rows) in sizes:
                 break
             are_due = are_due or not is_early
-            if queued.is_at_pace(now):
+            if not is_early:
                 waits_s.append(max(0.0, now - queued.due_at))
             rows.append(state.chunks.take())
         while len(rows) not in sizes and state.recordings.top() is not None:

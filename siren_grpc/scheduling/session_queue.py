@@ -17,8 +17,8 @@ from siren_grpc.domain.model import Lane
 from siren_grpc.domain.work import Chunk, Preview, Work
 from siren_grpc.scheduling.plan import SessionId
 
-_LIVE_AHEAD_S = 2.5
-"""How far behind now a chunk may be due and still be a live one: it is no file's."""
+_FINAL_AHEAD_S = 2.5
+"""How far behind now the end of an utterance may be due and still be a live one's."""
 _STALL_S = 2.5
 """For so long the clock waits for audio that did not come in time."""
 _DRIFT = 1.001
@@ -42,10 +42,6 @@ class Queued:
     def is_early(self, now: float) -> bool:
         """Whether a chunk is due only after more than its own duration."""
         return self.due_at - now > self.deadline - self.due_at
-
-    def is_at_pace(self, now: float) -> bool:
-        """Whether a chunk is one of somebody who speaks, not of a file sent far ahead."""
-        return self.due_at - now <= _LIVE_AHEAD_S
 
 
 class SessionQueue:
@@ -106,7 +102,7 @@ class SessionQueue:
         that came just before. A file far ahead of its pace stays early. Returns whether deadlines
         may have changed.
         """
-        if not self.is_live or self._clock is None or self._clock - now > _LIVE_AHEAD_S:
+        if not self.is_live or self._clock is None or self._clock - now > _FINAL_AHEAD_S:
             return False
         self._clock = min(self._clock, now)
         for queued in self._queue:

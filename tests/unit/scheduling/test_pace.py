@@ -37,7 +37,7 @@ def test_at_the_pace_of_speech_a_chunk_is_due_when_it_comes_and_late_with_the_ne
         queued = pushed(session, 5 + i * CHUNK_S)
         assert queued.due_at == pytest.approx(5 + i * CHUNK_S)
         assert queued.deadline == pytest.approx(5 + (i + 1) * CHUNK_S)
-        assert queued.is_at_pace(5 + i * CHUNK_S)
+        assert not queued.is_early(5 + i * CHUNK_S)
 
 
 @pytest.mark.parametrize("stall_s", [0.3, 1.0, 2.4])
@@ -61,7 +61,7 @@ def test_what_comes_after_a_longer_silence_than_a_stall_is_ahead_as_far_as_it_is
     assert ahead == sorted(ahead)
     assert ahead[int(2 / CHUNK_S)] == 0
     assert ahead[-1] == pytest.approx(10 - 2.5, abs=2 * CHUNK_S)
-    assert not pushed(session, 10.0).is_at_pace(10.0)
+    assert pushed(session, 10.0).is_early(10.0)
 
 
 def test_jitter_makes_nobody_early() -> None:
@@ -71,7 +71,6 @@ def test_jitter_makes_nobody_early() -> None:
         queued = pushed(session, now)
         assert queued.due_at - now <= 0.05
         assert not queued.is_early(now)
-        assert queued.is_at_pace(now)
 
 
 @pytest.mark.parametrize("drift", [1 - 0.0005, 1 + 0.0005])
@@ -83,17 +82,14 @@ def test_a_clock_that_is_not_ours_stays_at_the_pace_for_hours(drift: float) -> N
     assert ahead < CHUNK_S
 
 
-def test_a_file_is_at_the_pace_for_its_first_seconds_and_then_no_more() -> None:
+def test_a_file_is_early_from_its_third_chunk_on() -> None:
+    """However short it is: it takes what is idle, and is no load."""
     session = queue()
-    now, heard_s = 0.0, 0.0
-    while heard_s < 60:
+    for i in range(int(60 / CHUNK_S)):
+        now = i * CHUNK_S / 20  # twenty times as fast as speech
         queued = pushed(session, now)
-        assert queued.is_at_pace(now) == (queued.due_at - now <= 2.5)
-        heard_s += CHUNK_S
-        now += CHUNK_S / 20  # twenty times as fast as speech
-    assert heard_s - now == pytest.approx(queued.due_at - now, abs=0.5)
-    assert not queued.is_at_pace(now)
-    assert queued.is_early(now)
+        assert queued.is_early(now) == (i >= 2)
+    assert queued.due_at - now == pytest.approx(60 - now, abs=0.5)
 
 
 def test_the_end_of_an_utterance_starts_the_clock_anew() -> None:

@@ -256,8 +256,8 @@ def test_early_rows_join_only_where_padding_would_be() -> None:
     assert planned(scheduler, 0.2) == [3, 4, 0, 1], "two rows are padded to four anyway"
 
 
-def test_a_plan_tells_how_long_what_is_at_the_pace_of_speech_has_been_due() -> None:
-    """What jitter brings early has not waited; of a file nothing is told once it is far ahead."""
+def test_a_plan_tells_how_long_what_is_not_early_has_been_due() -> None:
+    """What jitter brings too soon has not waited; of a file nothing is told."""
     scheduler = make_scheduler(LANE)
     chunk_s = len(make_chunk().samples) / 16_000
 
@@ -274,8 +274,8 @@ def test_a_plan_tells_how_long_what_is_at_the_pace_of_speech_has_been_due() -> N
     n_told = at_once.index(())
     assert set(at_once[:n_told]) == {(0.0,)}
     assert set(at_once[n_told:]) == {()}
-    # As much as a stall would have held back since, and what is live all the same beyond.
-    assert n_told * chunk_s == pytest.approx(5.0, abs=2 * chunk_s)
+    # As much as a stall may have held back since.
+    assert n_told * chunk_s == pytest.approx(2.5, abs=3 * chunk_s)
 
 
 def test_a_pause_earns_no_priority() -> None:
