@@ -21,8 +21,9 @@ _FINAL_AHEAD_S = 2.5
 """How far behind now the end of an utterance may be due and still be a live one's."""
 _STALL_S = 2.5
 """For so long the clock waits for audio that did not come in time."""
-_DRIFT = 1.001
-"""How much faster than ours a client's clock may be and its audio still be at the pace."""
+_PACE = 1.05
+"""How much faster than speech audio may come and be live: clients' clocks are not ours, and a
+stream that an outage left ahead comes back into line, by three seconds a minute."""
 
 
 @dataclass(slots=True)
@@ -77,7 +78,7 @@ class SessionQueue:
         queued = Queued(work, now)
         if isinstance(work, Chunk):
             duration_s = len(work.samples) / hertz
-            due = now if self._clock is None else self._clock + duration_s / _DRIFT
+            due = now if self._clock is None else self._clock + duration_s / _PACE
             self._clock = max(due, now - _STALL_S)
             queued.due_at = max(now, self._clock)
             queued.deadline = queued.due_at + duration_s
