@@ -59,7 +59,7 @@ class GraphedStep:
     def __call__(
         self, slots: torch.Tensor, frames: torch.Tensor, lengths: torch.Tensor
     ) -> torch.Tensor:
-        """Encode a chunk of each row, as the step does."""
+        """Encode a chunk of each row: arguments, result and errors are the step's."""
         recorded = self._recorded.get(frames.shape)
         if recorded is not None:
             return recorded.step(slots, frames, lengths)
@@ -70,9 +70,9 @@ class GraphedStep:
 
     def _try_to_record(self, record: Record, inputs: _Inputs, encoded: torch.Tensor) -> None:
         slots, frames, lengths = inputs
-        # Recorded with other frames: a replay that did not read them anew would be found out.
-        held = slots.clone(), torch.zeros_like(frames), lengths.clone()
         try:
+            # Recorded with other frames: a replay that did not read them anew would be found out.
+            held = slots.clone(), torch.zeros_like(frames), lengths.clone()
             recorded = _Recorded(held, *record(lambda: self._step(*held)))
             off = float((recorded.step(*inputs) - encoded).abs().max())
         except RuntimeError as error:  # of CUDA, out of memory too

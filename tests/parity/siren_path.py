@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from random import Random
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,6 +17,7 @@ from siren_grpc.models.backend import LoadedBackend
 from siren_grpc.models.buffered_backend import BufferedBackend
 from siren_grpc.models.encoder import InputCacheEncoder, KeyValueEncoder
 from siren_grpc.models.nemo_backend import NemoBackend
+from siren_grpc.models.start import start_backend
 from siren_grpc.models.voice import ListeningBackend
 from siren_grpc.text.detokenizer import Detokenizer
 from siren_grpc.text.hypothesis import Hypothesis
@@ -46,6 +48,20 @@ def works_of(
 
 def _chunk(cut: CutChunk) -> Chunk:
     return Chunk(cut.samples, cut.feature_frames, cut.is_first, cut.end_samples, 0, cut.is_last)
+
+
+def started(name: str, *, device: str = "cpu", **options: Any) -> LoadedBackend:
+    """Return a model with two slots as the server starts it, warmed up."""
+    return start_backend(
+        name,
+        device=device,
+        threads=1,
+        n_slots=2,
+        max_batch=2,
+        chunk_frames=None,
+        decoder=None,
+        **options,
+    )
 
 
 def recognise(backend: LoadedBackend, samples: Samples, lane: Lane, *, slot: int = 0) -> Transcript:

@@ -16,9 +16,8 @@ from siren_grpc.models.encoder import KeyValueEncoder
 from siren_grpc.models.layer_graphs import GpuRecorder, GraphedStep
 from siren_grpc.models.loader import EMBEDDED_MODEL, load, restore
 from siren_grpc.models.nemo_backend import NemoBackend
-from siren_grpc.models.start import start_backend
 from tests.parity.random_batches import assert_mates_change_nothing, recordings, stepped_alone
-from tests.parity.siren_path import assert_speaks, recognise
+from tests.parity.siren_path import assert_speaks, recognise, started
 from tests.support import sounds
 from tests.support.nemo_reference import NemoReference
 from tests.support.recorded_steps import CpuRecorder
@@ -70,16 +69,7 @@ def test_where_there_is_no_gpu_the_setting_does_nothing_and_says_so(
     pair_of: MAKE, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.WARNING, "siren_grpc.models.start"):
-        backend = start_backend(
-            str(pair_of.path_of("ctc")),
-            device="cpu",
-            threads=1,
-            n_slots=1,
-            max_batch=1,
-            chunk_frames=None,
-            decoder=None,
-            cuda_graphs=True,
-        )
+        backend = started(str(pair_of.path_of("ctc")), cuda_graphs=True)
     assert "cuda_graphs has no effect on a cpu" in caplog.text
     assert_speaks(recognise(backend, sounds.babble(16_000 * 3, seed=1), Lane(7, DecoderKind.CTC)))
 

@@ -14,7 +14,7 @@ from siren_grpc.models.loader import UnsupportedModel, load, model_id
 from siren_grpc.models.pull import pull
 from siren_grpc.models.shared_settings import Unmet
 from siren_grpc.models.start import start_backend
-from tests.parity.siren_path import assert_speaks, recognise, snapshot
+from tests.parity.siren_path import assert_speaks, recognise, snapshot, started
 from tests.support import checkpoints, sounds
 
 pytestmark = pytest.mark.parity
@@ -43,15 +43,7 @@ def hub(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_a_hub_name_is_served_and_pulled(hub: Path) -> None:
-    backend = start_backend(
-        HUB_NAME,
-        device="auto",
-        threads=1,
-        n_slots=2,
-        max_batch=2,
-        chunk_frames=None,
-        decoder=None,
-    )
+    backend = started(HUB_NAME, device="auto")
     info = backend.info
     assert info.id == HUB_NAME
     assert info.look_aheads == (1, 2, 7, 14)
@@ -141,16 +133,7 @@ class TestOfflineModels:
         assert backend.info.decoders == (DecoderKind.TDT, DecoderKind.CTC)
 
     def test_are_warmed_up_without_a_trace(self, offline: Path) -> None:
-        backend = start_backend(
-            str(offline),
-            device="cpu",
-            threads=1,
-            n_slots=2,
-            max_batch=2,
-            chunk_frames=None,
-            decoder=None,
-            buffered=BufferedSeconds(1.0, 0.5, 0.5),
-        )
+        backend = started(str(offline), buffered=BufferedSeconds(1.0, 0.5, 0.5))
         warmed = snapshot(backend)
         for key in ("wave", "filled", "decoded_frames", "rnnt_frames", "tdt_jumps", "ctc_frames"):
             assert not warmed[key].any(), key
