@@ -14,7 +14,7 @@ from time import monotonic
 
 from siren_client import AsyncSirenClient, RecognitionOptions
 from siren_grpc.bench.audio import load_recordings
-from siren_grpc.bench.player import SAMPLE_RATE_HERTZ, StreamReport, play, write_script
+from siren_grpc.bench.player import StreamReport, play, write_script
 from siren_grpc.bench.schedule import staggered_starts
 
 _STREAMS_PER_CHANNEL = 16
@@ -30,6 +30,7 @@ class Load:
     n_streams: int
     seconds: float
     stagger_s: float
+    sample_rate_hertz: int
     packet_ms: int
     jitter_ms: float
     recordings: Sequence[Path]
@@ -104,11 +105,12 @@ def _work(connection: Connection) -> None:
 
 async def _play_all(share: _Share) -> list[StreamReport]:
     load = share.load
-    recordings = load_recordings(load.recordings, sample_rate_hertz=SAMPLE_RATE_HERTZ)
+    recordings = load_recordings(load.recordings, sample_rate_hertz=load.sample_rate_hertz)
     starts = staggered_starts(load.n_streams, load.stagger_s, Random(load.seed))
     scripts = [
         write_script(
             recordings,
+            sample_rate_hertz=load.sample_rate_hertz,
             seconds=load.seconds,
             packet_ms=load.packet_ms,
             jitter_ms=load.jitter_ms,

@@ -14,7 +14,6 @@ from siren_grpc.bench.latency import Latency, LatencyBook
 from siren_grpc.bench.schedule import Packet, packets
 from siren_grpc.domain.work import Samples
 
-SAMPLE_RATE_HERTZ = 16000
 _SAMPLE_BYTES = 2
 
 
@@ -23,6 +22,7 @@ class Script:
     """What a stream sends: its audio, and behind which packets it says FINALIZE."""
 
     pcm: bytes
+    sample_rate_hertz: int
     packets: Sequence[Packet]
     finalized_behind: frozenset[int]
     """`end_samples` of packets."""
@@ -45,24 +45,30 @@ class StreamReport:
 
 
 def write_script(
-    recordings: Sequence[Samples], *, seconds: float, packet_ms: int, jitter_ms: float, seed: int
+    recordings: Sequence[Samples],
+    *,
+    sample_rate_hertz: int,
+    seconds: float,
+    packet_ms: int,
+    jitter_ms: float,
+    seed: int,
 ) -> Script:
     """Prepare a stream of so many seconds: recordings and pauses, FINALIZE at each pause's end."""
     random = Random(seed)
-    speech = Speech(recordings, sample_rate_hertz=SAMPLE_RATE_HERTZ, seed=seed)
+    speech = Speech(recordings, sample_rate_hertz=sample_rate_hertz, seed=seed)
     parts: list[bytes] = []
     pause_ends: list[int] = []
     length = 0
-    while length < seconds * SAMPLE_RATE_HERTZ:
+    while length < seconds * sample_rate_hertz:
         part, is_pause = speech.next_part()
         parts.append(to_pcm(part))
         length += len(part)
         if is_pause:
             pause_ends.append(length)
-    length = int(seconds * SAMPLE_RATE_HERTZ)
+    length = int(seconds * sample_rate_hertz)
     plan = packets(
         length,
-        sample_rate_hertz=SAMPLE_RATE_HERTZ,
+        sample_rate_hertz=sample_rate_hertz,
         packet_ms=packet_ms,
         jitter_ms=jitter_ms,
         random=random,
@@ -72,13 +78,16 @@ def write_script(
         for packet in plan[:-1]
         if any(packet.start_samples < end <= packet.end_samples for end in pause_ends)
     )
-    return Script(b"".join(parts)[: length * _SAMPLE_BYTES], plan, behind)
+    pcm = b"".join(parts)[: length * _SAMPLE_BYTES]
+    return Script(pcm, sample_rate_hertz, plan, behind)
 
 
 async def play(
     client: AsyncSirenClient, script: Script, options: RecognitionOptions, *, start_at: float
 ) -> StreamReport:
     """Play a stream from a moment of the monotonic clock on; never raises for a failed call."""
+    hertz = script.sample_rate_hertz
+    options = {**options, "sample_rate_hertz": hertz}
     report = StreamReport()
     book = LatencyBook()
     await _sleep_until(start_at)
@@ -89,7 +98,7 @@ async def play(
             now = monotonic()
             report.n_received += 1
             if isinstance(result, Partial):
-                position = round(result.audio_processed_s * SAMPLE_RATE_HERTZ)
+                position = round(result.audio_processed_s * hertz)
                 _append(report.partials, book.partial(position, now))
             elif isinstance(result, Final):
                 _append(report.finals, book.final(now))

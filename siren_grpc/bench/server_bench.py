@@ -32,6 +32,7 @@ class ServerBenchSettings:
     """
 
     seconds: float
+    sample_rate_hertz: int
     packet_ms: int
     jitter_ms: float
     bound_ms: float
@@ -64,6 +65,7 @@ def measure_rung(
         n_streams=n_streams,
         seconds=settle_s + settings.seconds,
         stagger_s=_STAGGER_S,
+        sample_rate_hertz=settings.sample_rate_hertz,
         packet_ms=settings.packet_ms,
         jitter_ms=settings.jitter_ms,
         recordings=settings.recordings,

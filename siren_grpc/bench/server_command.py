@@ -72,6 +72,10 @@ def server(
     resolution: Annotated[
         float, typer.Option(min=0.01, help="When the ramp ends: gap as a share of the number.")
     ] = 0.1,
+    sample_rate: Annotated[
+        int,
+        typer.Option(min=8000, max=48000, help="Of the audio sent; the server resamples others."),
+    ] = 16000,
     packet_ms: Annotated[int, typer.Option(min=1, help="Audio in a message.")] = 100,
     jitter_ms: Annotated[float, typer.Option(min=0, help="Random delay of a message.")] = 20.0,
     chunk_frames: Annotated[
@@ -93,12 +97,13 @@ def server(
     counts = numbers(streams)
     if metrics is not None and target is None:
         raise typer.BadParameter("--metrics is of a server given by --server")
-    recordings_of(audio, sample_rate_hertz=16000)
+    recordings_of(audio, sample_rate_hertz=sample_rate)
     from siren_grpc.bench.generator import Generator
     from siren_grpc.bench.server_bench import ServerBenchSettings, Target
 
     settings = ServerBenchSettings(
         seconds=seconds,
+        sample_rate_hertz=sample_rate,
         packet_ms=packet_ms,
         jitter_ms=jitter_ms,
         bound_ms=bound_ms,
@@ -115,6 +120,7 @@ def server(
             "ramp": ramp,
             "bound_ms": bound_ms,
             "seconds": seconds,
+            "sample_rate_hertz": sample_rate,
             "packet_ms": packet_ms,
             "jitter_ms": jitter_ms,
             "chunk_frames": chunk_frames,
@@ -216,7 +222,7 @@ def _measure(
 
 
 def _recognition_options(chunk_frames: int | None, decoder: str | None) -> RecognitionOptions:
-    options: RecognitionOptions = {"sample_rate_hertz": 16000}
+    options: RecognitionOptions = {}
     if chunk_frames is not None:
         options["chunk_frames"] = chunk_frames
     if decoder is not None:

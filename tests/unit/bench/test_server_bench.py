@@ -8,7 +8,7 @@ import pytest
 from siren_grpc.bench import server_bench
 from siren_grpc.bench.audio import load_recordings
 from siren_grpc.bench.latency import Latency
-from siren_grpc.bench.player import StreamReport, write_script
+from siren_grpc.bench.player import Script, StreamReport, write_script
 from siren_grpc.bench.server_bench import (
     ServerBenchSettings,
     Target,
@@ -22,6 +22,7 @@ from siren_grpc.bench.step_time import Steps
 def make_settings(**changes: Any) -> ServerBenchSettings:
     values: dict[str, Any] = {
         "seconds": 10.0,
+        "sample_rate_hertz": 16000,
         "packet_ms": 100,
         "jitter_ms": 0.0,
         "bound_ms": 200.0,
@@ -156,13 +157,25 @@ def test_only_times_are_over_a_step() -> None:
     assert over_step(found, None) is None
 
 
-def test_a_script_finalizes_at_pauses_and_has_all_its_audio() -> None:
-    recordings = load_recordings([], sample_rate_hertz=16000)
-    script = write_script(recordings, seconds=20, packet_ms=100, jitter_ms=20, seed=3)
-    assert len(script.pcm) == 2 * 20 * 16000
-    assert script.packets[-1].end_samples == 20 * 16000
+@pytest.mark.parametrize("hertz", [8000, 16000])
+def test_a_script_finalizes_at_pauses_and_has_all_its_audio(hertz: int) -> None:
+    recordings = load_recordings([], sample_rate_hertz=hertz)
+
+    def write() -> Script:
+        return write_script(
+            recordings,
+            sample_rate_hertz=hertz,
+            seconds=20,
+            packet_ms=100,
+            jitter_ms=20,
+            seed=3,
+        )
+
+    script = write()
+    assert script.sample_rate_hertz == hertz
+    assert len(script.pcm) == 2 * 20 * hertz
+    assert script.packets[-1].end_samples == 20 * hertz
     assert 1 <= len(script.finalized_behind) <= 6
     ends = {packet.end_samples for packet in script.packets}
     assert script.finalized_behind < ends
-    same = write_script(recordings, seconds=20, packet_ms=100, jitter_ms=20, seed=3)
-    assert same == script
+    assert write() == script
