@@ -37,6 +37,7 @@ class EchoService(speech_pb2_grpc.SpeechServiceServicer):
         self.is_received = threading.Event()
         self.is_over = threading.Event()
         self.is_complete = False
+        self.is_loaded = True
         self.n_refusals = 0
         """How many streams are still to be refused as by a server that is full."""
         self._lock = threading.Lock()
@@ -111,7 +112,7 @@ class EchoService(speech_pb2_grpc.SpeechServiceServicer):
             decoders=[pb.DECODER_RNNT],
             is_default=True,
         )
-        return pb.ListModelsResponse(models=[model])
+        return pb.ListModelsResponse(models=[model] if self.is_loaded else [])
 
     @staticmethod
     def _started(config: pb.StreamingConfig) -> pb.StreamStarted:

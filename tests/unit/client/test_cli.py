@@ -371,6 +371,15 @@ def test_models_json(run):
     assert model["look_aheads"] == [{"chunk_frames": 7, "latency_ms": 560, "is_default": True}]
 
 
+def test_models_of_a_server_that_loads_its_first(run, echo):
+    echo.service.is_loaded = False
+    done = run("models")
+    assert (done.exit_code, done.stdout) == (0, "")
+    assert "siren health --wait 60" in done.stderr
+    done = run("models", "--json")
+    assert (done.exit_code, json.loads(done.stdout)) == (0, [])
+
+
 def test_health(run, echo):
     done = run("health")
     assert (done.exit_code, done.stdout) == (0, "SERVING\n")

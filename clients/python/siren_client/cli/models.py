@@ -11,10 +11,13 @@ from rich.table import Table
 from siren_client.cli.flags import ConnectionFlags, takes_flags
 from siren_client.cli.options import (
     JsonOption,
+    errors_console,
     reported_errors,
 )
 from siren_client.cli.tables import fitting_table, tables_console
 from siren_client.types import LookAhead, Model
+
+_NONE_YET = "The server has no model ready yet: `siren health --wait 60` waits until it has."
 
 
 @takes_flags
@@ -37,6 +40,8 @@ def models(
         listed = client.list_models()
     if as_json:
         print(json.dumps([asdict(model) for model in listed], ensure_ascii=False, indent=2))
+    elif not listed:
+        errors_console().print(_NONE_YET, style="dim", markup=False)
     else:
         console = tables_console()
         console.print(render_models(listed, width=console.width))
