@@ -109,7 +109,8 @@ class _Filter:
     def _convert(self, samples: Samples) -> Samples:
         if not len(samples):
             return samples
-        frame = AudioFrame.from_ndarray(samples[np.newaxis], format="flt", layout="mono")
+        whole = np.ascontiguousarray(samples)  # one channel of several is not
+        frame = AudioFrame.from_ndarray(whole[np.newaxis], format="flt", layout="mono")
         frame.sample_rate = self._hertz
         self._source.push(frame)
         try:

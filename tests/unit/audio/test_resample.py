@@ -87,6 +87,11 @@ def test_the_output_is_as_long_as_what_it_consumed(hertz: int) -> None:
         assert n_input * 16000 <= n_output * hertz < (n_input + 1) * 16000
 
 
+def test_one_channel_of_several_is_heard_where_it_lies() -> None:
+    both = np.stack([tone(8000), -tone(8000)], axis=1)
+    np.testing.assert_array_equal(resample(8000, both[:, 0], [80]), resample(8000, tone(8000), []))
+
+
 def test_equal_rates_pass_through_untouched() -> None:
     resampler = Resampler(16000, 16000)
     samples = tone(16000)
