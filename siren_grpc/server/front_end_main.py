@@ -81,6 +81,8 @@ async def _run(end: socket.socket) -> None:
     )
     try:
         front_end = FrontEnd(setup.config, engine, tally)
+        if setup.catalog is not None:
+            await front_end.serve(setup.catalog)
         link.send(Bound(await front_end.start()))
     except (OSError, ValueError) as error:
         link.send(NotBound(str(error)))

@@ -12,18 +12,23 @@ from dataclasses import dataclass
 
 from siren_grpc.observe.logging import LogFormat
 from siren_grpc.observe.tracing import TracingMode
-from siren_grpc.server.front_end import FrontEndConfig
+from siren_grpc.server.front_end import Catalog, FrontEndConfig
 
 
 @dataclass(frozen=True, slots=True)
 class FrontEndSetup:
-    """What a front end starts with. number: its sessions' ids carry it."""
+    """What a front end starts with.
+
+    number: its sessions' ids carry it. catalog: what it serves from its first call on; None while
+    no model is loaded.
+    """
 
     config: FrontEndConfig
     number: int
     log_level: str
     log_format: LogFormat
     tracing: TracingMode
+    catalog: Catalog | None = None
 
     @property
     def process(self) -> str:

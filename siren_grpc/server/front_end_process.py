@@ -69,10 +69,11 @@ class FrontEndProcess:
         self._is_gone = asyncio.Event()
         self._is_ending = False
 
-    async def start(self) -> int:
+    async def start(self, catalog: Catalog | None = None) -> int:
         """Start the process and return the port it listens on.
 
-        Raises OSError when the address cannot be bound, FrontEndDied.
+        catalog: what it serves from its first call on; without one it refuses streams until
+        `serve`. Raises OSError when the address cannot be bound, FrontEndDied.
         """
         ours, theirs = socket.socketpair()
         with theirs:
@@ -82,7 +83,7 @@ class FrontEndProcess:
                 stdin=subprocess.DEVNULL,
             )
         self._link = await Link.connect(ours, self._receive, self._lose)
-        self._link.send(self._setup)
+        self._link.send(replace(self._setup, catalog=catalog))
         try:
             return await asyncio.wait_for(self._bound, _START_S)
         except asyncio.TimeoutError:

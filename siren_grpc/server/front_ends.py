@@ -98,8 +98,9 @@ class FrontEnds:
         place = self._all.index(dead)
         while True:
             new = self._all[place] = self._make(self._port)
+            catalog = self._catalog
             try:
-                await new.start()
+                await new.start(catalog)
                 break
             except OSError as error:
                 if len(self._all) == 1:
@@ -110,6 +111,6 @@ class FrontEnds:
                     _RETRY_S,
                 )
             await asyncio.sleep(_RETRY_S)
-        if self._catalog is not None:
-            await new.serve(self._catalog)
+        if self._catalog is not None and self._catalog is not catalog:
+            await new.serve(self._catalog)  # it has changed meanwhile
         _log.info("%s serves in the place of %s", new.name, dead.name)

@@ -52,11 +52,10 @@ class Running:
         }
 
 
-@asynccontextmanager
-async def front_end(
+def front_end_config(
     security: SecurityConfig = NO_SECURITY, *, idle_timeout_s: float = 60.0
-) -> AsyncIterator[Running]:
-    config = FrontEndConfig(
+) -> FrontEndConfig:
+    return FrontEndConfig(
         host="127.0.0.1",
         port=0,
         shares_port=False,
@@ -85,6 +84,13 @@ async def front_end(
         load_reports=True,
         channelz=False,
     )
+
+
+@asynccontextmanager
+async def front_end(
+    security: SecurityConfig = NO_SECURITY, *, idle_timeout_s: float = 60.0
+) -> AsyncIterator[Running]:
+    config = front_end_config(security, idle_timeout_s=idle_timeout_s)
     engine = Engine(config.engine, lambda messages: None, front_end=1)
     made = FrontEnd(config, engine, FrontEndTally("front end 1"))
     try:
