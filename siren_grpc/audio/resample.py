@@ -11,10 +11,15 @@ from av.audio.frame import AudioFrame
 
 from siren_grpc.domain.work import Samples
 
-_TAPS = 64
-"""Of the filter at the lower of the two rates: flat to 0.9 of the band, aliases at -90 dB."""
+_TAPS_TO_FEWER = 64
+"""Of the filter, at the rate that comes out: flat to 0.9 of the band, aliases at -90 dB."""
 _CUTOFF = 0.95
-"""Where the filter is at half its height, as a share of the band: for fewer samples than came."""
+"""Where that is at half its height, as a share of the band."""
+_TAPS_TO_MORE = 96
+"""At the rate that comes in, and steeper: half of its height is at the band's end, whatever the
+cutoff. Half of it is 6 ms at 8 kHz. A cache-aware model's chunk ends 7.5 ms before a multiple of
+20 ms, with which packets end: one sample more than that, and its results would wait for another.
+"""
 _MOST_PHASE_BITS = 10
 """Ratios with more phases than that (none of usual rates) are met in time nearly, not quite."""
 
@@ -24,7 +29,7 @@ class Resampler:
 
     libswresample's polyphase filter gives the same samples however its input is cut, and makes
     up for its own delay, so sample n of the output is heard at n / to_hertz (promise 3). It holds
-    back half its length: 8 ms at 8 kHz, 2 ms at 48 kHz. Resamplers that work in blocks of a Fourier
+    back half its length: 6 ms at 8 kHz, 2 ms at 48 kHz. Resamplers that work in blocks of a Fourier
     transform (soxr) take less time for files, and are a tenth of a second late at 8 kHz.
     """
 
@@ -68,9 +73,7 @@ class _Filter:
         self._hertz = from_hertz
         divisor = gcd(from_hertz, to_hertz)
         self._period, self._n_phases = from_hertz // divisor, to_hertz // divisor
-        # For more samples than came the filter's edge lies at the input's band, whatever the
-        # cutoff, and so has to be steeper; for fewer, libswresample makes it longer by the ratio.
-        n_taps = _TAPS if from_hertz > to_hertz else 2 * _TAPS
+        n_taps = _TAPS_TO_FEWER if from_hertz > to_hertz else _TAPS_TO_MORE
         self._n_silence = 2 * n_taps * -(-from_hertz // to_hertz)
         phase_bits = min(_MOST_PHASE_BITS, (self._n_phases - 1).bit_length())
         self._graph = graph = av.filter.Graph()  # PyAV's filters are freed with it

@@ -282,6 +282,18 @@ def test_all_audio_before_a_control_is_in_its_utterance(hertz: int) -> None:
     assert end_samples == [pytest.approx(32_000, abs=2)]
 
 
+@pytest.mark.parametrize("hertz", [8000, 24000, 44100, 48000])
+def test_a_chunk_comes_with_the_packet_that_completes_it(hertz: int) -> None:
+    """What the resampler holds back makes no result wait for another packet of 20 ms."""
+
+    def packets_of_chunks(hertz: int) -> list[int]:
+        ingress = make_ingress(hertz=hertz, chunk_frames=7)
+        packet = bytes(2 * hertz // 50)
+        return [n for n in range(300) for _ in chunks_of(ingress.receive_audio(packet, 0))]
+
+    assert packets_of_chunks(hertz) == packets_of_chunks(16_000)
+
+
 def test_each_utterance_begins_with_a_first_chunk() -> None:
     ingress = make_ingress()
     work = [*ingress.receive_audio(noise(20_000), 0), *ingress.finalize()]
