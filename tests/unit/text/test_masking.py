@@ -120,3 +120,9 @@ def _by_letter(text: str, masked: str) -> list[tuple[str, bool]]:
         elif not "\u1161" <= character <= "\u1175":  # a vowel of Hangul belongs to its consonant
             letters.append((character, shown == "*"))
     return letters
+
+
+@pytest.mark.parametrize("form", _FORMS)
+def test_a_single_letter_in_quotes_is_masked_whole_however_it_is_spelt(form: str) -> None:
+    letter = unicodedata.normalize(form, "\u00e9")
+    assert MASK.apply(f"say '{letter}'") == f"say '{'*' * len(letter)}'"
