@@ -65,3 +65,18 @@ def test_a_model_alone_is_refused_and_one_loaded_later_is_not() -> None:
     load = loaded(settings_of("streaming", chunk_frames=14))
     assert load("streaming").chunk_frames == 14
     assert load("offline").chunk_frames == 25
+
+
+@pytest.mark.parametrize(
+    ("name", "is_hubs"), [("nvidia/some", True), ("mine.nemo", False), ("siren-mini-en", False)]
+)
+def test_what_cannot_be_loaded_says_how_hub_models_are_had_if_it_may_be_one(
+    name: str, is_hubs: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(name: str, **asked: Any) -> Any:
+        raise RuntimeError("no such thing")
+
+    monkeypatch.setattr(models, "_import_nemo", lambda: fail)
+    with pytest.raises(ModelLoadFailed, match="no such thing") as caught:
+        loaded(settings_of(name))(name)
+    assert ("siren pull MODEL" in str(caught.value)) == is_hubs
