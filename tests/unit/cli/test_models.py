@@ -67,6 +67,15 @@ def test_a_model_alone_is_refused_and_one_loaded_later_is_not() -> None:
     assert load("offline").chunk_frames == 25
 
 
+def test_a_checkpoint_that_comes_in_the_place_of_another_may_do_without_a_setting(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    load = loaded(settings_of("streaming", chunk_frames=14))
+    assert load("streaming").chunk_frames == 14
+    monkeypatch.setitem(OFFERS, "streaming", OFFERS["offline"])
+    assert load("streaming").chunk_frames == 25
+
+
 @pytest.mark.parametrize(
     ("name", "is_hubs"), [("nvidia/some", True), ("mine.nemo", False), ("siren-mini-en", False)]
 )
