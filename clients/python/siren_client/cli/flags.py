@@ -234,15 +234,16 @@ def takes_flags(command: Callable[..., None]) -> Callable[..., None]:
 
     To typer, which reads signatures, each such parameter is its fields, at its place.
     """
-    hints = get_type_hints(command, include_extras=True)
     groups: dict[str, type[Any]] = {}
     parameters: list[inspect.Parameter] = []
-    for name, parameter in inspect.signature(command).parameters.items():
-        if is_dataclass(hints[name]):
-            groups[name] = hints[name]
-            parameters += _parameters_of(hints[name])
+    # Not get_type_hints: for None as a default, Python 3.10's hides an option in an Optional.
+    for name, parameter in inspect.signature(command, eval_str=True).parameters.items():
+        annotation = parameter.annotation
+        if isinstance(annotation, type) and is_dataclass(annotation):
+            groups[name] = annotation
+            parameters += _parameters_of(annotation)
         else:
-            parameters.append(parameter.replace(annotation=hints[name], kind=_KEYWORD))
+            parameters.append(parameter.replace(kind=_KEYWORD))
 
     @wraps(command)
     def run(**values: Any) -> None:
