@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 export PROTO_PYTHON ?= $(abspath $(BIN))/python
 ARGS ?=
 
-.PHONY: help setup demo test long e2e bench lint types proto docs lock clean
+.PHONY: help setup demo test long e2e pythons bench lint types proto docs lock clean
 
 help: ## List the targets
 	@echo "Siren gRPC: streaming speech-to-text. Start with 'make demo', then 'make test'."
@@ -33,6 +33,9 @@ long: setup ## Run the tests that take minutes: an hour of audio in one stream
 
 e2e: setup ## Run only the tests with a real server and a real model
 	@$(BIN)/python -m pytest -m "e2e and not gpu" $(ARGS)
+
+pythons: ## Test the client on every Python 3.10 to 3.13 there is
+	@scripts/pythons.sh $(ARGS)
 
 bench: setup ## Measure engine, server and a long stream; redraw docs/benchmarks.md (10 minutes)
 	@$(BIN)/siren bench engine --json docs/benchmarks/engine.json
