@@ -186,12 +186,19 @@ def punctuating(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Wire]:
         wire.close()
 
 
+def babble_with_marks(wire: Wire) -> tuple[bytes, str]:
+    """Return what such a model reads with capitals and marks: by chance, and the build of torch."""
+    for seed in range(7, 17):
+        pcm = (babble(20 * 16000, seed=seed) * 32767).astype("<i2").tobytes()
+        raw = wire.recognise(pcm).text
+        if raw != raw.lower() and SpokenForm(TextOptions(True)).final(raw) != raw.lower():
+            return pcm, raw
+    raise AssertionError("nothing has capitals and marks to test with")
+
+
 @pytest.mark.slow
 def test_capitals_and_marks_of_the_model_go_and_nothing_else(punctuating: Wire) -> None:
-    pcm = (babble(20 * 16000, seed=7) * 32767).astype("<i2").tobytes()
-    raw = punctuating.recognise(pcm).text
-    assert raw != raw.lower(), "no capitals to test with"
-    assert SpokenForm(TextOptions(True)).final(raw) != raw.lower(), "no marks to test with"
+    pcm, raw = babble_with_marks(punctuating)
     listed = [word.lower() for word in re.findall(r"\w+", raw) if word.isalpha()][:3]
     text = pb.TextOptions(lower_case=True, masked_words=listed, mask_profanity=True)
     changed = punctuating.recognise(pcm, text=text)
