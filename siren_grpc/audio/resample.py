@@ -12,13 +12,13 @@ from av.audio.frame import AudioFrame
 from siren_grpc.domain.work import Samples
 
 _TAPS_TO_FEWER = 64
-"""Of the filter, at the rate that comes out: flat to 0.9 of the band, aliases at -90 dB."""
+"""Of the filter, at the rate that comes out."""
 _CUTOFF = 0.95
-"""Where that is at half its height, as a share of the band."""
+"""Where that filter is at half its height, as a share of the band."""
 _TAPS_TO_MORE = 96
-"""At the rate that comes in, and steeper: half of its height is at the band's end, whatever the
-cutoff. Half of it is 6 ms at 8 kHz. A cache-aware model's chunk ends 7.5 ms before a multiple of
-20 ms, with which packets end: one sample more than that, and its results would wait for another.
+"""At the rate that comes in, and steeper: it is at half its height where the band ends, whatever
+the cutoff. Half of its length is 6 ms at 8 kHz. A cache-aware model's chunk ends 7.5 ms before a
+multiple of 20 ms, with which packets end: longer by that, and results would wait for another.
 """
 _MOST_PHASE_BITS = 10
 """Ratios with more phases than that (none of usual rates) are met in time nearly, not quite."""
@@ -45,7 +45,7 @@ class Resampler:
 
     def produced(self, n_input: int) -> int:
         """Output samples by whose end so many input samples have ended: what `consumed` undoes."""
-        return -(-n_input * self._to_hertz // self._from_hertz)
+        return _ceil(n_input * self._to_hertz, self._from_hertz)
 
     def push(self, samples: Samples) -> Samples:
         """Convert more audio; what the filter still needs context for comes later.
@@ -74,7 +74,7 @@ class _Filter:
         divisor = gcd(from_hertz, to_hertz)
         self._period, self._n_phases = from_hertz // divisor, to_hertz // divisor
         n_taps = _TAPS_TO_FEWER if from_hertz > to_hertz else _TAPS_TO_MORE
-        self._n_silence = 2 * n_taps * -(-from_hertz // to_hertz)
+        self._n_silence = 2 * n_taps * _ceil(from_hertz, to_hertz)
         phase_bits = min(_MOST_PHASE_BITS, (self._n_phases - 1).bit_length())
         self._graph = graph = av.filter.Graph()  # PyAV's filters are freed with it
         self._source = graph.add(
@@ -100,9 +100,8 @@ class _Filter:
         return self._convert(samples)
 
     def flush(self) -> Samples:
-        n_periods = -(-(self._n_input + self._n_silence) // self._period)
-        end = -(-self._n_input * self._n_phases // self._period)
-        n_rest = end - max(0, self._at)
+        n_rest = _ceil(self._n_input * self._n_phases, self._period) - max(0, self._at)
+        n_periods = _ceil(self._n_input + self._n_silence, self._period)
         n_zeros = n_periods * self._period - self._n_input
         rest = self._convert(np.zeros(n_zeros, np.float32))[:n_rest]
         self._at -= n_periods * self._n_phases
@@ -125,3 +124,7 @@ class _Filter:
         n_before = max(0, -self._at)
         self._at += len(converted)
         return converted[n_before:]
+
+
+def _ceil(dividend: int, divisor: int) -> int:
+    return -(-dividend // divisor)

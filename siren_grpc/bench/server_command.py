@@ -72,9 +72,14 @@ def server(
     resolution: Annotated[
         float, typer.Option(min=0.01, help="When the ramp ends: gap as a share of the number.")
     ] = 0.1,
-    sample_rate: Annotated[
+    rate: Annotated[
         int,
-        typer.Option(min=8000, max=48000, help="Of the audio sent; the server resamples others."),
+        typer.Option(
+            min=8000,
+            max=48000,
+            metavar="HERTZ",
+            help="Sample rate of what is sent; another than the model's is resampled.",
+        ),
     ] = 16000,
     packet_ms: Annotated[int, typer.Option(min=1, help="Audio in a message.")] = 100,
     jitter_ms: Annotated[float, typer.Option(min=0, help="Random delay of a message.")] = 20.0,
@@ -97,13 +102,13 @@ def server(
     counts = numbers(streams)
     if metrics is not None and target is None:
         raise typer.BadParameter("--metrics is of a server given by --server")
-    recordings_of(audio, sample_rate_hertz=sample_rate)
+    recordings_of(audio, sample_rate_hertz=rate)
     from siren_grpc.bench.generator import Generator
     from siren_grpc.bench.server_bench import ServerBenchSettings, Target
 
     settings = ServerBenchSettings(
         seconds=seconds,
-        sample_rate_hertz=sample_rate,
+        sample_rate_hertz=rate,
         packet_ms=packet_ms,
         jitter_ms=jitter_ms,
         bound_ms=bound_ms,
@@ -120,7 +125,7 @@ def server(
             "ramp": ramp,
             "bound_ms": bound_ms,
             "seconds": seconds,
-            "sample_rate_hertz": sample_rate,
+            "sample_rate_hertz": rate,
             "packet_ms": packet_ms,
             "jitter_ms": jitter_ms,
             "chunk_frames": chunk_frames,

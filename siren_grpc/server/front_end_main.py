@@ -81,7 +81,7 @@ async def _run(end: socket.socket) -> None:
     )
     try:
         front_end = FrontEnd(setup.config, engine, tally)
-        if setup.catalog is not None:
+        if setup.catalog is not None:  # behind `start` somebody would be told that none is loaded
             await front_end.serve(setup.catalog)
         link.send(Bound(await front_end.start()))
     except (OSError, ValueError) as error:

@@ -72,8 +72,8 @@ class FrontEndProcess:
     async def start(self, catalog: Catalog | None = None) -> int:
         """Start the process and return the port it listens on.
 
-        catalog: what it serves from its first call on; without one it refuses streams until
-        `serve`. Raises OSError when the address cannot be bound, FrontEndDied.
+        catalog: what it serves from its first call on; None to refuse streams until `serve`.
+        Raises OSError when the address cannot be bound, FrontEndDied.
         """
         ours, theirs = socket.socketpair()
         with theirs:

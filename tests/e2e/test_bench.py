@@ -66,7 +66,7 @@ def test_server_reports_latencies_of_live_streams(
         tmp_path,
         "server",
         *("--server", running_server.target, "--streams", "2", "--seconds", "4"),
-        *("--sample-rate", "8000"),
+        *("--rate", "8000"),
         *("--bound-ms", "60000", "--lag-bound-ms", "60000"),
     )
 

@@ -17,7 +17,7 @@ from siren_client.cli.options import (
 from siren_client.cli.tables import fitting_table, tables_console
 from siren_client.types import LookAhead, Model
 
-_NONE_YET = "The server has no model ready yet: `siren health --wait 60` waits until it has."
+_NONE_YET = "The server has no model ready yet; `siren health --wait 60` waits for it."
 
 
 @takes_flags
