@@ -97,6 +97,8 @@ def writable(backend: LoadedBackend, seed: int) -> Phrases:
     return tuple(found)
 
 
+SEEDS = range(1, 21)
+"""Of phrases to try: which of them models of random weights follow is a matter of luck."""
 RNNT, CTC, TDT = DecoderKind.RNNT, DecoderKind.CTC, DecoderKind.TDT
 CASES = [
     ("embedded", RNNT),
@@ -118,9 +120,12 @@ def test_mates_without_phrases_get_what_they_got_before(
     lane = Lane(backend.info.default_chunk_frames, decoder)
     plain = step_together(backend, lane, [()] * N_SLOTS, name)
     assert_speaks(*plain)
-    one, other = writable(backend, 1), writable(backend, 2)
-    mixed = step_together(backend, lane, [one, (), other, (), one, ()], name)
-    assert mixed[1::2] == plain[1::2]
+    for seed in SEEDS:
+        one, other = writable(backend, seed), writable(backend, 1000 + seed)
+        mixed = step_together(backend, lane, [one, (), other, (), one, ()], name)
+        assert mixed[1::2] == plain[1::2]
+        if mixed[::2] != plain[::2]:
+            break
     assert mixed[::2] != plain[::2], "the phrases changed nothing: this proves nothing"
     for slot in (0, 2, 4):
         alone: list[Phrases] = [()] * N_SLOTS
@@ -192,29 +197,40 @@ def test_a_right_context_leaves_no_trace_in_phrases(
 ) -> None:
     backend = backend_of(name)
     assert isinstance(backend, BufferedBackend)
-    trees, slot_decoder = slot_phrases(backend), backend._parts.decoders[decoder]
-    tree_id = trees.load(trees.build(writable(backend, 4)))
-    torch.manual_seed(3)
-    width = backend._parts.model.encoder.d_model
-    slots = torch.tensor([2])
-    encoded = torch.randn(20, 1, 40, width)
-    places: list[list[int]] = []
-    n_beyond = 0
-    for beyond in (0, 20):
-        trees.use(2, tree_id)
-        backend.reset_slot(2)
-        found = []
-        for frames in encoded:
-            lengths, ahead = torch.tensor([20]), torch.tensor([beyond])
-            rows = trees.trees_of([2], n_rows=1)
-            _, tail, keep = slot_decoder.decode_with_tail(slots, frames, lengths, ahead, rows)
-            keep(slots, torch.tensor([0]))
-            found.append(int(trees.states[2]))
-            n_beyond += int(tail[2][0])
-        places.append(found)
-    trees.use(2, None)
-    assert tree_id is not None
-    trees.unload(tree_id)
+    for seed in SEEDS:
+        alone, _ = places_in_phrases(backend, decoder, writable(backend, seed), beyond=0)
+        if len(set(alone)) > 1:
+            break
+    assert len(set(alone)) > 1, "no phrase was begun: this proves nothing"
+    before_others, n_beyond = places_in_phrases(
+        backend, decoder, writable(backend, seed), beyond=20
+    )
     assert n_beyond > 0
-    assert len(set(places[0])) > 1, "no phrase was begun: this proves nothing"
-    assert places[0] == places[1]
+    assert before_others == alone
+
+
+def places_in_phrases(
+    backend: BufferedBackend, decoder: DecoderKind, phrases: Phrases, *, beyond: int
+) -> tuple[list[int], int]:
+    """Decode noise of 20 frames at a time; beyond: frames of right context behind them.
+
+    Returns where in the phrases' tree each chunk ended, and how many tokens came beyond them.
+    """
+    trees, slot_decoder = slot_phrases(backend), backend._parts.decoders[decoder]
+    tree_id = trees.load(trees.build(phrases))
+    assert tree_id is not None
+    trees.use(2, tree_id)
+    backend.reset_slot(2)
+    torch.manual_seed(3)
+    slots, lengths, ahead = torch.tensor([2]), torch.tensor([20]), torch.tensor([beyond])
+    places = []
+    n_beyond = 0
+    for frames in torch.randn(20, 1, 40, backend._parts.model.encoder.d_model):
+        rows = trees.trees_of([2], n_rows=1)
+        _, tail, keep = slot_decoder.decode_with_tail(slots, frames, lengths, ahead, rows)
+        keep(slots, torch.tensor([0]))
+        places.append(int(trees.states[2]))
+        n_beyond += int(tail[2][0])
+    trees.use(2, None)
+    trees.unload(tree_id)
+    return places, n_beyond
