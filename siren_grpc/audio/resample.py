@@ -96,10 +96,12 @@ class _Filter:
         self.flush()
 
     def push(self, samples: Samples) -> Samples:
+        """Convert more of a stretch, shapes and rates as of `Resampler.push`."""
         self._n_input += len(samples)
         return self._convert(samples)
 
     def flush(self) -> Samples:
+        """End the stretch: convert silence, return what of the result belongs to the stretch."""
         n_rest = _ceil(self._n_input * self._n_phases, self._period) - max(0, self._at)
         n_periods = _ceil(self._n_input + self._n_silence, self._period)
         n_zeros = n_periods * self._period - self._n_input
@@ -109,6 +111,7 @@ class _Filter:
         return rest
 
     def _convert(self, samples: Samples) -> Samples:
+        """Convert, and leave out what comes of the silence before the stretch."""
         if not len(samples):
             return samples
         whole = np.ascontiguousarray(samples)  # one channel of several is not
